@@ -24,8 +24,8 @@ THIRD_PARTY = {"torch", "trl", "transformers", "accelerate", "datasets", "peft",
 VOCABULARY = {"rlvr.types", "rlvr.interfaces"}
 TRAINER = VOCABULARY | {
     "rlvr.loss", "rlvr.samplers", "rlvr.rollouts", "rlvr.critic", "rlvr._accuracy", "rlvr._step_metrics",
-    "rlvr._trl_loss", "rlvr._generation", "rlvr._value_training", "rlvr._shaping", "rlvr._images", "trl", "torch",
-    "accelerate",
+    "rlvr._trl_loss", "rlvr._generation", "rlvr._policy_training", "rlvr._value_training", "rlvr._shaping",
+    "rlvr._images", "trl", "torch", "accelerate",
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/types.py": set(),
@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/_shaping.py": {"torch"},
     "rlvr/_generation.py": TRAINER,
     "rlvr/_value_training.py": TRAINER | {"transformers"},
+    "rlvr/_policy_training.py": TRAINER,
     "rlvr/trainer.py": TRAINER,
     "rlvr/probes/callback.py": VOCABULARY
     | {"rlvr.probes", "rlvr.run_dir", "rlvr.samplers", "torch", "transformers", "accelerate", "numpy"},
