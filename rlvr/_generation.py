@@ -11,9 +11,11 @@ from accelerate.utils import gather_object
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rlvr._accuracy import AccuracyReward
+from rlvr._engine_sampling import EngineSampler, drawn
 from rlvr.interfaces import Algorithm
 from rlvr.rollouts import Group, PromptStream, Refill
 from rlvr.samplers import SeededSampling, row_key, seeded_generation
+from rlvr.types import Decoding
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class RolloutGeneration(GRPOTrainer):
     accelerator: Any
     processing_class: Any
     num_generations: int
+    max_completion_length: int
     algorithm: Algorithm[Any]
     rollout_seed: int
     progress: Progress
@@ -81,17 +84,16 @@ class RolloutGeneration(GRPOTrainer):
         )
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        """TRL's generation with our seeded choice of tokens (vLLM samples for itself). An empty completion, which
+        """TRL's generation with our seeded choice of tokens, or with vLLM our seeds. An empty completion, which
         stops before its first token, becomes a single EOS: there is something to learn from stopping at once."""
+        keys = [0] * len(prompt_ids) if self._greedy else self._row_keys()
+        temperature, top_p = (0.0, 1.0) if self._greedy else (self.temperature, self.top_p)
         if self.use_vllm:
-            temperature = self.vllm_generation.temperature
-            self.vllm_generation.temperature = 0.0 if self._greedy else temperature
-            try:
+            decoding = Decoding(temperature=temperature, top_p=top_p, max_new_tokens=self.max_completion_length)
+            with drawn(self.vllm_generation, decoding, keys):
                 completion_ids, logps = super()._generate_single_turn(prompt_ids, *args, **kwargs)
-            finally:
-                self.vllm_generation.temperature = temperature
         else:
-            sampling = self._seeded_sampling(len(prompt_ids))
+            sampling = SeededSampling(keys, temperature=temperature, top_p=top_p)
             with seeded_generation(self.accelerator.unwrap_model(self.model), sampling):
                 completion_ids, _ = super()._generate_single_turn(prompt_ids, *args, **kwargs)
             logps_NT = torch.stack(sampling.logps, dim=1).tolist()
@@ -117,16 +119,18 @@ class RolloutGeneration(GRPOTrainer):
                 if logps is not None:
                     logps[i] = [float("nan")]  # not drawn, so its probability under the sampler is unknown
 
-    def _seeded_sampling(self, rows: int) -> SeededSampling:
-        if self._greedy:
-            return SeededSampling([0] * rows, temperature=0.0, top_p=1.0)
-        offset = self.accelerator.process_index * rows
+    def _row_keys(self) -> list[int]:
+        """The key of each of this rank's rollouts, see `rlvr.samplers.row_key`."""
+        offset = self.accelerator.process_index * len(self._rows)
         stream = f"train/{self.state.global_step}" + (f"/{self._round}" if self._round else "")
-        keys = [
+        return [
             row_key(self.rollout_seed, stream, row["problem_id"], (offset + i) % self.num_generations)
             for i, row in enumerate(self._rows)
         ]
-        return SeededSampling(keys, temperature=self.temperature, top_p=self.top_p)
+
+    def engine_sampler(self) -> EngineSampler:
+        """A sampler over the vLLM engine, with the weights as they are when it is called."""
+        return EngineSampler(self, super()._generate_single_turn)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         """TRL's gathered rewards (N, F), kept: this is the only place they are visible before normalisation."""

@@ -42,7 +42,7 @@ class StepPlan:
 
 def validate(recipe: Recipe) -> None:
     """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
-    _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train), _rewards(recipe.train.rewards))
+    _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train, recipe.probes), _rewards(recipe.train.rewards))
     validate_probe(recipe)
     try:
         recipe.run_dir.format(name="", algorithm="", seed=0)
@@ -113,7 +113,7 @@ def _model(model: ModelSpec) -> Iterator[Check]:
         yield "model.lora.dropout", model.lora.dropout, 0 <= model.lora.dropout < 1, "a share in [0, 1)"
 
 
-def _train(train: TrainSection) -> Iterator[Check]:
+def _train(train: TrainSection, probes: ProbeSection) -> Iterator[Check]:
     for key in ("steps", "micro_batch_size", "max_new_tokens", "prompts_per_step", "group_size",
                 "updates_per_rollout", "max_prompt_tokens", "save_every", "log_every"):
         yield f"train.{key}", getattr(train, key), getattr(train, key) >= 1, COUNT
@@ -135,6 +135,10 @@ def _train(train: TrainSection) -> Iterator[Check]:
         yield ("train.vllm.gpu_memory_utilization", vllm.gpu_memory_utilization,
                0 < vllm.gpu_memory_utilization <= 1, "a share in (0, 1]")
         yield "train.vllm.tensor_parallel_size", vllm.tensor_parallel_size, vllm.tensor_parallel_size >= 1, COUNT
+        longest = train.max_prompt_tokens + max(train.max_new_tokens, probes.max_new_tokens if probes.enabled else 0)
+        yield ("train.vllm.max_model_length", vllm.max_model_length,
+               vllm.max_model_length is None or vllm.max_model_length >= longest,
+               f"at least {longest}: train.max_prompt_tokens and the longer max_new_tokens of train and probes")
     if correction is not None:
         yield ("train.rollout_correction", correction.mode, vllm is not None,
                "null without train.vllm, where the training model itself samples; remove it or set train.vllm")

@@ -85,10 +85,11 @@ class RolloutCorrection:
 
 @dataclass(frozen=True, slots=True)
 class VllmSpec:
-    """Sample the rollouts with vLLM."""
+    """Sample the rollouts and the probes with vLLM, each at its own decoding, with the weights of the step."""
 
     mode: Literal["colocate", "server"] = "colocate"
-    """In the training processes, or on a server started beside them."""
+    """In the training processes, where every request is seeded like a rollout without vLLM; or on a server started
+    beside them, which draws for itself: a repeated run there has other samples."""
     server_base_url: str | None = None
     """Such as http://localhost:8000; needed by mode `server`."""
     gpu_memory_utilization: float = 0.3
@@ -97,7 +98,7 @@ class VllmSpec:
     tensor_parallel_size: int = 1
     """GPUs per vLLM engine in mode `colocate`."""
     max_model_length: int | None = None
-    """Longest prompt plus answer, in tokens; null: the model's own limit."""
+    """Longest prompt plus answer, in tokens, of training and probes; null: the model's own limit."""
     enable_sleep_mode: bool = False
     """Free vLLM's memory during the update: fits larger models, costs time at every step."""
 

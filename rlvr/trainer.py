@@ -30,7 +30,7 @@ from rlvr._policy_training import PolicyTraining, multimodal
 from rlvr._shaping import ShapedReward, TermReward, shaped_reward, shaping_metrics
 from rlvr._step_metrics import refill_metrics, rollout_metrics, verdict_metrics
 from rlvr._trl_loss import TRL_LOSS_TYPE, check_trl_loss
-from rlvr.interfaces import Algorithm, Credit, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch, Sampler
 from rlvr.rollouts import PromptStream, Refill
 from rlvr.samplers import TransformersSampler, row_key
 from rlvr.types import Problem, Reason, UserError
@@ -150,8 +150,11 @@ class RLVRTrainer(RolloutGeneration, PolicyTraining):
         if needs.values:
             self.attach_critic(kwargs.get("peft_config"))
 
-    def live_sampler(self) -> TransformersSampler:
-        """A sampler over the model as it is now, sharded or not: what probes use."""
+    def live_sampler(self) -> Sampler:
+        """A sampler over the model as it is now, sharded or not: what probes use. With vLLM it is the engine that
+        draws the rollouts too."""
+        if self.use_vllm:
+            return self.engine_sampler()
         return TransformersSampler(
             self.model, self.processing_class, unwrap=self.unwrapped, chat_template=self.chat_template
         )

@@ -245,6 +245,8 @@ def test_wrong_overrides(write, override, fragment):
     ("data.train.size=7", "data.train.size: found 7, expected at least train.prompts_per_step (8)"),
     ("train.vllm.mode=server", "train.vllm.server_base_url: found null, expected a URL with train.vllm.mode"),
     ("train.vllm.gpu_memory_utilization=1.5", "train.vllm.gpu_memory_utilization: found 1.5 (number), expected"),
+    ("train.vllm.max_model_length=1000",
+     "train.vllm.max_model_length: found 1000 (whole number), expected at least 1042: train.max_prompt_tokens and"),
     ("train.rollout_correction.cap=2", "train.rollout_correction: found 'token_truncate' (text), expected null"),
     ("probes.temperature=0", "probes.temperature: found 0.0 (number), expected a number above 0: greedy samples"),
     ("probes.top_p=0", "probes.top_p: found 0.0 (number), expected a number in (0, 1]"),
