@@ -78,7 +78,8 @@ class Engine(vllm_generation.VLLMGeneration):
     syncs = 0
 
     def _init_vllm(self) -> None:
-        self.llm = LLM(copy.deepcopy(self.model), self.processing_class.eos_token_id)
+        tokenizer: Any = self.processing_class
+        self.llm = LLM(copy.deepcopy(self.model), tokenizer.eos_token_id)
         self._llm_weights_sleeping = False
 
     def sync_weights(self) -> None:
