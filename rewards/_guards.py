@@ -17,7 +17,7 @@ MAX_CHARS, MAX_DEPTH = 1000, 25
 
 _COMMA = frozenset({",", ";"})
 _LONG_EXPONENT = re.compile(r"\^\s*[{(]*\s*[-+]?\s*\d{5,}")
-_TOWER = re.compile(r"\^\s*[{(]*\s*(\d+)\s*\}?\s*\^\s*[{(]*\s*(\d+)(\s*\}?\s*\^)?")
+_TOWER = re.compile(r"\^\s*[{(]*\s*[-+]?\s*(\d+)\s*\}?\s*\^\s*[{(]*\s*[-+]?\s*(\d+)(\s*\}?\s*\^)?")
 _LONG_EXPANSION = re.compile(r"[)}]\s*\^\s*[{(]*\s*\d{3,}")
 _FACTORIALS = re.compile(r"!\s*[)}\]]*\s*!|\d{5,}\s*[)}]*\s*!|\^\s*\{?\s*\d+\s*\}?\s*[)}]+\s*!|"
                          r"\^\s*[{(][^{}]*\d\s*\)?!")
@@ -34,7 +34,7 @@ _DEDUCTION = re.compile(r"\\(?:ne|equiv|implies|iff|to|[rR]ightarrow|[lL]ongrigh
 _UNBOUNDED = re.compile(r"\\infty|\\mathbb|[<>]|\\[lg]e(?![A-Za-z])")
 _NUMERAL = re.compile(r"(-?\d[\dA-Fa-f]*)\s*_\s*"
                       r"(?:\{\s*(?:\\(?:text|mathrm)\s*\{\s*)?(?:base\s*)?(\w+)\s*\}{1,2}|(\d))")
-_SPACED_DIGITS = re.compile(r"(?<!\\frac )(?<!binom )\d \d")
+_SPACED_DIGITS = re.compile(r"(?<!\\frac )(?<!binom )(?<!\\log_)\d \d")
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
           "eleven": 11, "twelve": 12, "sixteen": 16}
 
@@ -101,7 +101,8 @@ _CONSTANT_COMMANDS = {"frac", "sqrt", "pi", "cdot", "times", "div", "log", "ln",
 
 
 def is_name(text: str) -> bool:
-    r"""What may stand left of the answer's "=": a name: x, AB, f(x), \angle A, P(A), m + n, but not 2x or -x."""
+    r"""What may stand left of the answer's "=": a name: x, AB, f(5), \angle A, P(A), m + n, but not 2x or -x."""
     bare = re.sub(r"\s*_\s*(?:\{[^{}]*\}|\w)", "", text)
+    bare = re.sub(r"(?<![A-Za-z\\])[fghpqFGHPQ]'*\s*\([^()]*\)", "f", bare)  # f(5), P(X=2): not a product
     bare = re.sub(r"\\(?:text|mathrm|mbox|operatorname|textbf)\s*\{[^{}]*\}", "T", bare)
     return re.fullmatch(r"(?!-)(?=.*[A-Za-z])(?:\\[A-Za-z]+|[A-Za-z{}()|,+/'^* -])+", bare) is not None

@@ -60,6 +60,18 @@ _RULES: list[_Rule] = [(re.compile(pattern), replacement) for pattern, replaceme
     # \mathbf{8}, \text{8.5}: fonts around a number
     (r"\\(?:math(?:bf|rm|it|sf|tt)|bm|boldsymbol|text(?:bf|rm|it|normal)?|mbox|emph|underline)"
      r"\s*\{\s*([-+]?[\d.,]*\d)\s*\}", r"\1"),
+    # {\bf 8}, \textcolor{red}{8}, the upright i and e
+    (r"\{\s*\\(?:bf|rm|it|sf|tt)\s*([-+]?[\d.,]*\d)\s*\}", r"\1"),
+    (r"\\(?:text)?color\s*\{\s*[a-z]+\s*\}", ""),
+    (r"\\(?:mathrm|operatorname|rm)\s*\{\s*([ie])\s*\}", r" \1"),
+    # degrees in a function: the parser drops the sign and would take radians
+    (r"(\\(?:sin|cos|tan|cot|sec|csc)(?:\s*\^\s*\{?\d\}?)?)\s*(?:\(\s*(\d+(?:\.\d+)?)\s*\^\\circ\s*\)|"
+     r"\{\s*(\d+(?:\.\d+)?)\s*\^\\circ\s*\}|(\d+(?:\.\d+)?)\s*\^\\circ )",
+     lambda match: rf"{match[1]}(\frac{{{match[2] or match[3] or match[4]}\pi}}{{180}})"),
+    # 12 million
+    (r"(?<=[\d}])\s*(?:\\text\s*\{\s*(hundred|thousand|million|billion|trillion)(?![A-Za-z])([^{}]*)\}|"
+     r"(hundred|thousand|million|billion|trillion)(?![A-Za-z]))",
+     lambda match: _scaled(match[1] or match[3], match[2])),
     # digit groups that cannot be lists: 1{,}234  10,\!080  10\,000
     (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3}(?!\d))", ""),
     (r"(?<![\d.])([-+]?\d+(?:\.\d+)?)[eE]([-+]?\d+)(?![\dA-Za-z]|\.\d)",
@@ -85,15 +97,19 @@ def normalize(latex: str) -> str:
     while True:
         before = text
         text = _TAIL.sub("", _LABEL.sub("", text))
-        if text.startswith("{") and _closes_at(text) == len(text) - 1:
+        wrapped = text.startswith("{") or (text.startswith("((") and _closes_at(text[1:-1]) == len(text) - 3)
+        if wrapped and _closes_at(text) == len(text) - 1:  # ((5)): the parser's time doubles with every pair
             text = text[1:-1].strip()
         if text == before:
             return text
 
 
 def squeezed(text: str) -> str:
-    """Normalized text without the spaces that mean nothing: two answers with the same squeezed text are identical."""
-    return re.sub(r"(\\[A-Za-z]+) (?=[A-Za-z])| ", lambda match: f"{match[1]} " if match[1] else "", text)
+    """Normalized text without the spaces that mean nothing: two answers with the same squeezed text are identical.
+
+    One between two digits means something: `1 0` is not 10.
+    """
+    return re.sub(r"(\\[A-Za-z]+ (?=[A-Za-z])|(?<=\d) (?=\d))| ", lambda match: match[1] or "", text)
 
 
 def split_top(text: str, separators: frozenset[str]) -> list[str]:
@@ -136,6 +152,14 @@ def _closes_at(text: str) -> int:
         if depth == 0:
             return match.start()
     return -1
+
+
+_POWERS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+
+
+def _scaled(word: str, unit: str | None) -> str:
+    """The power of ten for a word, and the rest of its group: a unit or nothing."""
+    return rf"\times 10^{{{_POWERS[word]}}}" + (rf"\text{{{unit}}}" if unit and unit.strip() else "")
 
 
 def _repeating(whole: str, fixed: str, period: str) -> str:

@@ -22,6 +22,8 @@ Relative below 1, absolute above, so that tiny numbers stay apart."""
 MAX_DIGITS = 20_000
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d+)"
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?:,\d{3})*")
+"""A number with thousand separators that is no list: 1,020. (1,234 may be one, and is read both ways.)"""
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
 _SIMPLE = re.compile(rf"({_DIGITS})?(?:(\.)(\d*))?")
 _SIGN = re.compile(r"[-+ ]*")
@@ -138,7 +140,7 @@ def read_sequence(text: str) -> Sequence | None:
     if brackets and _unbalanced(inner):
         return read_sequence_of_tuples(text)
     parts = split_top(inner, frozenset({",", ";"}))
-    if len(parts) < 2 or not all(parts):
+    if len(parts) < 2 or not all(parts) or (not brackets and _GROUPED.fullmatch(text)):
         return None
     return Sequence(brackets, tuple(parts))
 
@@ -147,6 +149,21 @@ def read_sequence_of_tuples(text: str) -> Sequence | None:
     """`(1, 2), (3, 4)`: a list whose parts are tuples."""
     parts = split_top(text, frozenset({",", ";"}))
     return Sequence("", tuple(parts)) if len(parts) > 1 and all(parts) else None
+
+
+def plus_and_minus(text: str) -> str:
+    r"""`1 \pm x` -> `1 + x, 1 - x` in each part of a list; a part with brackets around two signs is left alone."""
+    if "\\pm" not in text and "\\mp" not in text:
+        return text
+    sequence = read_sequence(text)
+    parts = list(sequence.parts) if sequence is not None and not sequence.brackets else [text]
+    if any(part[:1] in ("(", "[") and len(re.findall(r"\\(?:pm|mp)", part)) > 1 for part in parts):
+        return text
+    values: dict[str, None] = {}
+    for part in parts:
+        for upper, lower in (("+", "-"), ("-", "+")):
+            values[re.sub(r"\\mp(?![A-Za-z])", lower, re.sub(r"\\pm(?![A-Za-z])", upper, part))] = None
+    return ", ".join(value.strip().removeprefix("+").strip() for value in values)
 
 
 def _unbalanced(inner: str) -> bool:

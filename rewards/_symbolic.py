@@ -30,6 +30,7 @@ _CONFIG = LatexExtractionConfig(
 )
 _POINTS = (0.7390851332, 1.3247179572, 2.2955871494)
 _RELATIVE = 2e-6
+_LARGEST = sympy.Float("1e300")
 _SPARE_NAMES = "qwzyvujkhgbaprstmnlcx"
 
 for _logger in ("math_verify.parser", "math_verify.grader"):
@@ -62,10 +63,25 @@ def equal(gold: str, answer: str) -> bool | None:
         parsed_answer = parsed_answer.doit()  # a lone symbol is compared by its spelling: 1 * m must have become m
     if _is_relation(parsed_gold) and _is_relation(parsed_answer) and _letters(gold) != _letters(answer):
         return False  # equations are solved for whatever letters they have: dx/dt = k would equal dq/dt = k
-    if _differ(parsed_gold, parsed_answer):
+    if _differ(parsed_gold, parsed_answer) or _kinds_differ(parsed_gold, parsed_answer):
         return False
-    return verify(parsed_gold, parsed_answer, float_rounding=6, numeric_precision=15, strict=True,
-                  timeout_seconds=None) and not _vacuous(parsed_gold, parsed_answer)
+    return _verified(parsed_gold, parsed_answer) or (
+        (other := (_exact(parsed_gold), _exact(parsed_answer))) != (parsed_gold, parsed_answer) and _verified(*other))
+
+
+def _verified(gold: Any, answer: Any) -> bool:
+    return verify(gold, answer, float_rounding=6, numeric_precision=15, strict=True,
+                  timeout_seconds=None) and not _vacuous(gold, answer)
+
+
+def _exact(parsed: Any) -> Any:
+    """With decimals in exponents as fractions (2^{0.75} is 2^{3/4}), and logarithms of products as sums."""
+    if not isinstance(parsed, sympy.Expr):
+        return parsed
+    exponents = {power.exp for power in parsed.atoms(sympy.Pow)}
+    decimals = {number for exponent in exponents for number in exponent.atoms(sympy.Float)}
+    exact = parsed.xreplace({number: sympy.Rational(str(number)) for number in decimals})
+    return sympy.expand_log(exact, force=True) if exact.has(sympy.log) and exact.free_symbols else exact
 
 
 def constant(text: str) -> float | None:
@@ -99,7 +115,12 @@ def misreading(gold: str) -> str | None:
 def _parse(text: str) -> Any:
     found = parse(rf"\boxed{{{text}}}", [_CONFIG], fallback_mode="first_match", extraction_mode="first_match",
                   parsing_timeout=None)  # pyright: ignore[reportArgumentType] (None is documented, the hint says int)
-    return None if not found or isinstance(found[0], str) else found[0]
+    if not found or isinstance(found[0], str):
+        return None
+    parsed = found[0]
+    if isinstance(parsed, sympy.Expr) and {symbol.name for symbol in parsed.free_symbols} == {"i"}:
+        return parsed.xreplace(dict.fromkeys(parsed.free_symbols, sympy.I))  # alone it is no index
+    return parsed
 
 
 def _keep_case(gold: str, answer: str) -> tuple[str, str]:
@@ -134,7 +155,14 @@ def _differ(gold: Any, answer: Any) -> bool:
     """
     if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
         return False
-    return any(abs(left - right) > _RELATIVE * max(abs(left), abs(right)) for left, right in _values(gold, answer))
+    return any(left != right if math.inf in (abs(left), abs(right)) else
+               abs(left - right) > _RELATIVE * max(abs(left), abs(right)) for left, right in _values(gold, answer))
+
+
+def _kinds_differ(gold: Any, answer: Any) -> bool:
+    """Whether a plain number stands where several are due: never equal, and spares a slow attempt to simplify it."""
+    several = isinstance(gold, (sympy.Interval, sympy.Union)) or (isinstance(gold, sympy.FiniteSet) and len(gold) > 1)
+    return several and isinstance(answer, sympy.Expr)
 
 
 def _vacuous(gold: Any, answer: Any) -> bool:
@@ -169,7 +197,10 @@ def _values(gold: Any, answer: Any) -> list[tuple[complex, complex]]:
 def _value(expression: Any, values: dict[str, float]) -> complex | None:
     try:
         at_point = expression.subs({symbol: values[symbol.name] for symbol in expression.atoms(sympy.Symbol)})
-        value = complex(at_point.doit().evalf(15))
+        number = at_point.doit().evalf(15)
+        if isinstance(number, sympy.Float) and abs(number) > _LARGEST:
+            return complex(math.inf)  # too large for a float, so different from whatever has one
+        value = complex(number)
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
         return None  # no number: an unevaluated function, an overflow
     return value if math.isfinite(value.real) and math.isfinite(value.imag) else None

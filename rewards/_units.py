@@ -11,10 +11,18 @@ import re
 _FONT = r"\\(?:text|mathrm|mbox|textrm|textit|textbf|operatorname|rm)"
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _IN_TEXT = re.compile(rf"(?:\s*(?:/|\\cdot|\\times)?\s*{_FONT}\s*\{{[^{{}}]*\}}{_POWER})+$")
-_CONTENT = re.compile(r"\{([^{}]*)\}")
-_UNIT_WORDS = re.compile(r"[A-Za-z°/.\-^ ]*\d?[A-Za-z ]*")
-_NOT_UNITS = re.compile(r"\b(?:or|and|not|no|nor|either|neither|maybe|perhaps|but|if|is|are|to|than|isn|base)\b",
-                        re.IGNORECASE)
+_CONTENT = re.compile(rf"{_FONT}\s*\{{([^{{}}]*)\}}")
+_UNIT_WORDS = re.compile(r"(?:[A-Za-z°/.\-^ ]|(?<=[A-Za-z^])\d|(?<=\^-)\d)*")
+_NOT_UNITS = re.compile(
+    r"\b(?:or|and|not|no|nor|either|neither|maybe|perhaps|but|if|is|are|to|than|isn|base|"
+    # a doubt or a condition
+    r"unless|when|where|wrong|false|incorrect|mistake|otherwise|alternatively|versus|vs|"
+    # an operation: "5 squared" is 25
+    r"(?<![a-z]\s)(?:squared|cubed)(?!\s*[a-z])|factorial|plus|minus|times\s+\S+|divided|choose|mod|modulo|pi)\b",
+    re.IGNORECASE)
+_NEVER_ALONE = re.compile(
+    r"[ /.^\-\d]*[eijknopqrvwxyz][ ./^\-\d]*|"  # a variable in an upright font
+    r"\s*(?:half|halves|(?:third|fourth|fifth|sixth|eighth|tenth|hundredth|thousandth)s?)\s*")
 _PERCENT = re.compile(r"\s*(?:\\text\s*\{\s*)?(?<![A-Za-z])(?:percent|per cent|pct)\s*\}?$")
 _BARE = re.compile(
     r"(?<=[\d})])\s*(?:cm|mm|km|kg|mg|ml|ft|lbs?|mph|kph|sq|square|cubic|dollars?|cents?|degrees?|met(?:er|re)s?|"
@@ -36,9 +44,11 @@ def without_unit(text: str) -> str:
     if match is None or not rest or "\\text" in rest or "\\mathrm" in rest:
         return text
     words = _CONTENT.findall(match[0])
-    if any(_NOT_UNITS.search(word) or not _UNIT_WORDS.fullmatch(word) for word in words):
-        return text
-    return rest
+    return rest if all(map(_is_unit, words)) else text
+
+
+def _is_unit(word: str) -> bool:
+    return not (_NOT_UNITS.search(word) or _NEVER_ALONE.fullmatch(word)) and _UNIT_WORDS.fullmatch(word) is not None
 
 
 def same_unit_other_power(gold: str, answer: str) -> bool:

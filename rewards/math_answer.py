@@ -23,8 +23,9 @@ from typing import NamedTuple
 from rlvr.interfaces import Verifier
 from rlvr.rewards._extract import decisive_box, final_answer
 from rlvr.rewards._guards import MAX_CHARS, bad_form, bomb, is_constant, is_name, numeral
+from rlvr.rewards._inequalities import as_intervals, is_interval
 from rlvr.rewards._latex import normalize, split_top, squeezed
-from rlvr.rewards._numbers import read_number, read_sequence, same_number, same_sequence
+from rlvr.rewards._numbers import plus_and_minus, read_number, read_sequence, same_number, same_sequence
 from rlvr.rewards._units import same_unit_other_power, without_unit
 from rlvr.types import Problem, Reason, Verdict
 
@@ -57,7 +58,7 @@ class MathVerifier(Verifier):
     """
 
     name = "math"
-    version = "+".join(["2", *(f"{package}-{installed(package)}" for package in _PARSERS)])
+    version = "+".join(["3", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
         from rlvr.rewards import _symbolic  # sympy: not for those who only ask for the version
@@ -101,7 +102,7 @@ class MathVerifier(Verifier):
         sequence = read_sequence(gold)
         if sequence is not None and same_sequence(sequence, sequence) == "same":
             return None
-        return self._symbolic.misreading(without_unit(_value_side(gold)))
+        return self._symbolic.misreading(without_unit(plus_and_minus(_value_side(gold))))
 
     def _outcome(self, gold: str, raw_answer: str, max_chars: int) -> Outcome:
         if len(raw_answer) > max_chars:
@@ -125,9 +126,15 @@ class MathVerifier(Verifier):
         outcome = _as_text(gold, answer) or _as_numbers(gold, answer)
         if outcome is not None:
             return outcome
+        intervals = _as_intervals(gold, answer)
+        if intervals is not None:
+            return self._compare(*intervals)
         reason = bomb(gold, answer) or bad_form(gold, answer)
         if reason is not None:
             return Outcome(reason, "guard")
+        signs = plus_and_minus(gold), plus_and_minus(answer)
+        if signs != (gold, answer):
+            return self._compare(*signs)
         return self._as_equation(gold, answer) or self._as_algebra(gold, answer)
 
     def _as_equation(self, gold: str, answer: str) -> Outcome | None:
@@ -159,6 +166,19 @@ class MathVerifier(Verifier):
         if equal and not _same_count(gold, answer):
             return Outcome(Reason.MULTISET, "symbolic")
         return Outcome(Reason.SYMBOLIC if equal else Reason.WRONG_ANSWER, "symbolic")
+
+
+def _as_intervals(gold: str, answer: str) -> tuple[str, str] | None:
+    """Both as unions of intervals where one is an inequality and the other is one too or an interval; else None."""
+    of_gold, of_answer = as_intervals(gold), as_intervals(answer)
+    if of_gold is None and of_answer is None:
+        return None
+    if of_gold is not None and of_answer is not None:
+        return (of_gold[1], of_answer[1]) if of_gold[0] == of_answer[0] else None
+    if of_gold is not None:
+        return (of_gold[1], answer) if answer[:1] in ("(", "[") else None
+    assert of_answer is not None
+    return (gold, of_answer[1]) if is_interval(gold) else None
 
 
 def _same_count(gold: str, answer: str) -> bool:
@@ -221,6 +241,8 @@ def _words(text: str, *, where_words_are_due: bool = False) -> str | None:
 
 def _as_text(gold: str, answer: str) -> Outcome | None:
     gold_words = _words(gold)
+    if gold_words is None and re.fullmatch("[A-Za-z]{2,3}", gold) and _words(answer) == gold.casefold():
+        return Outcome(Reason.IDENTICAL, "text")  # Yes and \text{Yes}
     if gold_words is None:
         return None
     answer_words = _words(answer, where_words_are_due=True)
