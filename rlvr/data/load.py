@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlvr.data.rows import NoGold, problem_of
 from rlvr.data.sources import chosen_rows
-from rlvr.data.spec import LAB, DataSpec, check_spec, is_file, pattern_of
+from rlvr.data.spec import GYM, LAB, DataSpec, check_spec, is_file, pattern_of
 from rlvr.types import Problem, UserError
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,10 @@ def load_problems(spec: DataSpec, *, where: str) -> list[Problem]:
     check_spec(spec, where)
     if spec.source == LAB:
         return _lab_problems(spec, where)
+    if spec.source.startswith(GYM):
+        from rlvr.data.gym import gym_problems
+
+        return gym_problems(spec, where)
     pattern = pattern_of(spec.gold_pattern, where) if spec.gold_pattern is not None else None
     hub_names = [part for part in (spec.source, spec.config, spec.split) if part]
     label = Path(spec.source).stem if is_file(spec.source) else "/".join(hub_names)

@@ -7,6 +7,8 @@ import json
 import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from rlvr.data._words import short
@@ -82,9 +84,11 @@ def _normal(text: str) -> str:
 
 
 def _fingerprint(value: Any) -> Any:
-    """What stands for bytes, an image or an array in a content hash."""
+    """What stands for bytes, an image, an array or an exact number in a content hash."""
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
+    if isinstance(value, Fraction | Decimal):
+        return str(value)
     if hasattr(value, "tobytes"):  # numpy arrays have a shape, PIL images a size
         form = str(value.shape if hasattr(value, "shape") else value.size)
         return [type(value).__name__, form, hashlib.sha256(value.tobytes()).hexdigest()]

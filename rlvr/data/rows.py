@@ -47,7 +47,7 @@ def problem_of(row: Mapping[str, Any], at: str, row_id: str, spec: DataSpec, pat
         extra["choices"] = choices
         if isinstance(question, str):
             question += "".join(f"\n({letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
-    prompt, images = _prompt(question, at, spec, where), ()
+    prompt, images = prompt_of(question, at, spec, where), ()
     if spec.image is not None:
         assert not isinstance(prompt, str)  # check_spec wants chat
         prompt, images = _with_images(prompt, row, at, spec.image, spec, where)
@@ -102,7 +102,7 @@ def _read_problem(row: Mapping[str, Any], at: str, problem_id: str, spec: DataSp
     except (ValueError, TypeError, LookupError, AttributeError, SyntaxError) as error:
         raise NoGold(f"{at}: {where}.reader {spec.reader!r} cannot read the row: {first_line(error)}; mend or drop "
                       f"it, or set {where}.drop_bad_golds: true") from error
-    return Problem(problem_id, _prompt(reading.prompt, at, spec, where), reading.gold, spec.verifier or "math",
+    return Problem(problem_id, prompt_of(reading.prompt, at, spec, where), reading.gold, spec.verifier or "math",
                    MappingProxyType(dict(reading.extra)))
 
 
@@ -122,7 +122,8 @@ def _last_box(solution: str, at: str, column: str, where: str) -> str:
     return answer
 
 
-def _prompt(value: Any, at: str, spec: DataSpec, where: str) -> str | tuple[Message, ...]:
+def prompt_of(value: Any, at: str, spec: DataSpec, where: str) -> str | tuple[Message, ...]:
+    """The question in template and system message: text, or chat messages with `spec.chat`."""
     if isinstance(value, str) and value.strip():
         # Not str.format: mathematics is full of braces.
         text = spec.template.replace("{prompt}", value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rlvr.data._words import short
 from rlvr.presets import FILE_TYPES
@@ -13,6 +13,8 @@ from rlvr.registry import resolve_reader
 from rlvr.types import UserError
 
 LAB = "lab"
+GYM = "gym:"
+"""How the source of a reasoning-gym task begins."""
 NEUTRAL_TEMPLATE = "{prompt}"
 
 
@@ -22,16 +24,17 @@ class DataSpec:
     `{source: openai/gsm8k, config: main, prompt: question, gold_pattern: "#### (.+)"}`."""
 
     source: str
-    """`lab` (the built-in countdown task), a .jsonl or .parquet file (from the current directory), or a hub id."""
+    """`lab` (the built-in countdown task), `gym:TASK` (of reasoning-gym: `pip install 'rlvr[gym]'`), a .jsonl or
+    .parquet file (from the current directory), or a hub id."""
     split: str = "train"
-    """Split of a hub dataset, or `train` | `test` | `hard` of the lab (`hard`: test problems with one or two right
-    answers). A local file is read whole."""
+    """Split of a hub dataset; `train` | `test` | `hard` of the lab (`hard`: test problems with one or two right
+    answers); `train` | `test` of a gym task, which share no question. A local file is read whole."""
     revision: str | None = None
     """Commit, tag or branch of a hub dataset; null: whatever is newest on the day of the run."""
     config: str | None = None
     """Configuration (subset) of a hub dataset, such as `main`."""
     size: int | None = None
-    """Take the first so many rows; null: all. Having fewer is an error. The lab never ends and needs a number."""
+    """Take the first so many rows; null: all. Having fewer is an error. Lab and gym never end and need a number."""
     shuffle: int | None = None
     """Seed of a permutation of the rows before `skip` and `size` count; null: the source's own order."""
     skip: int = 0
@@ -45,7 +48,8 @@ class DataSpec:
     gold_pattern: str | None = None
     """Regular expression whose group 1, in its last match, is the answer inside the gold column; null: all of it."""
     verifier: str | None = None
-    """Registry name or `package.module:Class`; null: `countdown` for the lab, `math` for everything else."""
+    """Registry name or `package.module:Class`; null: `countdown` for the lab, `gym` for a gym task, `math` for
+    everything else."""
     template: str = NEUTRAL_TEMPLATE
     """Text around the question. `{prompt}` must occur once; all other braces are left as they are."""
     system: str | None = None
@@ -80,20 +84,29 @@ class DataSpec:
     drop_bad_golds: bool = False
     """true: leave out problems whose gold answer cannot be read or is refused by the verifier, and say how many; false:
     such a gold is an error. `size` counts before they are dropped."""
+    seed: int | None = None
+    """Of a gym task's problems, 0 to 4000; null: 0. Another seed, other problems."""
+    params: dict[str, Any] | None = None
+    """Settings of a gym task, such as {min_animals: 5}, as its own config names them; null: its defaults."""
 
 
 _UNUSED: dict[str, tuple[str, ...]] = {
     "the lab": ("revision", "config", "shuffle", "skip", "prompt", "gold", "id", "gold_pattern", "template", "system",
                 "chat", "extra", "image", "image_max_pixels", "blank_images", "choices", "multiple_choice",
-                "gold_boxed", "reader", "files"),
-    "a local file": ("split", "revision", "config", "files"),
+                "gold_boxed", "reader", "files", "seed", "params"),
+    "a task of reasoning-gym": ("revision", "config", "shuffle", "skip", "prompt", "gold", "id", "gold_pattern",
+                                "extra", "image", "image_max_pixels", "blank_images", "choices", "multiple_choice",
+                                "gold_boxed", "reader", "files"),
+    "a local file": ("split", "revision", "config", "files", "seed", "params"),
+    "a hub dataset": ("seed", "params"),
 }
 _READER_DOES = ("prompt", "gold", "gold_pattern", "gold_boxed", "extra")
 
 
 def check_spec(spec: DataSpec, where: str) -> None:
     """Raise UserError, prefixed with the dotted path `where`, for settings that contradict each other."""
-    kind = "the lab" if spec.source == LAB else "a local file" if is_file(spec.source) else "the hub"
+    kind = ("the lab" if spec.source == LAB else "a task of reasoning-gym" if spec.source.startswith(GYM) else
+            "a local file" if is_file(spec.source) else "a hub dataset")
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         if field.name in _UNUSED.get(kind, ()) and value != field.default:
@@ -103,8 +116,10 @@ def check_spec(spec: DataSpec, where: str) -> None:
         raise UserError(f"{where}.size: found {spec.size}, expected at least 1, or null for all rows")
     if spec.skip < 0:
         raise UserError(f"{where}.skip: found {spec.skip}, expected at least 0")
-    if spec.source == LAB and spec.size is None:
-        raise UserError(f"{where}.size: found null, expected a number: the lab makes problems without end; set size")
+    if not on_disk_or_hub(spec.source) and spec.size is None:
+        raise UserError(f"{where}.size: found null, expected a number: {kind} makes problems without end; set size")
+    if spec.source.startswith(GYM):
+        _check_gym(spec, where)
     if spec.template.count("{prompt}") != 1:
         raise UserError(f"{where}.template: found {spec.template.count('{prompt}')} times {{prompt}} in "
                         f"{short(spec.template)}, expected it once, where the question goes")
@@ -128,6 +143,15 @@ def check_spec(spec: DataSpec, where: str) -> None:
     _check_vision(spec, where)
 
 
+def _check_gym(spec: DataSpec, where: str) -> None:
+    if spec.split not in ("train", "test"):
+        raise UserError(f"{where}.split: found {spec.split!r}, expected train or test, which share no question")
+    if not 0 <= (spec.seed or 0) <= 4000:
+        raise UserError(f"{where}.seed: found {spec.seed}, expected 0 to 4000")
+    for name in {"seed", "size"} & set(spec.params or {}):
+        raise UserError(f"{where}.params.{name}: found a setting that is {where}.{name}; write it there")
+
+
 def _check_vision(spec: DataSpec, where: str) -> None:
     if spec.image is not None and not spec.chat:
         raise UserError(f"{where}.image: found {spec.image!r} with chat: false; set chat: true: pictures are parts of "
@@ -140,6 +164,11 @@ def _check_vision(spec: DataSpec, where: str) -> None:
     if spec.multiple_choice == "drop" and spec.choices is None:
         raise UserError(f"{where}.choices: found null, expected the column of the options: "
                         f"{where}.multiple_choice: drop leaves out the rows that have some")
+
+
+def on_disk_or_hub(source: str) -> bool:
+    """Whether a source is looked up; false for what is made here: the lab and gym tasks."""
+    return source != LAB and not source.startswith(GYM)
 
 
 def is_file(source: str) -> bool:
