@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.data import LAB, load_problems
+from rlvr.data import load_problems, on_disk_or_hub
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing
 from rlvr.probes.plan import PLANS
@@ -113,10 +113,10 @@ def _generated_too(recipe: Recipe) -> str:
 
 
 def _absent(recipe: Recipe) -> list[str]:
-    """Sources that are neither the lab nor a file that is there."""
+    """Sources that are neither made here nor a file that is there."""
     specs = [recipe.data.train, *([recipe.data.probe] if recipe.probes.enabled else [])]
     sources = dict.fromkeys(spec.source for spec in specs)
-    return [source for source in sources if source != LAB and not Path(source).expanduser().is_file()]
+    return [source for source in sources if on_disk_or_hub(source) and not Path(source).expanduser().is_file()]
 
 
 def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 A preset fills keys of `rlvr.data.DataSpec`: hub id, revision, columns, where the gold answer stands, the verifier.
 What a recipe sets itself wins, so `source: my_copy.jsonl` reads a local copy with the preset's columns. Prompts
-(`chat`, `system`, `template`) are left to the recipe: they belong to the model. The resolved recipe of a run holds the
-filled keys, not the name. A new preset is one more entry of PRESETS.
+(`chat`, `system`, `template`) are left to the recipe, as they belong to the model; but pictures need `chat`. The
+resolved recipe of a run holds the filled keys, not the name. A new preset is one more entry of PRESETS, and a row of it
+in tests/data/recorded_rows.jsonl.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ PRESETS: dict[str, Preset] = {
         "source": "livecodebench/code_generation_lite", "revision": "0fe84c3912ea0c4d4a78037083943e8f0c4dd505",
         "split": "train", "files": ("test.jsonl", "test2.jsonl", "test3.jsonl", "test4.jsonl", "test5.jsonl"),
         "id": "question_id", "reader": "livecodebench", "verifier": "unit_tests"}),
+    "livecodebench_v6": Preset("LiveCodeBench release v6: v5 and 175 tasks of January to April 2025", {
+        "source": "livecodebench/code_generation_lite", "revision": "0fe84c3912ea0c4d4a78037083943e8f0c4dd505",
+        "split": "train", "files": ("test.jsonl", "test2.jsonl", "test3.jsonl", "test4.jsonl", "test5.jsonl",
+                                    "test6.jsonl"),
+        "id": "question_id", "reader": "livecodebench", "verifier": "unit_tests"}),
     "humaneval_plus": Preset("HumanEval+: 164 functions to complete", {
         "source": "evalplus/humanevalplus", "split": "test", "id": "task_id", "reader": "humaneval_plus",
         "verifier": "unit_tests"}),
@@ -69,6 +75,17 @@ PRESETS: dict[str, Preset] = {
         "verifier": "unit_tests"}),
     "code_r1": Preset("Code-R1-12k: LeetCode and TACO tasks with tests, for training", {
         "source": "ganler/code-r1-12k", "split": "train", "reader": "code_r1", "verifier": "unit_tests"}),
+    "geometry3k": Preset("Geometry3K: 2,101 train, 601 test problems with pictures", {
+        "source": "hiyouga/geometry3k", "split": "test", "prompt": "problem", "image": "images", "chat": True,
+        "gold": "answer", "verifier": "visual_answer"}),
+    "mathvista": Preset("MathVista testmini: its 460 problems that are not multiple choice, with pictures", {
+        "source": "AI4Math/MathVista", "split": "testmini", "prompt": "question", "image": "decoded_image",
+        "chat": True, "gold": "answer", "id": "pid", "choices": "choices", "multiple_choice": "drop",
+        "extra": ("precision",), "verifier": "visual_answer"}),
+    "mathvision": Preset("MathVision testmini: its problems that are not multiple choice, with pictures", {
+        "source": "MathLLMs/MathVision", "split": "testmini", "prompt": "question", "image": "decoded_image",
+        "chat": True, "gold": "answer", "id": "id", "choices": "options", "multiple_choice": "drop",
+        "verifier": "visual_answer"}),
 }
 
 

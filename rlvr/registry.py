@@ -39,6 +39,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "verifiers": {
         "countdown": "rlvr.rewards.countdown:CountdownVerifier",
         "exact_string": "rlvr.rewards.plain_graders:ExactString",
+        "gym": "rlvr.rewards.gym_task:GymVerifier",
         "math": "rlvr.rewards.math_answer:MathVerifier",
         "math_verify": "rlvr.rewards.plain_graders:MathVerifyAlone",
         "unit_tests": "rlvr.rewards.unit_tests:UnitTestsVerifier",

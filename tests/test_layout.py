@@ -19,7 +19,7 @@ from rlvr.tracking import GLOSSARY
 ROOT = Path(__file__).parents[1]
 THIRD_PARTY = {"torch", "trl", "transformers", "accelerate", "datasets", "peft", "wandb", "numpy", "scipy", "plotly",
                "rich", "yaml", "tqdm", "safetensors", "tokenizers", "math_verify", "sympy", "jinja2", "markupsafe",
-               "latex2sympy2_extended", "pyarrow", "PIL"}
+               "latex2sympy2_extended", "pyarrow", "PIL", "reasoning_gym"}
 
 VOCABULARY = {"rlvr.types", "rlvr.interfaces"}
 TRAINER = VOCABULARY | {
@@ -34,15 +34,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/loss.py": {"torch"},
     "rlvr/algorithm_checks.py": VOCABULARY | {"torch"},
     "rlvr/algorithms/": VOCABULARY | {"torch", "rlvr.algorithms"},
-    "rlvr/rewards/": VOCABULARY | {"math_verify", "sympy", "latex2sympy2_extended", "rlvr.rewards"},
+    "rlvr/rewards/": VOCABULARY | {"math_verify", "sympy", "latex2sympy2_extended", "reasoning_gym", "rlvr.rewards"},
     "rlvr/samplers.py": VOCABULARY | {"rlvr._images", "torch", "transformers", "numpy"},
     "rlvr/judge.py": VOCABULARY | {"rlvr.registry", "rlvr._judge_pool"},
     "rlvr/_judge_pool.py": VOCABULARY | {"rlvr.registry", "rlvr._judge_worker"},
     "rlvr/_judge_worker.py": VOCABULARY | {"rlvr.registry"},
     "rlvr/_images.py": {"rlvr.types", "PIL"},
     "rlvr/presets.py": {"rlvr.types", "rlvr._strict"},
-    "rlvr/data.py": VOCABULARY | {"rlvr._images", "rlvr.registry", "rlvr._strict", "rlvr.presets", "rlvr._rows",
-                                  "rlvr.rewards._extract", "datasets", "pyarrow", "rlvr.lab"},
+    "rlvr/data/": VOCABULARY | {"rlvr.data", "rlvr._images", "rlvr.registry", "rlvr.presets", "rlvr.rewards._extract",
+                                "datasets", "pyarrow", "reasoning_gym", "numpy", "rlvr.lab"},
     "rlvr/completions.py": VOCABULARY | {"rlvr.data", "rlvr.probes.plan"},
     "rlvr/run_dir.py": {"rlvr.types", "rlvr._files"},
     "rlvr/rollouts.py": VOCABULARY | {"rlvr.samplers", "torch", "datasets"},

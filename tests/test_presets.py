@@ -1,4 +1,4 @@
-"""Public benchmarks by name: what a preset fills, and one row of each real schema (contents made up) through it.
+"""Public benchmarks by name: what a preset fills, and rows of each schema through it (tests/data/recorded_rows.jsonl).
 
 Run: python -m pytest tests/test_presets.py -rs
 With RLVR_TEST_DATA=DIR the benchmark files of limit-of-RLVR (gsm8k_test.jsonl, math500.jsonl, ...) in DIR are read too.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from rlvr._strict import from_dict
 from rlvr.catalog import details, overview
@@ -23,35 +24,12 @@ from rlvr.judge import Judge
 from rlvr.presets import PRESETS, expand
 from rlvr.recipe import load_recipe
 from rlvr.types import Problem, UserError
-from tests.test_unit_tests import CODE_R1_TACO, HUMANEVAL, LCB_FUNCTIONAL, LCB_STDIN, MBPP
 
-MATH_ROW = {"problem": "What is $1+1$?", "level": "Level 1", "type": "Algebra",
-            "solution": r"First \boxed{1}, then $\boxed{\frac{4}{2}}$."}
-ROWS: dict[str, tuple[dict[str, Any], str]] = {  # a row with all columns of the hub dataset, and its gold answer
-    "gsm8k": ({"question": "1+1?", "answer": "1+1 = <<1+1=2>>2\n#### 1,002"}, "1,002"),
-    "math": (MATH_ROW, r"\frac{4}{2}"),
-    "math500": ({"problem": "p", "solution": "s", "answer": r"\left( 3, \frac{\pi}{2} \right)",
-                 "subject": "Precalculus", "level": 2, "unique_id": "test/precalculus/807.json"},
-                r"\left( 3, \frac{\pi}{2} \right)"),
-    "minerva": ({"question": "How far?", "answer": "4.5e33"}, "4.5e33"),
-    "olympiadbench": ({"id": 1606, "question": "q", "solution": ["s"], "final_answer": ["$2$"], "context": None,
-                       "image_1": None, "modality": "Text-only", "difficulty": "Competition", "unit": None,
-                       "is_multiple_answer": False, "answer_type": "Numerical", "error": None, "subfield": "Algebra",
-                       "question_type": "Open-ended", "subject": "Math", "language": "English"}, "$2$"),
-    "aime24": ({"id": 60, "problem": "p", "solution": "s", "answer": "033", "url": "u", "year": "2024"}, "033"),
-    "aime25": ({"problem": "p", "answer": "70", "id": "0"}, "70"),
-    "amc23": ({"id": 0, "question": "q", "answer": 27.0, "url": "u"}, "27"),
-    "omni_math_rule": ({"domain": ["Mathematics -> Algebra"], "difficulty": 8.0, "problem": "p", "solution": "s",
-                        "answer": "2", "source": "imo"}, "2"),
-    "deepscaler": ({"problem": "p", "answer": "-\\frac{2}{3}", "solution": "s"}, "-\\frac{2}{3}"),
-    "livecodebench": ({**LCB_FUNCTIONAL, "question_content": "Count the days.", "question_id": "3206",
-                       "contest_id": "w", "contest_date": "2024-07-06T00:00:00", "difficulty": "medium"}, ""),
-    "humaneval_plus": (HUMANEVAL, HUMANEVAL["prompt"] + HUMANEVAL["canonical_solution"]),
-    "mbpp_plus": ({**MBPP, "prompt": "Write a function to find the shared elements."}, MBPP["code"]),
-    "code_r1": ({**CODE_R1_TACO, "prompt": [{"role": "system", "content": "Think."},
-                                            {"role": "user", "content": "Add the numbers."}],
-                 "extra_info": {"index": 0, "reference": "", "split": "train"}}, ""),
-}
+RECORDED = [json.loads(line) for line in
+            (Path(__file__).parent / "data/recorded_rows.jsonl").read_text().splitlines()]
+"""Rows with all columns of the hub dataset, and their golds. kind: recorded, or by hand in the dataset's schema."""
+ROWS = {each["preset"]: (each["row"], each["gold"]) for each in RECORDED}
+MATH_ROW = ROWS["math"][0]
 
 
 def spec_of(name: str, **given: Any) -> DataSpec:
@@ -65,25 +43,36 @@ def from_row(name: str, tmp_path: Path, row: dict[str, Any] | None = None, **giv
     return problem
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_row_of_each_schema_becomes_a_problem_whose_gold_passes(name: str, tmp_path: Path) -> None:
-    problem = from_row(name, tmp_path)
-    assert problem.gold == ROWS[name][1]
-    assert problem.prompt and problem.verifier == PRESETS[name].fields["verifier"]
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda each: f"{each['preset']}-{each['kind']}")
+def test_a_row_of_each_schema_becomes_a_problem_whose_gold_passes(recorded: dict[str, Any], tmp_path: Path) -> None:
+    name, row, gold = recorded["preset"], recorded["row"], recorded["gold"]
+    if "PICTURE" in json.dumps(row):
+        Image.new("RGB", (4, 4)).save(tmp_path / "PICTURE", format="PNG")
+    problem = from_row(name, tmp_path, row)
+    assert problem.gold == gold and problem.prompt
+    assert problem.verifier == PRESETS[name].fields["verifier"]
+    assert len(problem.images) == ("PICTURE" in json.dumps(row))
     check_spec(spec_of(name), "data.train")
     with Judge(workers=1, timeout=20.0) as judge:
         assert judge.check_golds([problem]) == [None]
 
 
+def test_every_preset_has_a_row_and_every_recorded_row_its_origin() -> None:
+    assert {each["preset"] for each in RECORDED} == set(PRESETS)
+    for each in RECORDED:
+        assert each["kind"] in ("recorded", "by hand") and each["source"] and each["licence"]
+
+
 def test_questions_of_code_name_what_is_called(tmp_path: Path) -> None:
     """Bug: the model cannot know the function's name, so nothing ever passes."""
-    assert "class Solution:" in str(from_row("livecodebench", tmp_path).prompt)
-    stdin = from_row("livecodebench", tmp_path, {**LCB_STDIN, "question_content": "Sort."})
-    assert stdin.prompt == "Sort.\n\nRead the input from standard input and print the answer to standard output."
+    assert "class Solution:" in str(from_row("livecodebench_v6", tmp_path).prompt)
+    stdin = from_row("livecodebench", tmp_path)
+    assert str(stdin.prompt).endswith("\n\nRead the input from standard input and print the answer to standard output.")
     assert (stdin.id, stdin.extra["tests"]["kind"]) == ("1873_A", "stdin")
+    assert [case["output"] for case in stdin.extra["tests"]["cases"]][1:] == ["YES\n", "NO\nYES\n"], "private ones too"
     mbpp = from_row("mbpp_plus", tmp_path)
     assert "assert set(similar_elements(" in str(mbpp.prompt) and mbpp.id == "2"
-    assert "def triangle_area(a, h):" in str(from_row("humaneval_plus", tmp_path).prompt)
+    assert "def unique(l: list):" in str(from_row("humaneval_plus", tmp_path).prompt)
     assert from_row("code_r1", tmp_path).prompt == "Add the numbers."
     chat = from_row("code_r1", tmp_path, chat=True, system="S", template="T {prompt}")
     assert chat.prompt == ({"role": "system", "content": "S"}, {"role": "user", "content": "T Add the numbers."})
@@ -101,9 +90,9 @@ def test_what_the_hub_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     (problem,) = load_problems(spec_of("gsm8k", split="train"), where="data.train")
-    assert (problem.id, problem.gold) == ("openai/gsm8k/main/train/0", "1,002")
+    assert (problem.id, problem.gold) == ("openai/gsm8k/main/train/0", "4")
     (problem,) = load_problems(spec_of("livecodebench"), where="data.train")
-    assert problem.id == "3206" and problem.extra["tests"]["entry"] == "Solution.countDays"
+    assert problem.id == "1873_A" and len(problem.extra["tests"]["cases"]) == 3
     commit = "0fe84c3912ea0c4d4a78037083943e8f0c4dd505"
     assert asked == [
         (("openai/gsm8k", "main"), {"split": "train", "revision": "740312add88f781978c0658806c59bc2815b9866"}),
@@ -175,7 +164,7 @@ def test_a_row_that_a_reader_cannot_read_has_its_place(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows.jsonl:1: no column 'prompt' for data.train.reader 'humaneval_plus'"):
         from_row("humaneval_plus", tmp_path, {"task_id": 1})
     with pytest.raises(UserError, match=r"rows.jsonl:1: .* cannot read the row: no function of the reference solution"):
-        from_row("mbpp_plus", tmp_path, {**MBPP, "test_list": ["assert True"]})
+        from_row("mbpp_plus", tmp_path, {**ROWS["mbpp_plus"][0], "test_list": ["assert True"]})
 
 
 class RejectsB:

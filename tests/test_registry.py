@@ -50,7 +50,7 @@ def test_a_class_of_ones_own_is_written_with_a_colon() -> None:
     [
         ("algorithms", "gpro", "unknown name 'gpro' in algorithms: did you mean 'gspo' or 'grpo'"),
         ("verifiers", "maths", "did you mean 'math'"),
-        ("verifiers", "zzz", "known are countdown, exact_string, math"),
+        ("verifiers", "zzz", "known are countdown, exact_string, gym, math"),
         ("verifiers", "no_such_package:Thing", "cannot be loaded: ModuleNotFoundError: No module named"),
         ("verifiers", "rlvr.types:Nothing", "cannot be loaded: AttributeError"),
         ("verifiers", "rlvr.types:NOT_JUDGED", "is a frozenset, expected a class"),
@@ -103,8 +103,8 @@ def test_a_broken_plug_in_is_not_an_unknown_name(plug_in: Path) -> None:
 
 def test_listing_names_imports_nothing(plug_in: Path) -> None:
     """Bug: one broken plug-in breaks `--help` for everybody."""
-    assert names("verifiers") == ["broken", "countdown", "exact_string", "kind", "math", "math_verify", "unit_tests",
-                                  "visual_answer"]
+    assert names("verifiers") == ["broken", "countdown", "exact_string", "gym", "kind", "math", "math_verify",
+                                  "unit_tests", "visual_answer"]
     assert "some_broken_module" not in sys.modules
 
 

@@ -1,0 +1,91 @@
+"""The rows of a source in its order, each with its place for error messages: local files and datasets of the hub."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlvr.data._words import first_line, short
+from rlvr.data.rows import options
+from rlvr.data.spec import DataSpec, is_file
+from rlvr.types import UserError
+
+Row = tuple[str, Mapping[str, Any]]
+"""(place for error messages, row)."""
+
+
+def chosen_rows(spec: DataSpec, where: str) -> Iterator[tuple[int, tuple[str, Mapping[str, Any]]]]:
+    """Row numbers of the source, which do not depend on shuffle and skip, and the rows."""
+    rows = ((i, (at, row)) for i, (at, row) in enumerate(_rows(spec, where))
+            if spec.multiple_choice == "keep" or not options(row, at, spec, where))
+    if spec.shuffle is not None:
+        order = list(rows)
+        random.Random(spec.shuffle).shuffle(order)
+        rows = iter(order)
+    return itertools.islice(rows, spec.skip, None if spec.size is None else spec.skip + spec.size)
+
+
+def _rows(spec: DataSpec, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(place for error messages, row)."""
+    if not is_file(spec.source):
+        return _hub_rows(spec, where)
+    path = Path(spec.source).expanduser()
+    if not path.is_file():
+        raise UserError(f"{where}.source: no file {spec.source!r} in {Path.cwd()}; expected a .jsonl or .parquet "
+                        "file, 'lab' or the id of a hub dataset")
+    return jsonl_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path)
+
+
+def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(`file:line` for error messages, row) of a JSONL file. UserError for a bad line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}:{number}: not JSON ({error}), expected one JSON object a line") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}:{number}: found {short(row)}, expected one JSON object a line")
+            yield f"{path}:{number}", row
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise UserError(f"{path}: not a Parquet file: {first_line(error)}") from None
+    batches = (batch.to_pylist() for batch in table.to_batches(max_chunksize=1024))
+    for index, row in enumerate(itertools.chain.from_iterable(batches)):
+        yield f"{path}: row {index}", row
+
+
+def _hub_rows(spec: DataSpec, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    import datasets
+
+    try:
+        if spec.files:  # the builder of the files' type: `datasets` no longer runs a dataset's loading script
+            at = f"hf://datasets/{spec.source}" + (f"@{spec.revision}" if spec.revision else "")
+            kind = "json" if spec.files[0].endswith(".jsonl") else "parquet"
+            rows = datasets.load_dataset(kind, data_files=[f"{at}/{name}" for name in spec.files], split="train")
+        else:
+            rows = datasets.load_dataset(spec.source, spec.config, split=spec.split, revision=spec.revision)
+    except Exception as error:  # the hub client raises dozens of types: offline, gated, no such id, config or split
+        raise UserError(f"{where}.source: cannot load the hub dataset {spec.source!r} (config {spec.config}, split "
+                        f"{spec.split}, revision {spec.revision}): {first_line(error)}; check the names and the "
+                        "network, or download it and give the path of a .jsonl or .parquet file") from error
+    assert isinstance(rows, datasets.Dataset)  # load_dataset with a split
+    used = {column for column in (spec.prompt, spec.gold, spec.id, spec.image, spec.choices, *spec.extra)
+            if column is not None}
+    if spec.reader is None and used <= set(rows.column_names):
+        rows = rows.select_columns(sorted(used))  # decoding unused images and audio is slow
+    for index in range(len(rows)):
+        yield f"{spec.source}: row {index}", rows[index]
