@@ -265,10 +265,10 @@ class WandbRun:
         found = {"pass@k": figures.pass_at_k(run), "accuracies": figures.accuracy_histogram(run)}
         if run.last is not None:
             found["change"] = figures.change_by_k(run)
-        for fig in found.values():
+        for fig, height in ((fig, fig.to_dict()["layout"]["height"]) for fig in found.values()):
             fig.add_annotation(text=conditions(run), x=0, y=0, xref="paper", yref="paper", yshift=-62, xanchor="left",
                                showarrow=False, font={"size": 10})
-            fig.update_layout(margin_b=76, height=fig.layout.height + 32)
+            fig.update_layout(margin_b=76, height=height + 32)
         return found
 
     def finish(self, exit_code: int = 0) -> None:
