@@ -131,13 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     exact.add_argument("--temperature", type=float, default=1.0)
     exact.add_argument("--top-p", type=float, default=1.0)
     exact.set_defaults(run=_lab_exact)
-    distill = lab.add_parser("distill", help="SFT on the solver's answers to problems the base rarely solves, probed")
-    distill.add_argument("output", type=Path, help="run directory to write; must be empty or new")
-    distill.add_argument("--steps", type=_at_least_one, default=300, help="optimizer steps")
-    distill.add_argument("--every", type=_at_least_one, default=100, help="steps between probes")
-    distill.add_argument("--seed", type=int, default=0)
-    distill.add_argument("--split", choices=("test", "hard"), default="hard", help="problems to probe")
-    distill.add_argument("--problems", type=_at_least_one, default=128, metavar="N", help="the first N of the split")
+    distill = lab.add_parser("distill", help="SFT on the solver's answers to problems the base rarely solves, with the "
+                                             "probes of a recipe")
+    _recipe_arguments(distill)
+    distill.add_argument("--resume", action="store_true", help="go on with the run in the recipe's run_dir")
     distill.set_defaults(run=_lab_distill)
     base = lab.add_parser("build-base", help="train the lab's base model from scratch (a few CPU minutes)")
     base.add_argument("output", type=Path, help="directory to write; must be empty or new")
@@ -288,12 +285,12 @@ def _lab_exact(arguments: argparse.Namespace) -> None:
 
 def _lab_distill(arguments: argparse.Namespace) -> None:
     from rlvr.lab.distill import distill
+    from rlvr.recipe import load_recipe
     from rlvr.train import quiet
 
     quiet()
-    distill(arguments.output, steps=arguments.steps, every=arguments.every, seed=arguments.seed,
-            split=arguments.split, size=arguments.problems)
-    _write_report(arguments.output)
+    run = distill(load_recipe(arguments.recipe, arguments.overrides), resume=arguments.resume)
+    _write_report(run.path)
 
 
 def _lab_build(arguments: argparse.Namespace) -> None:

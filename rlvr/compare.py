@@ -1,7 +1,8 @@
 """`rlvr compare FILE`: every arm with every seed, one run after the other, each in a process of its own.
 
 The file names a shared recipe and, per arm, what differs from it. All of it is resolved before the first run starts,
-and what decides the base probe must be the same in all arms, so that they share one through the baseline store.
+and what decides the base probe must be the same in all arms, so that they share one through the baseline store. An arm
+is a training by `rlvr train`, or, as `command: lab distill`, the lab's distillation with the same probes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _OWNED = {"name": "name", "seed": "seeds", "run_dir": "run_dir"}
 """Recipe keys that the comparison sets, and the key of the comparison that decides them."""
 _MAY_DIFFER = re.compile(r"probes\.(every|batch_size)|model\.lora(\..*)?")
 """Of the model and the probes, what arms may differ in without needing a base probe of their own."""
+TRAIN, DISTILL = "train", "lab distill"
+_DISTILL_READS = re.compile(r"train\.(steps|save_every|keep_checkpoints|log_every)|(probes|judge|tracking)\..*")
+"""Keys that an arm of `DISTILL` may set; for the rest distillation has its own values (rlvr.lab.distill)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Comparison:
     seeds: tuple[int, ...]
     """Every arm is run once with each. Two or more give intervals over seeds."""
     arms: dict[str, dict[str, Any]]
-    """Arm -> what differs: `algorithm`, a section that replaces the recipe's, and dotted keys as `train.steps: 30`."""
+    """Arm -> what differs: `algorithm`, a section that replaces the recipe's, and dotted keys as `train.steps: 30`; or
+    `command: lab distill` in place of an algorithm."""
     shared: dict[str, Any] = field(default_factory=dict)
     """What differs from the recipe in all arms, as dotted keys; an arm's own keys win."""
     run_dir: str = "runs/{name}/{arm}-{seed}"
@@ -60,7 +65,9 @@ class PlannedRun:
     recipe_file: Path
     recipe: Recipe
     overrides: tuple[str, ...]
-    """With these, `rlvr train` on the recipe's file does this run."""
+    """With these, `rlvr COMMAND` on the recipe's file does this run."""
+    command: str = TRAIN
+    """`train` or `lab distill`."""
 
     @property
     def path(self) -> Path:
@@ -135,11 +142,13 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
         if run.begun:
             RunDir.create(run.path, resume=True)
             if RunDir(run.path).recipe.is_file():
-                RunDir(run.path).write_recipe(resolved(run.recipe))  # compares: the file is there
+                RunDir(run.path).write_recipe(resolved(_as_run(run)))  # compares: the file is there
     seen: list[Any] = []
     for run in runs:
-        recipe = run.recipe
         try:
+            recipe = _as_run(run)
+            if run.command == DISTILL:
+                continue
             build_algorithm(recipe)
             if processes is not None:
                 plan_of_steps(recipe, processes)
@@ -149,6 +158,15 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
                 resolve_all(recipe)
         except UserError as error:
             raise UserError(f"arm {run.arm!r}: {error}") from None
+
+
+def _as_run(run: PlannedRun) -> Recipe:
+    """The recipe that the run's directory holds (imports torch for a distillation)."""
+    if run.command == TRAIN:
+        return run.recipe
+    from rlvr.lab.distill import distilled
+
+    return distilled(run.recipe)
 
 
 def launcher(text: str | None) -> list[str]:
@@ -199,7 +217,10 @@ def run_all(runs: Sequence[PlannedRun], launch: Sequence[str]) -> list[Failure]:
 
 def _run_one(run: PlannedRun, launch: Sequence[str]) -> tuple[int, str]:
     """Exit code and last line of one training process. Its stderr goes to ours and the log, its stdout to the log."""
-    command = [*launch, "-m", "rlvr.train", str(run.recipe_file), *run.overrides, *(["--resume"] if run.begun else [])]
+    # A launcher is for RL: distillation of the tiny model is one process.
+    program = [*launch, "-m", "rlvr.train"] if run.command == TRAIN else [
+        sys.executable, "-m", "rlvr.cli", *run.command.split()]
+    command = [*program, str(run.recipe_file), *run.overrides, *(["--resume"] if run.begun else [])]
     run.log.parent.mkdir(parents=True, exist_ok=True)
     tail = b""
     with run.log.open("ab", buffering=0) as log:
@@ -259,10 +280,13 @@ def _planned(comparison: Comparison, arm: str, seed: int, overrides: Sequence[st
         if key in _OWNED:
             raise UserError(f"override {override!r}: the comparison sets it; change {_OWNED[key]} instead")
     run_dir = comparison.run_dir.format(name=comparison.name, arm=arm, seed=seed)
+    keys = dict(comparison.arms[arm])
+    command = keys.pop("command", TRAIN)
     try:
+        _check_command(command, keys)
         settings = (
             f"name={comparison.name}", f"tracking.group={arm}",
-            *_arm_settings(comparison.shared | comparison.arms[arm], overrides),
+            *_arm_settings(comparison.shared | keys, overrides),
             f"seed={seed}", f"run_dir={run_dir}",
         )
         recipe = load_recipe(comparison.recipe, settings)
@@ -270,7 +294,17 @@ def _planned(comparison: Comparison, arm: str, seed: int, overrides: Sequence[st
             raise UserError("probes.enabled: found false, expected true: the probes are what is compared")
     except UserError as error:
         raise UserError(f"arm {arm!r}: {error}") from None
-    return PlannedRun(arm, seed, find_recipe(comparison.recipe), recipe, settings)
+    return PlannedRun(arm, seed, find_recipe(comparison.recipe), recipe, settings, command)
+
+
+def _check_command(command: object, keys: Mapping[str, Any]) -> None:
+    """UserError for an unknown command, and for keys of an arm that its command would not read."""
+    if command not in (TRAIN, DISTILL):
+        raise UserError(f"command: found {describe(command)}, expected {TRAIN!r} or {DISTILL!r}")
+    unread = [key for key in keys if command == DISTILL and not _DISTILL_READS.fullmatch(key)]
+    if unread:
+        raise UserError(f"{unread[0]}: {DISTILL!r} has a value of its own for it; expected train.steps, "
+                        "train.save_every or keys of probes, judge or tracking; remove it from this arm")
 
 
 def _arm_settings(arm: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -227,7 +227,7 @@ class WandbRun:
         self.run.log({k: v for k, v in row.items() if v is not None})
 
     def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        """A row of boundary.jsonl: scalars, the pass@k curves of all probes so far, the ledger."""
+        """A row of boundary.jsonl: scalars, the pass@k curves of the probes so far, ledger, the report's figures."""
         wandb, step = self._wandb, row["step"]
         ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
         self._curves.append((step, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]))
@@ -248,11 +248,28 @@ class WandbRun:
                 ),
                 "boundary/ledger": wandb.Table(columns=["step", "problem", "n", "c", "vs base"], data=self._ledger),
                 "boundary/samples": wandb.Table(columns=columns, data=examples),
+                **{f"figures/{name}": wandb.Plotly(fig) for name, fig in self._figures().items()},
             }
         )
 
         if row["sequential"]:
             self.run.summary["boundary/verdict"] = verdict_words(row)
+
+    def _figures(self) -> dict[str, Any]:
+        """The report's figures of the probes so far, each with how it was measured written below it."""
+        from rlvr.report import figures
+        from rlvr.report.export import conditions
+        from rlvr.report.load import load_run
+
+        run = load_run(self._run_dir.path)
+        found = {"pass@k": figures.pass_at_k(run), "accuracies": figures.accuracy_histogram(run)}
+        if run.last is not None:
+            found["change"] = figures.change_by_k(run)
+        for fig, height in ((fig, fig.to_dict()["layout"]["height"]) for fig in found.values()):
+            fig.add_annotation(text=conditions(run), x=0, y=0, xref="paper", yref="paper", yshift=-62, xanchor="left",
+                               showarrow=False, font={"size": 10})
+            fig.update_layout(margin_b=76, height=height + 32)
+        return found
 
     def finish(self, exit_code: int = 0) -> None:
         self.run.finish(exit_code=exit_code)

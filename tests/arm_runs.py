@@ -53,9 +53,10 @@ def write_run(path: Path, algorithm: str, seed: int, counts: Mapping[int, Sequen
 def main() -> int:
     """`arm_runs.py FOLDER -m rlvr.train RECIPE key=value ... [--resume]`: writes a line to FOLDER/calls, then the run.
 
-    Fails while FOLDER/fail names the arm.
+    `-m rlvr.cli lab distill RECIPE ...` likewise. Fails while FOLDER/fail names the arm.
     """
-    folder, settings = Path(sys.argv[1]), dict(word.split("=", 1) for word in sys.argv[5:] if "=" in word)
+    folder, words = Path(sys.argv[1]), sys.argv[7:] if sys.argv[3] == "rlvr.cli" else sys.argv[5:]
+    recipe_file, settings = sys.argv[-len(words) - 1], dict(word.split("=", 1) for word in words if "=" in word)
     arm, resume = settings["tracking.group"], "--resume" in sys.argv
     with (folder / "calls").open("a") as file:
         file.write(f"{arm} {settings['seed']}{' resumed' if resume else ''}\n")
@@ -71,7 +72,11 @@ def main() -> int:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from rlvr.recipe import load_recipe, resolved
 
-    recipe = load_recipe(sys.argv[4], [word for word in sys.argv[5:] if "=" in word])
+    recipe = load_recipe(recipe_file, [word for word in words if "=" in word])
+    if sys.argv[4:6] == ["lab", "distill"]:
+        from rlvr.lab.distill import distilled
+
+        recipe = distilled(recipe)
     (run / "recipe.json").write_text(json.dumps({"recipe": resolved(recipe), "versions": {}, "lab": True}))
     return 0
 

@@ -23,7 +23,8 @@ from rlvr.probes.statistics import population_ci, population_diff_ci, t_quantile
 from rlvr.report.arms import Arms, load_arms
 from rlvr.report.comparison import comparison_summary, write_comparison
 from rlvr.report.comparison_figures import spread
-from rlvr.report.comparison_words import base_text
+from rlvr.report.comparison_words import base_text, difference_text
+from rlvr.report.folded import folded
 from rlvr.report.standings import (
     BOTH,
     PROBLEMS,
@@ -107,6 +108,49 @@ def test_equal_tokens_let_two_percent_pass(tmp_path: Path, tokens: int, step: in
         assert "b at no probe after the base" in comparison_summary([tmp_path])
 
 
+def test_an_arm_that_generates_nothing_is_left_out_at_equal_tokens(tmp_path: Path) -> None:
+    for arm, counts in (("taught", (4, 4, 4, 4)), ("a", A0), ("b", B0)):
+        write_run(tmp_path / arm, arm, 0, {10: counts, 20: counts}, tokens=1000)
+    metrics = tmp_path / "taught" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace("perf/generated_tokens", "perf/unknown"))
+    arms = load_arms([tmp_path])
+    assert token_budget(arms) == 20_000 and [row.name for row in equal_tokens(arms)] == ["a", "b"]
+    assert "every arm stands at the same step (without taught, which generated nothing in training)" in " ".join(
+        comparison_summary([tmp_path]).split())
+    rows = list(csv.DictReader(write_comparison([tmp_path], tmp_path / "page.html").with_suffix(".csv").open()))
+    steps = [(row["arm"], row["step"], float(row["value"])) for row in rows
+             if row["table"] == "by_step" and row["metric"] == "pass@1"]
+    assert steps == [("base", "0", 0.1875), ("a", "10", 0.3125), ("a", "20", 0.3125), ("b", "10", 0.25),
+                     ("b", "20", 0.25), ("taught", "10", 1.0), ("taught", "20", 1.0)]
+
+
+def test_a_boundary_that_expands_is_said_to(tmp_path: Path) -> None:
+    """Of 40 problems the base solves 4; the taught arm solves 30 more, with every seed."""
+    base, more = [4] * 4 + [0] * 36, [4] * 34 + [0] * 6
+    for seed in (0, 1):
+        write_run(tmp_path / f"taught-{seed}", "taught", seed, {8: more}, base=base)
+        write_run(tmp_path / f"same-{seed}", "same", seed, {8: base}, base=base)
+    text = " ".join(comparison_summary([tmp_path]).split())
+    (change,) = [d for d in changes(load_arms([tmp_path])) if (d.arm, d.metric) == ("taught", "pass@4")]
+    low, high = change.value.estimate.low, change.value.estimate.high
+    assert (change.value.estimate.value, low > 0.5) == (0.75, True)
+    assert f"expanded under taught (+75.0 [+{100 * low:.1f}, +{100 * high:.1f}]); is undecided under same (" in text
+
+
+def test_the_folded_axis_holds_both_ends(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: A0})
+    write_run(tmp_path / "b", "b", 0, {10: B0})
+    fig = json.loads(folded(load_arms([tmp_path])).to_json() or "")
+    points = {(trace["x"][0], trace["yaxis"]): trace["y"][0] for trace in fig["data"]}
+    assert points == {("base", "y"): 0.1875, ("a", "y"): 0.3125, ("b", "y"): 0.25,
+                      ("base", "y2"): 0.5, ("a", "y2"): 0.75, ("b", "y2"): 0.25}
+    layout = fig["layout"]
+    assert [note["text"] for note in layout["annotations"]] == ["delta_se 31.2", "delta_se 18.8", "delta_se 25.0"]
+    low, high = layout["yaxis"], layout["yaxis2"]
+    assert low["domain"][1] < high["domain"][0]
+    assert (low["title"]["text"], high["title"]["text"], high["tickformat"]) == ("pass@1", "pass@4", ".0%")
+
+
 def test_equal_steps_are_the_last_that_all_have(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "a", 0, {10: A0, 20: A1}, train={"steps": 30})
     write_run(tmp_path / "b", "b", 0, {10: B0})
@@ -135,6 +179,9 @@ def test_differences_are_paired_and_corrected_over_the_whole_table(tmp_path: Pat
     assert [d.p for d in found] == holm(raw)
     assert [d.resolved for d in found] == [True, True, True, True, False, False]
     text = " ".join(comparison_summary([tmp_path]).split())
+    by_arm = {d.arm: difference_text(d.value.estimate).replace("\N{MINUS SIGN}", "-")
+              for d in changes(load_arms([tmp_path])) if d.metric == "pass@4"}
+    assert f"points, shrank under a ({by_arm['a']}); is undecided under b ({by_arm['b']}), c ({by_arm['c']})." in text
     assert "2 of 3 in pass@1 (b above a, c above a); 2 of 3 in pass@4 (b above a, c above a)" in text
     moved = {(d.arm, d.metric): d.resolved and np.sign(d.value.estimate.value) for d in changes(load_arms([tmp_path]))}
     assert moved["a", "pass@4"] == -1 and moved["b", "pass@1"] == moved["c", "pass@1"] == 1
@@ -319,7 +366,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_page_markdown_and_csv_hold_the_same_numbers(written: Path) -> None:
     page, rows = Page(written), list(csv.DictReader(written.with_suffix(".csv").open()))
     markdown = written.with_suffix(".md").read_text()
-    kinds = {"equal_steps": 15, "equal_tokens": 15, "differences": 2}
+    kinds = {"equal_steps": 15, "equal_tokens": 15, "by_step": 25, "differences": 2}
     assert {kind: sum(row["table"] == kind for row in rows) for kind in kinds} == kinds
     for row in rows:
         if not row["low"] or row["metric"] == "entropy":
@@ -350,12 +397,12 @@ def test_figures_show_the_same_arms_in_the_same_colours(written: Path) -> None:
     colours: dict[str, set[str]] = {"grpo": set(), "<b>dapo": set()}
     found = re.findall(
         r'<script type="application/json" (?:id="[\w-]+" )?data-(figure|tokens)="([\w-]+)">(.*?)</script>', text)
-    assert len(found) == 2 + 2 * 6
+    assert len(found) == 3 + 2 * 7
     for axis, name, figure in found:
         traces = [trace for trace in json.loads(figure)["data"] if trace.get("name")]
         for trace in traces:
             if trace["name"] in colours:
-                colours[trace["name"]].add(trace["line"]["color"])
+                colours[trace["name"]].add(trace.get("line", trace["marker"])["color"])
         if name.startswith("panel"):
             assert [trace["name"] for trace in traces] == ["grpo", "<b>dapo"]
             ends = [trace["x"][-1] for trace in traces]
@@ -428,6 +475,9 @@ def test_plan_of_the_runs(tmp_path: Path) -> None:
     ("train.learning_rate: 3.0e-4", "data.probe.size: 5", r"arm 'rloo': data.probe.size is 5, but 128 in arm 'grpo'"),
     ("train.learning_rate: 3.0e-4", "probes.enabled: false", r"probes.enabled: found false, expected true"),
     ("lab_grpo", "lab_gpo", r"no recipe file .*did you mean"),
+    ("train.learning_rate: 3.0e-4", "command: distill", r"arm 'rloo': command: found 'distill'.*expected 'train' or "),
+    ("algorithm: {{name: rloo}}", "command: lab distill", r"arm 'rloo': train.learning_rate: 'lab distill' has a "),
+    ("algorithm: {{name: rloo}}, train.learning_rate: 3.0e-4", "command: lab distill, train.steps: 0", r"train.steps"),
 ])
 def test_mistakes_are_one_line_before_anything_runs(tmp_path: Path, old: str, new: str, expected: str) -> None:
     assert old.replace("{{", "{").replace("}}", "}") in SMALL.replace("{{", "{").replace("}}", "}") or old == "lab_grpo"
@@ -467,6 +517,37 @@ def test_a_failed_run_is_named_and_a_resume_does_what_is_left(
     shown = capfd.readouterr()
     assert "[1/4] grpo, seed 0: finished before" in shown.err and "rloo-1, about" not in shown.err
     assert "shared by all 4 runs" in shown.out and "Incomplete" not in shown.out
+
+
+def test_a_distillation_arm_is_run_by_its_own_command_with_the_shared_probes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The launcher is for RL alone. What it does instead of RL is named on the page."""
+    text = SMALL + "  taught: {{command: lab distill, train.save_every: 2}}\nshared: {{data.probe.split: hard}}\n"
+    path = write_comparison_file(tmp_path, text)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$2" in rlvr.*) exec {trainer(tmp_path)} "$@";; esac\n'
+                      f'exec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    launch = ["--launch", shlex.join([str(python)])]
+    assert main(["compare", path, *launch, "seeds=[0]", *TINY]) == 0
+    assert (tmp_path / "calls").read_text().splitlines() == ["grpo 0", "rloo 0", "taught 0"]
+    log = (tmp_path / "runs" / "taught-0.log").read_text()
+    assert "-m rlvr.cli lab distill recipes/quickstart/lab_grpo.yaml name=small" in log
+    recipe = json.loads((tmp_path / "runs" / "taught-0" / "recipe.json").read_text())["recipe"]
+    assert (recipe["algorithm"]["name"], recipe["data"]["train"]["size"]) == ("distillation", 2048)
+    assert (recipe["data"]["probe"]["split"], recipe["train"]["steps"], recipe["train"]["save_every"]) == ("hard", 4, 2)
+    assert "shared by all 3 runs" in capfd.readouterr().out
+    assert "base_success_below" in (tmp_path / "runs" / "compare.html").read_text()
+    assert main(["compare", path, *launch, "--resume", "seeds=[0]", *TINY]) == 0  # recognises its own recipe
+    assert len((tmp_path / "calls").read_text().splitlines()) == 3
+
+
+def test_a_distillation_arm_needs_the_lab(tmp_path: Path) -> None:
+    text = SMALL + "  taught: {{command: lab distill}}\nshared: {{data.probe.split: train}}\n"
+    with pytest.raises(UserError, match=r"arm 'taught': data.probe.split: found 'train', whose problems are taught"):
+        check_runs([load_comparison(write_comparison_file(tmp_path, text), TINY)[2]], resume=False)
 
 
 def test_a_resume_with_another_recipe_is_refused(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import signal
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,6 +127,36 @@ def test_a_killed_probe_resumes_to_the_same_samples(tmp_path: Path, survived: in
     assert [r.row() for r in resumed.problems] == [r.row() for r in whole.problems]
     assert (tmp_path / "killed.gz").read_bytes() == (tmp_path / "whole.gz").read_bytes()
     assert sum(sampler.calls) == whole.samples - 10 * survived  # only what was missing is drawn
+
+
+def slow_probe(path: Path) -> None:
+    class Slow(FakeSampler):
+        def sample(self, *args: Any, **kwargs: Any) -> list[Completion]:
+            time.sleep(0.003)
+            return super().sample(*args, **kwargs)
+
+    probe(sampler=Slow(), batch_size=1, journal=Journal(path, {"id": 1}))
+
+
+def test_killed_by_the_system_at_random_instants_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """SIGKILL to a process of its own, again and again until it gets through, each time a little later."""
+    whole = probe(batch_size=1, journal=Journal(tmp_path / "whole.gz", {"id": 1}))
+    rng, kills, torn_at = random.Random(0), 0, set()
+    while True:
+        child = get_context("fork").Process(target=slow_probe, args=(tmp_path / "killed.gz",))
+        child.start()
+        child.join(rng.uniform(0.0, 0.02) + kills / 2000)
+        child.kill()
+        child.join()
+        if child.exitcode == 0:
+            break
+        assert child.exitcode == -signal.SIGKILL
+        kills += 1
+        torn_at.add((tmp_path / "killed.gz").stat().st_size if (tmp_path / "killed.gz").exists() else 0)
+    assert kills >= 5 and len(torn_at) >= 3  # it was killed while there was work, and at different places
+    assert (tmp_path / "killed.gz").read_bytes() == (tmp_path / "whole.gz").read_bytes()
+    again = probe(batch_size=1, journal=Journal(tmp_path / "killed.gz", {"id": 1}))
+    assert [r.row() for r in again.problems] == [r.row() for r in whole.problems]
 
 
 def test_a_torn_journal_tail_is_cut_off_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

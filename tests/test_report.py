@@ -305,7 +305,8 @@ def test_exports_hold_the_numbers_and_how_they_were_measured(run_dir: Path) -> N
     text = (run_dir / "report.md").read_text()
     verdict = last["sequential"]["verdicts"]["boundary/shrinkage@64"]["verdict"]
     assert headline(load_run(run_dir)).finding in text and f"- step 60: shrinkage@64 {verdict} " in text
-    assert "96 problems; temperature 1, top_p 1, at most 24 new tokens; plan balanced; graded by countdown/1." in text
+    assert ("96 problems; temperature 1, top_p 1, at most 24 new tokens; plan balanced, n up to 256; graded by "
+            "countdown/1.") in text
 
 
 # ---------------------------------------------------------------- young, bare and damaged runs

@@ -98,6 +98,19 @@ def test_wandb_holds_the_curves_the_ledger_and_samples_as_tables(whole: Path) ->
     assert json.loads(summaries[-1]) == ", ".join(f"{k.split('@')[1]}: {v['verdict']}" for k, v in last.items())
 
 
+def test_wandb_holds_the_figures_of_the_report_and_how_they_were_measured(whole: Path) -> None:
+    folder = next((whole / "run").glob("wandb/offline-run-*/files/media/plotly/figures"))
+    drawn = {name: [json.loads(path.read_text()) for path in folder.glob(f"{name}_*.plotly.json")]
+             for name in ("pass@k", "change", "accuracies")}
+    assert {name: len(found) for name, found in drawn.items()} == {"pass@k": 3, "change": 2, "accuracies": 3}
+    names = [{trace.get("name") for trace in each["data"]} for each in drawn["pass@k"]]
+    assert any({"base", "step 2", "step 4"} <= each for each in names)
+    for each in (figure for found in drawn.values() for figure in found):
+        (said,) = [note["text"] for note in each["layout"]["annotations"] if "problems" in note["text"]]
+        assert said.startswith("12 problems; temperature 1, top_p 1, at most 18 new tokens; plan ")
+        assert said.endswith("graded by countdown/1.")
+
+
 def test_wandb_metrics_have_a_step_axis_and_a_direction(whole: Path) -> None:
     metrics = {
         r.metric.name: r.metric for r in read_records(whole / "run") if r.WhichOneof("record_type") == "metric"

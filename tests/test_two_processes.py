@@ -12,13 +12,8 @@ import torch
 
 from rlvr.probes.journal import read_samples
 from rlvr.run_dir import RunDir
+from tests.probe_processes import LAUNCH, ROOT, differing
 from tests.small_run import rows, write_recipe
-
-ROOT = Path(__file__).parents[1]
-LAUNCH = [
-    sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "launch/accelerate/cpu.yaml"),
-    "--main_process_port", "0",
-]
 
 
 def run(*command: str) -> None:
@@ -30,7 +25,7 @@ def run(*command: str) -> None:
 def test_gradient_and_samples_do_not_depend_on_the_processes(tmp_path: Path, aggregation: str) -> None:
     one, two = str(tmp_path / "one.pt"), str(tmp_path / "two.pt")
     run(sys.executable, "-m", "tests.two_processes", one, aggregation)
-    run(*LAUNCH, "-m", "tests.two_processes", two, aggregation)
+    run(sys.executable, *LAUNCH, "-m", "tests.two_processes", two, aggregation)
     a: dict[str, Any] = torch.load(one)
     b: dict[str, Any] = torch.load(two)
     assert a["ranks"] == [0] and b["ranks"] == [0, 1]
@@ -44,9 +39,15 @@ def test_gradient_and_samples_do_not_depend_on_the_processes(tmp_path: Path, agg
     assert len(set(b["texts"])) == len(b["texts"])
 
 
+def test_a_probe_draws_the_same_samples_on_two_processes() -> None:
+    differ, total = differing(["--problems", "8", "--plan", "cheap", "--batch-size", "64"])
+    print(f"{differ} of {total} samples differ")
+    assert total > 400 and differ <= total / 1000
+
+
 def test_the_lab_recipe_on_two_processes(tmp_path: Path) -> None:
     arguments = write_recipe(tmp_path)
-    run(*LAUNCH, "-m", "rlvr.train", *arguments, "train.steps=2", "train.micro_batch_size=8")
+    run(sys.executable, *LAUNCH, "-m", "rlvr.train", *arguments, "train.steps=2", "train.micro_batch_size=8")
     run_dir = RunDir(tmp_path / "run")
     assert [r["step"] for r in rows(run_dir.metrics)] == [1, 2]
     assert [r["step"] for r in rows(run_dir.boundary)] == [0, 2]

@@ -7,7 +7,7 @@ that the base solves in fewer than one of twenty tries. Probed like any training
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,17 @@ from transformers.trainer_callback import ProgressCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rlvr.data import problem_rows
+from rlvr.data import LAB, DataSpec, load_problems, problem_rows
 from rlvr.judge import Judge
-from rlvr.lab.countdown import derivations, problems
+from rlvr.lab.countdown import derivations
 from rlvr.lab.exact import exact_success
 from rlvr.lab.model import EOS, load_lab_model
 from rlvr.probes.callback import BoundaryProbeCallback
+from rlvr.recipe import Recipe, resolved
 from rlvr.registry import resolve
 from rlvr.run_dir import RunDir
-from rlvr.tracking import CheckpointMarker, MetricsCallback, ProgressLine
-from rlvr.types import Decoding, Problem
+from rlvr.tracking import CheckpointMarker, MetricsCallback, ProgressLine, WandbRun
+from rlvr.types import Decoding, Problem, UserError
 
 CANDIDATES = 2048
 """Training problems to choose from: half of those that the quickstart's RL trains on."""
@@ -39,54 +40,81 @@ BATCH_SIZE = 64
 LEARNING_RATE = 3e-4
 WARMUP_STEPS = 20
 DECODING = Decoding(temperature=1.0, top_p=1.0, max_new_tokens=18)
-PROBE_BATCH = 1024
+"""With which the base rarely solves a problem; the probes have the recipe's."""
 CHUNK = 128
 
 
-def distill(
-    out_dir: str | Path, *, steps: int = 300, every: int = 100, seed: int = 0, split: str = "hard", size: int = 128,
-    baselines: str | Path | None = None,
-) -> RunDir:
-    """Train the shipped base on the solver's answers, probe it on `size` problems of `split`, write a run directory.
+def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
+    """Train the base on the solver's answers, with the probes of `recipe`, and write its run directory.
 
-    `seed` decides the order of the answers and the probes' draws; `every` is in steps; `baselines` is the folder of
-    stored base probes. Takes about 3 CPU minutes, half of them for the probes. Raises UserError for an `out_dir` that
-    is not empty and for more problems than the split has.
+    Of the recipe count name, seed, run_dir, data.probe, probes, judge, tracking and, of `train`, steps, save_every,
+    keep_checkpoints and log_every; see `distilled` for what stands in place of the others. Everything is computed in
+    this process. About 2 CPU minutes for 300 steps and three probes. Raises UserError as `distilled` does, and for a
+    run directory that is not empty without `resume`.
     """
-    probe_problems = problems(split, size)
-    run = RunDir.create(out_dir)
-    run.write_recipe(_recipe(steps, every, seed, split, size), lab=True)
+    recipe = distilled(recipe)
+    probe_problems = load_problems(recipe.data.probe, where="data.probe")
+    run = RunDir.create(recipe.run_path, resume=resume)
+    run.write_recipe(resolved(recipe), lab=True)
     run.write_problems(problem_rows(probe_problems))
-    model, tokenizer = load_lab_model("lab")
-    taught = rarely_solved(model, tokenizer, CANDIDATES)
+    checkpoint = run.latest_checkpoint(discard_incomplete=True) if resume else None
+    run.truncate_after(int(checkpoint.name.split("-")[1]) if checkpoint else -1)
+    model, tokenizer = load_lab_model(LAB)
+    taught = rarely_solved(model, tokenizer, recipe.data.train)
     progress = ProgressLine()
-    verifier = probe_problems[0].verifier
-    with Judge() as judge:
-        probes = BoundaryProbeCallback(
-            probe_problems, judge=judge, run_dir=run.path, every=every, decoding=DECODING, seed=seed,
-            batch_size=PROBE_BATCH, baselines=baselines, versions={verifier: resolve("verifiers", verifier).version},
-            truth=exact_success, listeners=[progress.on_probe], progress=progress.on_probe_progress,
-        )
-        trainer = SFTTrainer(
-            model, args=_arguments(run, steps, seed), train_dataset=answers(taught, tokenizer),
-            processing_class=tokenizer,
-            callbacks=[progress, probes, MetricsCallback(run, None), CheckpointMarker(run)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.remove_callback(ProgressCallback)
-        try:
-            trainer.train()
-        finally:
-            progress.close()
+    wandb_run = _wandb(recipe, run)
+    finished = False
+    try:
+        with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
+            listeners = [progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])]
+            trainer = SFTTrainer(
+                model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
+                processing_class=tokenizer,
+                callbacks=[progress, _probes(recipe, probe_problems, judge, run, listeners, progress),
+                           MetricsCallback(run, wandb_run), CheckpointMarker(run)],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.remove_callback(ProgressCallback)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            finished = True
+    finally:
+        progress.close()
+        if wandb_run is not None:
+            wandb_run.finish(exit_code=0 if finished else 1)
     return run
 
 
-def rarely_solved(model: Any, tokenizer: PreTrainedTokenizerFast, candidates: int) -> list[Problem]:
-    """Those of the first `candidates` training problems that `model` solves with a probability below RARELY."""
-    found = problems("train", candidates)
+def distilled(recipe: Recipe) -> Recipe:
+    """`recipe` with what distillation does in place of what reinforcement learning would do: what recipe.json says.
+
+    Raises UserError unless the recipe trains the lab's base and probes the lab's problems of another split than those
+    that are taught.
+    """
+    for where, found in (("model.path", recipe.model.path), ("data.probe.source", recipe.data.probe.source)):
+        if found != LAB:
+            raise UserError(f"{where}: found {found!r}, expected 'lab': only there a solver knows all right answers")
+    if recipe.data.probe.split == "train":
+        raise UserError("data.probe.split: found 'train', whose problems are taught; expected 'test' or 'hard'")
+    if not recipe.probes.enabled:
+        raise UserError("probes.enabled: found false, expected true: the boundary is what distillation is run for")
+    steps = recipe.train.steps
+    return dataclasses.replace(
+        recipe,
+        algorithm={"name": "distillation", "base_success_below": RARELY, "answers_per_step": BATCH_SIZE},
+        data=dataclasses.replace(recipe.data, train=DataSpec(source=LAB, split="train", size=CANDIDATES)),
+        train=dataclasses.replace(
+            recipe.train, learning_rate=LEARNING_RATE, lr_schedule="cosine",
+            warmup_steps=min(WARMUP_STEPS, steps // 10), weight_decay=0.0,
+        ),
+    )
+
+
+def rarely_solved(model: Any, tokenizer: PreTrainedTokenizerFast, data: DataSpec) -> list[Problem]:
+    """Those of `data`'s problems that `model` solves with a probability below RARELY."""
+    found = load_problems(data, where="data.train")
     p = [
         exact_success(model, tokenizer, found[start : start + CHUNK], DECODING)
-        for start in tqdm(range(0, candidates, CHUNK), desc="choosing problems", unit=f"{CHUNK} problems")
+        for start in tqdm(range(0, len(found), CHUNK), desc="choosing problems", unit=f"{CHUNK} problems")
     ]
     return [problem for problem, success in zip(found, np.concatenate(p), strict=True) if success < RARELY]
 
@@ -104,16 +132,41 @@ def answers(taught: list[Problem], tokenizer: PreTrainedTokenizerFast) -> Datase
     return Dataset.from_list(rows)
 
 
-def _arguments(run: RunDir, steps: int, seed: int) -> SFTConfig:
+def _probes(
+    recipe: Recipe, probe_problems: list[Problem], judge: Judge, run: RunDir, listeners: list[Any],
+    progress: ProgressLine,
+) -> BoundaryProbeCallback:
+    probes, verifier = recipe.probes, probe_problems[0].verifier
+    return BoundaryProbeCallback(
+        probe_problems, judge=judge, run_dir=run.path, every=probes.every, plan=probes.plan, base_plan=probes.base_plan,
+        decoding=recipe.probe_decoding, ks=probes.ks, seed=recipe.seed, batch_size=probes.batch_size,
+        baselines=probes.baselines, versions={verifier: resolve("verifiers", verifier).version}, truth=exact_success,
+        listeners=listeners, progress=progress.on_probe_progress,
+    )
+
+
+def _wandb(recipe: Recipe, run: RunDir) -> WandbRun | None:
+    tracking = recipe.tracking
+    if tracking.wandb == "disabled":
+        return None
+    return WandbRun(
+        run, config=run.read_recipe(), mode=tracking.wandb, name=recipe.run_path.name, project=tracking.project,
+        entity=tracking.entity, group=tracking.group, tags=[recipe.algorithm_name, *tracking.tags],
+        ks=recipe.probes.ks,
+    )
+
+
+def _arguments(recipe: Recipe, run: RunDir) -> SFTConfig:
+    train = recipe.train
     return SFTConfig(
         output_dir=str(run.checkpoints),
-        seed=seed,
-        max_steps=steps,
+        seed=recipe.seed,
+        max_steps=train.steps,
         per_device_train_batch_size=BATCH_SIZE,
-        learning_rate=LEARNING_RATE,
-        lr_scheduler_type="cosine",
-        warmup_steps=min(WARMUP_STEPS, steps // 10),
-        weight_decay=0.0,
+        learning_rate=train.learning_rate,
+        lr_scheduler_type=train.lr_schedule,
+        warmup_steps=train.warmup_steps,
+        weight_decay=train.weight_decay,
         loss_type="nll",
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -122,28 +175,9 @@ def _arguments(run: RunDir, steps: int, seed: int) -> SFTConfig:
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="steps",
-        save_steps=steps,
-        save_only_model=True,
-        logging_steps=10,
+        save_steps=train.save_every,
+        save_total_limit=train.keep_checkpoints,
+        logging_steps=train.log_every,
         disable_tqdm=True,
         report_to=[],
     )
-
-
-def _recipe(steps: int, every: int, seed: int, split: str, size: int) -> dict[str, Any]:
-    """What recipe.json says: the keys of a training recipe as far as they apply."""
-    return {
-        "name": "distill",
-        "seed": seed,
-        "model": {"path": "lab"},
-        "data": {
-            "train": {"source": "lab", "split": "train", "size": CANDIDATES, "base_success_below": RARELY},
-            "probe": {"source": "lab", "split": split, "size": size},
-        },
-        "algorithm": {"name": "distillation"},
-        "train": {"steps": steps, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE},
-        "probes": {
-            "every": every, "temperature": DECODING.temperature, "top_p": DECODING.top_p,
-            "max_new_tokens": DECODING.max_new_tokens, "batch_size": PROBE_BATCH,
-        },
-    }

@@ -29,6 +29,7 @@ from rlvr.report.standings import (
     TOLERANCE,
     Row,
     base_row,
+    by_step,
     differences,
     efforts,
     equal_steps,
@@ -83,6 +84,8 @@ def _tables(arms: Arms) -> dict[str, list[Row]]:
     tables = {"equal_steps": [base_row(arms), *equal_steps(arms)]}
     if rows := equal_tokens(arms):
         tables["equal_tokens"] = [base_row(arms), *rows]
+    if len(rows := by_step(arms)) > len(arms.arms):
+        tables["by_step"] = [base_row(arms), *rows]
     return tables
 
 
@@ -191,8 +194,9 @@ def _settings(arms: Arms) -> list[tuple[str, str, str]]:
 def _figures(arms: Arms) -> dict[str, Any]:
     """Figures by name, the same against tokens, and the (name, title, note) of the panels."""
     from rlvr.report import comparison_figures as drawn
+    from rlvr.report.folded import folded
 
-    plots = {"curves": drawn.pass_at_k(arms), "change": drawn.change_by_k(arms)}
+    plots = {"curves": drawn.pass_at_k(arms), "change": drawn.change_by_k(arms), "folded": folded(arms)}
     names, alternatives = [], {}
     by_tokens = {title: fig for title, _, fig in drawn.panels(arms, "tokens")}
     for title, note, fig in drawn.panels(arms, "steps"):

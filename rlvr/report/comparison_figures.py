@@ -54,9 +54,10 @@ def panels(arms: Arms, axis: str) -> list[tuple[str, str, go.Figure]]:
         (large, "higher is better", _probed(arms, large, axis)),
         ("delta_se", "lower is better", _probed(arms, "delta_se", axis)),
         ("Entropy of the rollouts", "nats per token, in training", _training(arms, "train/entropy", axis)),
+        ("Length of the rollouts", "tokens, in training", _training(arms, "train/completion_length", axis)),
         ("Entropy of the probes", "nats per token, the same problems and decoding", _probed(arms, "entropy", axis)),
     ]
-    return [(title, note, _panel(arms, curves, axis, percent=not title.startswith("Entropy")))
+    return [(title, note, _panel(arms, curves, axis, percent=not title.startswith(("Entropy", "Length"))))
             for title, note, curves in found if curves]
 
 

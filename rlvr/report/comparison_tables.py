@@ -25,7 +25,7 @@ from rlvr.report.words import MISSING, number
 FIELDS = ("table", "arm", "other", "seeds", "step", "generated_tokens", "metric", "value", "low", "high",
           "interval_over", "exact", "p_adjusted", "resolved")
 """Columns of compare.csv. Values are fractions (entropy: nats); a difference is `arm` minus `other`."""
-TITLES = {"equal_steps": "At equal steps", "equal_tokens": "At equal generated tokens"}
+TITLES = {"equal_steps": "At equal steps", "equal_tokens": "At equal generated tokens", "by_step": "Step by step"}
 
 
 def markdown(arms: Arms, tables: dict[str, list[Row]], found: Sequence[Difference], said: Finding, how: str) -> str:
@@ -75,8 +75,8 @@ def terminal(arms: Arms, tables: dict[str, list[Row]], said: Finding) -> str:
     columns = metrics(arms)
     lines = [*wrapped(said.sentence), *(line for note in said.notes for line in wrapped(note))]
     for name, rows in tables.items():
-        if name == "equal_tokens" and all(a.step == b.step for a, b in zip(rows, tables["equal_steps"], strict=True)):
-            continue  # the same table again
+        if name == "by_step" or (name == "equal_tokens" and all(row.step in (0, arms.last_step) for row in rows)):
+            continue  # long; the same table again
         heads = ["", "step", "tokens", *(metric.name for metric in columns)]
         body = []
         for row in rows:

@@ -26,7 +26,8 @@ def finding(arms: Arms, by_steps: Sequence[Row], by_tokens: Sequence[Row]) -> Fi
     against_base = changes(arms)
     one, large = ([c for c in against_base if c.metric == f"pass@{k}"] for k in (1, arms.k))
     sentence = (f"After {arms.last_step} steps {_moved('pass@1', one)}; {_moved(f'pass@{arms.k}', large)}.")
-    notes = [_spread(arms, by_steps), _between(arms), _exact(arms, one, large), _tokens(arms, by_tokens)]
+    notes = [_boundary(arms, large), _spread(arms, by_steps), _between(arms), _exact(arms, one, large),
+             _tokens(arms, by_tokens)]
     notes += _cautions(arms)
     return Finding(sentence, tuple(note for note in notes if note))
 
@@ -91,6 +92,19 @@ def _moved(metric: str, found: Sequence[Difference]) -> str:
     return f"{metric} {' and '.join(parts)}"
 
 
+def _boundary(arms: Arms, found: Sequence[Difference]) -> str:
+    """`expanded under a (+8.0 [+3.1, +12.9]); shrank under b (...)`; undecided: not resolved by Holm."""
+    parts = []
+    for words, chosen in (
+        ("expanded under", [c for c in found if c.resolved and c.value.estimate.value > 0]),
+        ("shrank under", [c for c in found if c.resolved and c.value.estimate.value < 0]),
+        ("is undecided under", [c for c in found if not c.resolved]),
+    ):
+        if chosen:
+            parts.append(f"{words} {', '.join(f'{c.arm} ({difference_text(c.value.estimate)})' for c in chosen)}")
+    return f"The boundary, pass@{arms.k} against the base in points, {'; '.join(parts)}."
+
+
 def _share(count: int, total: int) -> str:
     if total == 1:
         return "the one arm"
@@ -144,9 +158,11 @@ def _tokens(arms: Arms, rows: Sequence[Row]) -> str:
         return "The runs do not record their generated tokens, so there is no table at equal tokens."
     back = [f"{row.name} at step {row.step}" if row.step is not None else f"{row.name} at no probe after the base"
             for row in rows if row.step != arms.last_step]
+    silent = [arm.name for arm in arms.arms if arm.name not in {row.name for row in rows}]
+    without = f" (without {', '.join(silent)}, which generated nothing in training)" if silent else ""
     budget = count_text(token_budget(arms))
-    return f"At equal generated tokens ({budget}) the arms stand elsewhere: {', '.join(back)}." if back else (
-        f"At equal generated tokens ({budget}) every arm stands at the same step.")
+    return f"At equal generated tokens ({budget}) the arms stand elsewhere{without}: {', '.join(back)}." if back else (
+        f"At equal generated tokens ({budget}) every arm stands at the same step{without}.")
 
 
 def _cautions(arms: Arms) -> list[str]:

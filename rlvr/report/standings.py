@@ -145,24 +145,31 @@ def equal_steps(arms: Arms) -> list[Row]:
 
 
 def token_budget(arms: Arms) -> float:
-    """Smallest number of tokens that an arm's training has generated in the end; NaN when one is not recorded."""
+    """Smallest number of tokens that an arm's training has generated in the end; NaN when none records any."""
     ends = [tokens_at(arm, max(probe_steps(arm))) for arm in arms.arms]
-    return min(ends) if not any(map(math.isnan, ends)) else math.nan
+    return min((end for end in ends if not math.isnan(end)), default=math.nan)
 
 
 def equal_tokens(arms: Arms) -> list[Row]:
     """Every arm at its last probe within the token budget (and `TOLERANCE`); empty when tokens are not recorded.
 
-    An arm without a probe after the base within the budget has a row without values.
+    An arm without a probe after the base within the budget has a row without values; one that records no tokens, as
+    distillation, which generates none, has no row.
     """
     budget = token_budget(arms)
-    if math.isnan(budget):
-        return []
     rows = []
     for arm in arms.arms:
-        within = [step for step in probe_steps(arm) if step and tokens_at(arm, step) <= budget * (1 + TOLERANCE)]
+        steps = {step: tokens_at(arm, step) for step in probe_steps(arm) if step}
+        if any(map(math.isnan, steps.values())):
+            continue
+        within = [step for step, tokens in steps.items() if tokens <= budget * (1 + TOLERANCE)]
         rows.append(arm_row(arms, arm, max(within)) if within else Row(arm.name, len(arm.runs), None, math.nan, {}))
     return rows
+
+
+def by_step(arms: Arms) -> list[Row]:
+    """Every arm at every probe step after the base that all its seeds have."""
+    return [arm_row(arms, arm, step) for arm in arms.arms for step in probe_steps(arm) if step]
 
 
 def probe_steps(arm: Arm) -> list[int]:

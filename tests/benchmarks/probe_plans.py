@@ -4,8 +4,9 @@
    from exact success probabilities, and at published difficulty from Beta distributions. Beside it the ratio of the
    worst standard error over k: 1 means that the saving costs no precision at the k that is known worst; above 1 (the
    lab's base, where pass@256 is nearly 1 and middle k are the noisy ones) a part of it is paid for in noise.
-2. One probe of the lab with the plan of a training probe, with worker processes judging and every statistic computed:
-   seconds in the sampler against all seconds.
+2. One probe of the lab's base with the plan of a training probe, and one of 256 samples of every problem, the most a
+   probe can draw: with worker processes judging and every statistic computed, seconds in the sampler against all
+   seconds, by the clock and of CPU time (workers included), which a busy machine leaves nearly as it is.
 
 Usage: python tests/benchmarks/probe_plans.py [RUN_DIR] [--problems 128] [--no-probe]
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from rlvr.interfaces import SampleRequest
 from rlvr.judge import Judge
@@ -51,15 +54,16 @@ class Timed:
 
     def __init__(self, sampler: TransformersSampler) -> None:
         self.sampler = sampler
-        self.seconds = 0.0
+        self.seconds = self.cpu_seconds = 0.0
 
     def sample(self, requests: Sequence[SampleRequest], decoding: Decoding, *, seed: int, stream: str
                ) -> list[Completion]:
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         try:
             return self.sampler.sample(requests, decoding, seed=seed, stream=stream)
         finally:
             self.seconds += time.perf_counter() - started
+            self.cpu_seconds += time.process_time() - cpu_started
 
 
 def on_problems(plan: SamplingPlan, p_P: np.ndarray) -> tuple[float, float]:
@@ -98,29 +102,42 @@ def main() -> None:
     for name, fit in PUBLISHED.items():
         show(name, on_beta(balanced, *fit), on_beta(fixed, *fit))
     if not options.no_probe:
-        print(overhead(chosen, balanced))
+        for name in ("balanced", "fixed"):
+            print(overhead(chosen, name), flush=True)
 
 
-def overhead(chosen: list[Any], plan: SamplingPlan) -> str:
+def cpu_seconds() -> float:
+    """CPU time of this process and its children that still run (the judge's workers)."""
+    ticks = 0
+    for each in Path("/proc/self/task").glob("*/children"):
+        for child in each.read_text().split():
+            ticks += sum(map(int, Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def overhead(chosen: list[Any], plan_name: str) -> str:
     """One probe of the base from first sample to boundary row, in words."""
+    plan = PLANS[plan_name]
     model, tokenizer = load_lab_model("lab")
     sampler = Timed(TransformersSampler(model, tokenizer))
     with tempfile.TemporaryDirectory() as folder, Judge(workers=2, timeout=10.0) as judge:
         judge.judge(chosen[:1], [""])  # workers start before the clock does
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), cpu_seconds()
         result = run_probe(chosen, plan, DECODING, sampler, judge, seed=0, stream="benchmark", batch_size=1024,
                            journal=Journal(Path(folder) / "samples.jsonl.gz", {}))
         drawn = time.perf_counter() - started
         now = Measurement([one.counts for one in result.problems], plan)
         boundary_row(
             step=1, now=now, base=now, problem_rows=[one.row() for one in result.problems], ks=KS, decoding=DECODING,
-            plan_name="balanced", verifier="countdown", samples=result.samples, tokens=result.tokens,
+            plan_name=plan_name, verifier="countdown", samples=result.samples, tokens=result.tokens,
             seconds=result.seconds, token_share=None, planned_looks=4,
         )
-        total = time.perf_counter() - started
-    return (f"one probe of the lab base, {len(chosen)} problems, {result.samples:,} samples: {total:.1f} s, of which "
-            f"generation {sampler.seconds:.1f} s; beyond generation {1 - sampler.seconds / total:.1%} (scheduling, "
-            f"judging and journal {drawn - sampler.seconds:.2f} s, statistics {total - drawn:.2f} s)")
+        total, cpu = time.perf_counter() - started, cpu_seconds() - cpu_started
+    return (f"one probe of the lab base, {len(chosen)} problems, plan {plan_name}, {result.samples:,} samples: "
+            f"{total:.1f} s by the clock, {cpu:.1f} s of CPU on {torch.get_num_threads()} thread(s); beyond generation "
+            f"{1 - sampler.seconds / total:.1%} by the clock (scheduling, judging and journal "
+            f"{drawn - sampler.seconds:.2f} s, statistics {total - drawn:.2f} s), {1 - sampler.cpu_seconds / cpu:.1%} "
+            "of CPU")
 
 
 if __name__ == "__main__":
