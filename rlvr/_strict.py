@@ -112,7 +112,8 @@ def from_dict(cls: type[T], tree: Any, path: str = "") -> T:
     for key, value in tree.items():
         if key not in names:
             source = COMMAND_LINE if _from_command_line(value) else ""
-            raise UserError(f"{source}{_at(path, key)}: unknown key; {did_you_mean(str(key), names)}")
+            guess = did_you_mean(str(key), names, _paths_below(cls, path))
+            raise UserError(f"{source}{_at(path, key)}: unknown key; {guess}")
     hints = typing.get_type_hints(cls)
     missing = [field.name for field in dataclasses.fields(_dataclass(cls))
                if field.init and field.name not in tree
@@ -140,10 +141,17 @@ def to_tree(value: Any) -> Any:
     return value
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """The way out of an unknown name: the closest known one and the list of all."""
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
+def did_you_mean(name: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The way out of an unknown name: the closest known one and the list of all.
+
+    `elsewhere`: name -> where it is known too, as dotted paths; an exact match there is what was meant.
+    """
+    elsewhere = elsewhere or {}
+    close: Sequence[str] = elsewhere.get(name) or difflib.get_close_matches(name, known, n=1)
+    if not close:
+        near = difflib.get_close_matches(name, elsewhere, n=1)
+        close = elsewhere[near[0]] if near else ()
+    guess = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     return f"{guess}(known: {', '.join(known)})"
 
 
@@ -190,6 +198,20 @@ def _dataclass(cls: type) -> Any:
     if not dataclasses.is_dataclass(cls):
         raise TypeError(f"{cls!r} is not a dataclass")
     return cls
+
+
+def _paths_below(cls: type, path: str) -> dict[str, list[str]]:
+    """Key -> dotted paths of all fields of that name in the sections below `cls`, the nearest first."""
+    found: dict[str, list[str]] = {}
+    sections = [(path, cls)]
+    for where, section in sections:
+        hints = typing.get_type_hints(section)
+        for field in dataclasses.fields(_dataclass(section)):
+            if where != path:
+                found.setdefault(field.name, []).append(_at(where, field.name))
+            sections += [(_at(where, field.name), member) for member in _members(hints[field.name])
+                         if dataclasses.is_dataclass(member) and isinstance(member, type)]
+    return found
 
 
 def _at(path: str, key: object) -> str:

@@ -113,6 +113,9 @@ def load_comparison(path: str | Path, overrides: Sequence[str] = ()) -> list[Pla
         tree = parse_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(tree, dict):
             raise UserError("found no keys; expected a comparison with name, recipe, seeds and arms")
+        if "algorithm" in tree and "arms" not in tree:
+            raise UserError("this is the recipe of one run, expected a comparison (name, recipe, seeds, arms); train "
+                            f"it by `rlvr train {path}`")
         comparison = from_dict(Comparison, apply_overrides(tree, split[True]))
         _validate(comparison)
         runs = [_planned(comparison, arm, seed, split[False]) for seed in comparison.seeds for arm in comparison.arms]
