@@ -56,6 +56,8 @@ class CommandLine:
     """The value of a `key=value` override before the type of its field is known."""
 
     text: str
+    source: str = COMMAND_LINE
+    """How an error about it begins."""
 
 
 def parse_yaml(text: str, *, command_line: bool = False) -> Any:
@@ -73,11 +75,11 @@ def parse_yaml(text: str, *, command_line: bool = False) -> Any:
         raise UserError(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def apply_overrides(tree: Any, overrides: Iterable[str]) -> Any:
+def apply_overrides(tree: Any, overrides: Iterable[str], source: str = COMMAND_LINE) -> Any:
     """Set `a.b=value` overrides in a tree of mappings, in place; of two for one key the later wins.
 
-    Values stay `CommandLine` until `from_dict` knows their type. Raises UserError for what is no `key=value`, and for
-    a key below something that is not a section.
+    `source` is how errors about them begin. Values stay `CommandLine` until `from_dict` knows their type. Raises
+    UserError for what is no `key=value`, and for a key below something that is not a section.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -95,7 +97,7 @@ def apply_overrides(tree: Any, overrides: Iterable[str]) -> Any:
             if not isinstance(node, dict):
                 raise UserError(f"override {override!r}: {'.'.join(parts[:depth])} is {describe(node)}, not a section "
                                 "with keys below it")
-        node[parts[-1]] = CommandLine(text)
+        node[parts[-1]] = CommandLine(text, source)
     return tree
 
 
@@ -111,7 +113,7 @@ def from_dict(cls: type[T], tree: Any, path: str = "") -> T:
                         f"{', '.join(names)}")
     for key, value in tree.items():
         if key not in names:
-            source = COMMAND_LINE if _from_command_line(value) else ""
+            source = _source(value)
             guess = did_you_mean(str(key), names, _paths_below(cls, path))
             raise UserError(f"{source}{_at(path, key)}: unknown key; {guess}")
     hints = typing.get_type_hints(cls)
@@ -218,10 +220,12 @@ def _at(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _from_command_line(value: Any) -> bool:
-    if isinstance(value, dict):
-        return bool(value) and all(map(_from_command_line, value.values()))
-    return isinstance(value, CommandLine)
+def _source(value: Any) -> str:
+    """Where a value, or all that a section holds, was set by an override; empty where it was not."""
+    if isinstance(value, CommandLine):
+        return value.source
+    sources = {_source(item) for item in value.values()} if isinstance(value, dict) else set()
+    return sources.pop() if len(sources) == 1 else ""
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -238,7 +242,7 @@ def _convert(hint: Any, value: Any, path: str, shown: Any = None) -> Any:
         try:
             return _convert(hint, _read_text(hint, value.text, path), path, shown)
         except UserError as error:
-            raise UserError(f"{COMMAND_LINE}{error}") from None
+            raise UserError(f"{value.source}{error}") from None
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(value, Mapping) and (hint is Any or origin in (dict, Mapping)):
         _check_text_keys(value, path)

@@ -284,9 +284,13 @@ class Recipe:
         return Path(self.run_dir.format(name=self.name, algorithm=self.algorithm_name, seed=self.seed)).expanduser()
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: str | Path, overrides: Sequence[str] = (), *, sourced: Sequence[tuple[str, str]] = ()
+) -> Recipe:
     """Read, override and validate a recipe. A path that is no file here may name a shipped recipe, as in
-    `recipes/quickstart/lab_grpo.yaml`. Raises UserError, one line that starts with the file."""
+    `recipes/quickstart/lab_grpo.yaml`. `sourced`: overrides from elsewhere, which `overrides` win over, each behind
+    the words that an error about it begins with. Raises UserError, one line that starts with the file or such words.
+    """
     file = find_recipe(path)
     try:
         tree = parse_yaml(file.read_text(encoding="utf-8"))
@@ -295,10 +299,13 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         if "arms" in tree:
             raise UserError("this is a comparison of several arms, expected the recipe of one run; run it by "
                             f"`rlvr compare {path}`")
+        for source, override in sourced:
+            apply_overrides(tree, [override], source)
         recipe = from_dict(Recipe, _with_presets(apply_overrides(tree, overrides)))
         validate(recipe)
     except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: {error}") from None
+        elsewhere = str(error).startswith(tuple(source for source, _ in sourced))
+        raise UserError(str(error) if elsewhere else f"{file}: {error}") from None
     return recipe
 
 

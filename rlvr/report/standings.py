@@ -7,6 +7,7 @@ seed says nothing about seeds, so its interval is over problems only and carries
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -160,9 +161,16 @@ def equal_tokens(arms: Arms) -> list[Row]:
         return []
     rows = []
     for arm in arms.arms:
-        within = [step for step in probe_steps(arm) if step and tokens_at(arm, step) <= budget * (1 + TOLERANCE)]
+        last = step_within(arm, budget)
+        within = [step for step in probe_steps(arm) if 0 < step <= last]
         rows.append(arm_row(arms, arm, max(within)) if within else Row(arm.name, len(arm.runs), None, math.nan, {}))
     return rows
+
+
+def step_within(arm: Arm, budget: float) -> int:
+    """The last step by which an arm's training had generated at most `budget` tokens (and `TOLERANCE`); 0: none."""
+    # Tokens only grow, so the steps within the budget come first.
+    return bisect_right(range(1, max(probe_steps(arm)) + 1), budget * (1 + TOLERANCE), key=lambda s: tokens_at(arm, s))
 
 
 def probe_steps(arm: Arm) -> list[int]:
