@@ -46,8 +46,9 @@ class WReinforceConfig(NSRConfig):
 
 
 class NSR(Algorithm[NSRConfig]):
-    """A_i = +positive_weight if completion i is right, -negative_weight if it is wrong, on every token.
+    """NSR: learn from wrong completions alone (2506.01347).
 
+    A_i = +positive_weight if completion i is right, -negative_weight if it is wrong, on every token.
     By accuracy, not by shaped reward. As in the authors' code, a class of weight 0 leaves the batch: its tokens count
     in no denominator, so the gradient does not shrink with the share of the other class. No groups, any group size.
     Not judged rollouts leave too. A batch without the kept class has no tokens and no gradient.
@@ -71,12 +72,18 @@ class NSR(Algorithm[NSRConfig]):
 
 
 class PSR(NSR):
-    """NSR's rule with the wrong completions left out: A = +positive_weight on right ones."""
+    """PSR: learn from right completions alone (2506.01347).
+
+    NSR's rule with the wrong completions left out: A = +positive_weight on right ones.
+    """
 
     Config = PSRConfig
 
 
 class WReinforce(NSR):
-    """NSR's rule with both classes: A = +0.1 on right completions, -1 on wrong ones."""
+    """W-REINFORCE: learn from wrong completions, and weakly from right ones (2506.01347).
+
+    NSR's rule with both classes: A = +0.1 on right completions, -1 on wrong ones.
+    """
 
     Config = WReinforceConfig

@@ -56,6 +56,8 @@ class CommandLine:
     """The value of a `key=value` override before the type of its field is known."""
 
     text: str
+    source: str = COMMAND_LINE
+    """How an error about it begins."""
 
 
 def parse_yaml(text: str, *, command_line: bool = False) -> Any:
@@ -73,11 +75,11 @@ def parse_yaml(text: str, *, command_line: bool = False) -> Any:
         raise UserError(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def apply_overrides(tree: Any, overrides: Iterable[str]) -> Any:
+def apply_overrides(tree: Any, overrides: Iterable[str], source: str = COMMAND_LINE) -> Any:
     """Set `a.b=value` overrides in a tree of mappings, in place; of two for one key the later wins.
 
-    Values stay `CommandLine` until `from_dict` knows their type. Raises UserError for what is no `key=value`, and for
-    a key below something that is not a section.
+    `source` is how errors about them begin. Values stay `CommandLine` until `from_dict` knows their type. Raises
+    UserError for what is no `key=value`, and for a key below something that is not a section.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -95,7 +97,7 @@ def apply_overrides(tree: Any, overrides: Iterable[str]) -> Any:
             if not isinstance(node, dict):
                 raise UserError(f"override {override!r}: {'.'.join(parts[:depth])} is {describe(node)}, not a section "
                                 "with keys below it")
-        node[parts[-1]] = CommandLine(text)
+        node[parts[-1]] = CommandLine(text, source)
     return tree
 
 
@@ -111,8 +113,9 @@ def from_dict(cls: type[T], tree: Any, path: str = "") -> T:
                         f"{', '.join(names)}")
     for key, value in tree.items():
         if key not in names:
-            source = COMMAND_LINE if _from_command_line(value) else ""
-            raise UserError(f"{source}{_at(path, key)}: unknown key; {did_you_mean(str(key), names)}")
+            source = _source(value)
+            guess = did_you_mean(str(key), names, _paths_below(cls, path))
+            raise UserError(f"{source}{_at(path, key)}: unknown key; {guess}")
     hints = typing.get_type_hints(cls)
     missing = [field.name for field in dataclasses.fields(_dataclass(cls))
                if field.init and field.name not in tree
@@ -140,10 +143,17 @@ def to_tree(value: Any) -> Any:
     return value
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """The way out of an unknown name: the closest known one and the list of all."""
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
+def did_you_mean(name: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The way out of an unknown name: the closest known one and the list of all.
+
+    `elsewhere`: name -> where it is known too, as dotted paths; an exact match there is what was meant.
+    """
+    elsewhere = elsewhere or {}
+    close: Sequence[str] = elsewhere.get(name) or difflib.get_close_matches(name, known, n=1)
+    if not close:
+        near = difflib.get_close_matches(name, elsewhere, n=1)
+        close = elsewhere[near[0]] if near else ()
+    guess = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     return f"{guess}(known: {', '.join(known)})"
 
 
@@ -192,14 +202,30 @@ def _dataclass(cls: type) -> Any:
     return cls
 
 
+def _paths_below(cls: type, path: str) -> dict[str, list[str]]:
+    """Key -> dotted paths of all fields of that name in the sections below `cls`, the nearest first."""
+    found: dict[str, list[str]] = {}
+    sections = [(path, cls)]
+    for where, section in sections:
+        hints = typing.get_type_hints(section)
+        for field in dataclasses.fields(_dataclass(section)):
+            if where != path:
+                found.setdefault(field.name, []).append(_at(where, field.name))
+            sections += [(_at(where, field.name), member) for member in _members(hints[field.name])
+                         if dataclasses.is_dataclass(member) and isinstance(member, type)]
+    return found
+
+
 def _at(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _from_command_line(value: Any) -> bool:
-    if isinstance(value, dict):
-        return bool(value) and all(map(_from_command_line, value.values()))
-    return isinstance(value, CommandLine)
+def _source(value: Any) -> str:
+    """Where a value, or all that a section holds, was set by an override; empty where it was not."""
+    if isinstance(value, CommandLine):
+        return value.source
+    sources = {_source(item) for item in value.values()} if isinstance(value, dict) else set()
+    return sources.pop() if len(sources) == 1 else ""
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -216,7 +242,7 @@ def _convert(hint: Any, value: Any, path: str, shown: Any = None) -> Any:
         try:
             return _convert(hint, _read_text(hint, value.text, path), path, shown)
         except UserError as error:
-            raise UserError(f"{COMMAND_LINE}{error}") from None
+            raise UserError(f"{value.source}{error}") from None
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(value, Mapping) and (hint is Any or origin in (dict, Mapping)):
         _check_text_keys(value, path)

@@ -10,11 +10,19 @@ import textwrap
 import typing
 from typing import Any, NamedTuple
 
+from rlvr._strict import did_you_mean
+from rlvr.interfaces import Algorithm, Verifier
 from rlvr.presets import PRESETS
 from rlvr.registry import names, resolve, resolve_reader
 from rlvr.types import UserError
 
-CLASSES = ("algorithms", "verifiers")
+SECTIONS = {
+    "algorithms": "algorithm: {name: NAME}",
+    "verifiers": "data.train.verifier: NAME; they judge completions",
+    "readers": "data.train.reader: NAME; they turn rows that bring tests along into prompt, gold and tests",
+    "data presets": "data.train: {preset: NAME}; public benchmarks with columns and verifier",
+}
+"""What there is to name, and how a recipe names it."""
 
 
 class Setting(NamedTuple):
@@ -31,31 +39,46 @@ class Setting(NamedTuple):
 
 def overview() -> str:
     """All algorithms, verifiers and readers, plug-ins included, and the presets of public benchmarks, a line each."""
-    tables = {kind: {name: _summary(kind, name) for name in names(kind)} for kind in (*CLASSES, "readers")}
-    tables["data presets"] = {name: preset.about for name, preset in PRESETS.items()}
     lines: list[str] = []
-    for title, table in tables.items():
+    for kind, use in SECTIONS.items():
+        table = {name: _summary(kind, name) for name in _names(kind)}
         width = max(map(len, table))
-        lines += [title, *(f"  {name:<{width}}  {about}" for name, about in table.items()), ""]
+        lines += [f"{kind}  ({use})", *(f"  {name:<{width}}  {about}" for name, about in table.items()), ""]
     return "\n".join([*lines, "rlvr list NAME shows the settings of one of them."])
 
 
 def details(name: str) -> str:
-    """Formula and settings of one algorithm or verifier, what a preset stands for. UserError for an unknown name."""
-    if name in PRESETS:
+    """Formula and settings of one algorithm or verifier, what a preset stands for; a name that several kinds have is
+    shown for each. UserError for an unknown name."""
+    kinds = [kind for kind in SECTIONS if name in _names(kind)]
+    if not kinds and ":" in name:
+        kinds = ["algorithms"]  # a class of any kind: only its docstring and its Config are read
+    if not kinds:
+        known = dict.fromkeys(known for kind in SECTIONS for known in _names(kind))
+        raise UserError(f"{name!r} names no algorithm, verifier, reader or preset; {did_you_mean(name, list(known))}")
+    texts = [_details(kind, name) for kind in kinds]
+    if len(kinds) > 1:
+        texts = [f"{kind}  ({SECTIONS[kind]})\n\n{text}" for kind, text in zip(kinds, texts, strict=True)]
+    return "\n\n".join(texts)
+
+
+def _names(kind: str) -> list[str]:
+    return list(PRESETS) if kind == "data presets" else names(kind)
+
+
+def _details(kind: str, name: str) -> str:
+    if kind == "data presets":
         fields = PRESETS[name].fields
         return "\n".join([f"{name}: {PRESETS[name].about}", "", f"  preset: {name}  # in data.train or data.probe is",
                           *(f"  {key}: {_yaml(value)}" for key, value in fields.items())])
-    kinds = [kind for kind in CLASSES if name in names(kind)]
-    if not kinds and ":" not in name:
-        raise UserError(f"no algorithm or verifier is called {name!r}, and no preset; known are "
-                        f"{', '.join([*(n for kind in CLASSES for n in names(kind)), *PRESETS])}")
-    kind = kinds[0] if kinds else "algorithms"
-    found = resolve(kind, name)
-    lines = [f"{name}: {_summary(kind, name)}", "", inspect.cleandoc(found.__doc__ or "")]
+    found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
+    summary, text = _summary(kind, name), inspect.cleandoc(found.__doc__ or "")
+    lines = [f"{name}: {text}"] if text.startswith(summary) else [f"{name}: {summary}", "", text]
     config = getattr(found, "Config", None)
     if config is not None:
-        lines += ["", inspect.cleandoc(config.__doc__ or ""), ""]
+        about = inspect.cleandoc(config.__doc__ or "")
+        # A dataclass without a docstring gets its signature as one, which the settings below repeat.
+        lines += [*(() if about.startswith(f"{config.__name__}(") else ("", about)), ""]
         for setting in settings(config):
             lines.append(f"  {setting.name} = {setting.default}  ({setting.kind})")
             lines += textwrap.wrap(setting.meaning, 110, initial_indent="      ", subsequent_indent="      ")
@@ -103,11 +126,17 @@ def _yaml(value: object) -> str:
 
 def _summary(kind: str, name: str) -> str:
     """One line; a plug-in that cannot be imported says so here instead of hiding the others."""
+    if kind == "data presets":
+        return PRESETS[name].about
     try:
-        if kind == "readers":
-            return (resolve_reader(name).__doc__ or "(no description)").strip().splitlines()[0]
-        found = resolve(kind, name)
+        found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
     except UserError as error:
         return f"(not usable: {error})"
-    text = sys.modules[found.__module__].__doc__ or found.__doc__ or ""
-    return text.strip().splitlines()[0] if text.strip() else "(no description)"
+    module = sys.modules[found.__module__]
+    neighbours = [value for value in vars(module).values()
+                  if isinstance(value, type) and issubclass(value, (Algorithm, Verifier))
+                  and value.__module__ == module.__name__]
+    # A file's first line says what the one class in it does; of several, each speaks for itself.
+    texts = (module.__doc__, found.__doc__) if len(neighbours) == 1 else (found.__doc__, module.__doc__)
+    text = next((text.strip() for text in texts if text and text.strip()), "(no description)")
+    return text.splitlines()[0]

@@ -108,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("what", help="a comparison, e.g. recipes/compare/lab_six.yaml, or a directory of runs")
     compare.add_argument("overrides", nargs="*", metavar="key=value | DIR", help="settings; or more directories")
+    compare.add_argument("--arms", type=lambda text: text.split(","), metavar="A,B", help="only these arms of the file")
+    compare.add_argument("--finished", action="store_true",
+                         help="train nothing: compare the runs that are finished and name the others")
     compare.add_argument("--resume", action="store_true", help="skip finished runs and go on with the others")
     compare.add_argument("--launch", metavar="COMMAND", help='launcher of the runs, e.g. "accelerate launch"')
     compare.add_argument("-o", "--output", type=Path, help="page to write; .md and .csv go beside it")
@@ -222,25 +225,33 @@ def _compare(arguments: argparse.Namespace) -> int:
     from rlvr.report.comparison import comparison_summary, write_comparison
 
     if Path(arguments.what).suffix not in (".yaml", ".yml"):
-        if arguments.resume or arguments.launch:
-            raise UserError(f"{arguments.what}: --resume and --launch are for a comparison file (.yaml) that is to run")
+        if arguments.resume or arguments.launch or arguments.arms:
+            raise UserError(f"{arguments.what}: --resume, --launch and --arms are for a comparison file (.yaml); of "
+                            "finished runs, name the directories that are wanted")
         paths = [Path(arguments.what), *map(Path, arguments.overrides)]
-        page = write_comparison(paths, arguments.output or Path("compare.html"))
-        sys.stdout.write(f"{comparison_summary(paths)}\npage: {page}\n")
+        page = write_comparison(paths, arguments.output or Path("compare.html"), finished=arguments.finished)
+        sys.stdout.write(f"{comparison_summary(paths, finished=arguments.finished)}\npage: {page}\n")
         return 0
 
-    from rlvr.compare import check_runs, launcher, load_comparison, run_all
+    from rlvr.compare import Failure, check_runs, launcher, load_comparison, overruled_text, run_all
 
-    runs = load_comparison(arguments.what, arguments.overrides)
-    launch = launcher(arguments.launch)
-    check_runs(runs, resume=arguments.resume, processes=None if arguments.launch else 1)
-    failures = run_all(runs, launch)
+    runs = load_comparison(arguments.what, arguments.overrides, arguments.arms)
+    if overruled := overruled_text(runs):
+        sys.stderr.write(f"{overruled}\n")
+    failures: list[Failure] = []
+    if not arguments.finished:
+        launch = launcher(arguments.launch)
+        check_runs(runs, resume=arguments.resume, processes=None if arguments.launch else 1)
+        failures = run_all(runs, launch)
     arms = {run.path: run.arm for run in runs if run.finished}
-    missing = [f"{failure.run.arm}, seed {failure.run.seed}" for failure in failures]
+    missing = [f"{run.arm}, seed {run.seed}" for run in runs if not run.finished]
+    if arguments.finished and not arms:
+        raise UserError(f"{arguments.what}: none of its {len(runs)} runs is finished; train them without --finished")
     if arms:
-        output = arguments.output or runs[0].path.parent / "compare.html"
+        name = f"compare-{'-'.join(arguments.arms)}.html" if arguments.arms else "compare.html"
+        output = arguments.output or runs[0].path.parent / name
         page = write_comparison(list(arms), output, arms=arms, missing=missing)
-        sys.stdout.write(f"{comparison_summary(list(arms), arms=arms)}\npage: {page}\n")
+        sys.stdout.write(f"{comparison_summary(list(arms), arms=arms, missing=missing)}\npage: {page}\n")
     for failure in failures:
         sys.stderr.write(f"error: {failure}\n")
     return 1 if failures else 0

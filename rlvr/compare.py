@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rlvr._strict import apply_overrides, describe, from_dict, parse_yaml
+from rlvr._strict import apply_overrides, describe, did_you_mean, from_dict, parse_yaml
 from rlvr.recipe import Recipe, build_algorithm, find_recipe, load_recipe, plan_of_steps, resolved
 from rlvr.run_dir import RunDir, flat
 from rlvr.types import UserError
@@ -66,6 +66,10 @@ class PlannedRun:
     recipe: Recipe
     overrides: tuple[str, ...]
     """With these, `rlvr COMMAND` on the recipe's file does this run."""
+    file: Path
+    """The comparison."""
+    overruled: tuple[str, ...]
+    """The arm's own settings that the command line replaced."""
     command: str = TRAIN
     """`train` or `lab distill`."""
 
@@ -105,11 +109,13 @@ class Failure:
         return f"{who}: failed (exit code {self.code}), see {self.run.log}: {self.last_line}"
 
 
-def load_comparison(path: str | Path, overrides: Sequence[str] = ()) -> list[PlannedRun]:
+def load_comparison(
+    path: str | Path, overrides: Sequence[str] = (), arms: Sequence[str] | None = None
+) -> list[PlannedRun]:
     """Read a comparison and resolve every run of it: all arms with the first seed, then with the second, and so on.
 
-    Overrides of name, recipe, seeds, arms and run_dir change the comparison; all others are settings of every arm's
-    recipe. Raises UserError, one line that starts with the file.
+    `arms`: only these, in this order; None: all of the file. Overrides of name, recipe, seeds, arms and run_dir change
+    the comparison; all others are settings of every arm's recipe. Raises UserError, one line that starts with the file.
     """
     file = find_recipe(path)
     own = {key.name for key in fields(Comparison)}
@@ -120,9 +126,13 @@ def load_comparison(path: str | Path, overrides: Sequence[str] = ()) -> list[Pla
         tree = parse_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(tree, dict):
             raise UserError("found no keys; expected a comparison with name, recipe, seeds and arms")
+        if "algorithm" in tree and "arms" not in tree:
+            raise UserError("this is the recipe of one run, expected a comparison (name, recipe, seeds, arms); train "
+                            f"it by `rlvr train {path}`")
         comparison = from_dict(Comparison, apply_overrides(tree, split[True]))
         _validate(comparison)
-        runs = [_planned(comparison, arm, seed, split[False]) for seed in comparison.seeds for arm in comparison.arms]
+        chosen = list(comparison.arms) if arms is None else _chosen(arms, list(comparison.arms))
+        runs = [_planned(file, comparison, arm, seed, split[False]) for seed in comparison.seeds for arm in chosen]
         _check_shared(runs)
     except (UserError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: {error}") from None
@@ -157,7 +167,14 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
                 seen.append(data)
                 resolve_all(recipe)
         except UserError as error:
-            raise UserError(f"arm {run.arm!r}: {error}") from None
+            raise UserError(f"{run.file}: arm {run.arm!r}: {error}") from None
+
+
+def overruled_text(runs: Sequence[PlannedRun]) -> str:
+    """Which settings of single arms the command line replaced, in one line; empty when none."""
+    arms = {run.arm: run.overruled for run in runs if run.overruled}
+    found = "; ".join(f"{', '.join(keys)} of {arm}" for arm, keys in arms.items())
+    return f"note: the command line, which is for all arms, replaces {found}" if found else ""
 
 
 def _as_run(run: PlannedRun) -> Recipe:
@@ -274,27 +291,35 @@ def _validate(comparison: Comparison) -> None:
                         "other braces than those and {name}")
 
 
-def _planned(comparison: Comparison, arm: str, seed: int, overrides: Sequence[str]) -> PlannedRun:
+def _chosen(arms: Sequence[str], known: Sequence[str]) -> list[str]:
+    for arm in arms:
+        if arm not in known:
+            raise UserError(f"--arms: no arm {arm!r}; {did_you_mean(arm, known)}")
+    return list(dict.fromkeys(arms))
+
+
+def _planned(file: Path, comparison: Comparison, arm: str, seed: int, overrides: Sequence[str]) -> PlannedRun:
     for override in overrides:
         key = override.partition("=")[0]
         if key in _OWNED:
             raise UserError(f"override {override!r}: the comparison sets it; change {_OWNED[key]} instead")
     run_dir = comparison.run_dir.format(name=comparison.name, arm=arm, seed=seed)
-    keys = dict(comparison.arms[arm])
-    command = keys.pop("command", TRAIN)
+    own, mine = dict(comparison.arms[arm]), f"arm {arm!r}: "
+    command = own.pop("command", TRAIN)
+    shared = {key: value for key, value in comparison.shared.items() if key not in own}
     try:
-        _check_command(command, keys)
-        settings = (
-            f"name={comparison.name}", f"tracking.group={arm}",
-            *_arm_settings(comparison.shared | keys, overrides),
-            f"seed={seed}", f"run_dir={run_dir}",
-        )
-        recipe = load_recipe(comparison.recipe, settings)
+        _check_command(command, own)
+        settings, rest = _arm_settings(shared | own, overrides)
+        sourced = [("shared: " if key in shared else mine, setting) for key, setting in settings.items()]
+        first, last = [f"name={comparison.name}", f"tracking.group={arm}"], [f"seed={seed}", f"run_dir={run_dir}"]
+        recipe = load_recipe(comparison.recipe, [*rest, *last], sourced=[*((mine, word) for word in first), *sourced])
         if not recipe.probes.enabled:
             raise UserError("probes.enabled: found false, expected true: the probes are what is compared")
     except UserError as error:
-        raise UserError(f"arm {arm!r}: {error}") from None
-    return PlannedRun(arm, seed, find_recipe(comparison.recipe), recipe, settings, command)
+        known = str(error).startswith(("shared: ", mine))
+        raise UserError(str(error) if known else f"{mine}{error}") from None
+    return PlannedRun(arm, seed, find_recipe(comparison.recipe), recipe, (*first, *settings.values(), *rest, *last),
+                      file, _overruled(own, overrides), command)
 
 
 def _check_command(command: object, keys: Mapping[str, Any]) -> None:
@@ -307,9 +332,18 @@ def _check_command(command: object, keys: Mapping[str, Any]) -> None:
                         "train.save_every or keys of probes, judge or tracking; remove it from this arm")
 
 
-def _arm_settings(arm: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
-    """An arm and the command line's overrides as overrides of the recipe, the latter winning."""
-    settings, rest = [], list(overrides)
+def _overruled(own: Mapping[str, Any], overrides: Sequence[str]) -> tuple[str, ...]:
+    """Keys of an arm that an override replaces, whole or by a section above them."""
+    keys = [f"algorithm.{key}" for key in own.get("algorithm", {})] if isinstance(own.get("algorithm"), dict) else []
+    keys += [key for key in own if key != "algorithm"]
+    given = [override.partition("=")[0] for override in overrides]
+    return tuple(key for key in keys if any(key == word or key.startswith(f"{word}.") for word in given))
+
+
+def _arm_settings(arm: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """An arm's keys as overrides of the recipe, the algorithm first, and the command line's that come after them."""
+    settings: dict[str, str] = {}
+    rest = list(overrides)
     for key, value in arm.items():
         if key == "algorithm" and isinstance(value, Mapping):
             # Whole, as the recipe's own section may hold keys of another algorithm; so overrides below it go inside.
@@ -320,13 +354,13 @@ def _arm_settings(arm: Mapping[str, Any], overrides: Sequence[str]) -> list[str]
                     section[name.removeprefix("algorithm.")] = parse_yaml(text, command_line=True)
                 else:
                     rest.append(override)
-            settings.insert(0, f"algorithm={json.dumps(section)}")
+            settings = {key: f"algorithm={json.dumps(section)}", **settings}
         elif "." in key:
-            settings.append(f"{key}={json.dumps(value)}")
+            settings[key] = f"{key}={json.dumps(value)}"
         else:
             raise UserError(f"{key}: found {describe(value)}, expected the section `algorithm` or dotted keys of the "
                             "recipe, as in train.learning_rate: 1.0e-4")
-    return [*settings, *rest]
+    return settings, rest
 
 
 def _check_shared(runs: Sequence[PlannedRun]) -> None:

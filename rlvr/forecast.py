@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from rlvr._strict import to_tree
 from rlvr.data import load_problems, on_disk_or_hub
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing
@@ -14,6 +19,11 @@ from rlvr.probes.plan import PLANS
 from rlvr.recipe import Recipe, StepPlan, algorithm_config, build_algorithm, plan_of_steps
 from rlvr.types import Problem, UserError
 
+if TYPE_CHECKING:
+    from rlvr.interfaces import Algorithm
+
+SLOW_CRITIC = 10
+"""A critic whose learning rate is this many times smaller than the policy's gets a note."""
 DIFFICULTIES = {
     "easy (trained model on MATH500)": (0.371, 0.124),
     "medium (7B base model on MATH500)": (0.581, 1.10),
@@ -72,7 +82,7 @@ def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None
     lines = [
         ("recipe", f"{recipe.name}, seed {recipe.seed}, run directory {recipe.run_path}"),
         ("model", model + ("" if recipe.model.lora is None else f", LoRA rank {recipe.model.lora.r}")),
-        ("algorithm", f"{recipe.algorithm_name}: {algorithm_config(recipe)}"),
+        *_algorithm_lines(recipe),
         ("problems", found.problems),
         ("training", f"{recipe.train.steps:,} updates, {steps.rollout_batches:,} rollout batches of {steps.rollouts:,} "
                      f"({recipe.train.prompts_per_step} prompts x {recipe.train.group_size})"),
@@ -101,6 +111,29 @@ def _check_model(recipe: Recipe, problems: Sequence[Problem]) -> str:
     return f"{path}; its tokenizer reads every prompt"
 
 
+def _algorithm_lines(recipe: Recipe) -> list[tuple[str, str]]:
+    """The algorithm's settings, those of the recipe before the defaults, and a warning about its critic."""
+    algorithm = build_algorithm(recipe)
+    settings = to_tree(algorithm_config(recipe))
+    words = {key: f"{key}={json.dumps(value)}".replace('"', "") for key, value in settings.items()}
+    own = [word for key, word in words.items() if key in recipe.algorithm]
+    rest = [word for key, word in words.items() if key not in recipe.algorithm]
+    texts = [recipe.algorithm_name, *(f"{how}: {', '.join(some)}" for how, some in (("set", own), ("default", rest))
+                                      if some)]
+    texts += [note] if (note := critic_note(algorithm, recipe.train.learning_rate)) else []
+    lines = [line for text in texts for line in textwrap.wrap(text, 100, subsequent_indent="  ")]
+    return [("algorithm" if line is lines[0] else "", line) for line in lines]
+
+
+def critic_note(algorithm: Algorithm[Any], policy_rate: float) -> str:
+    """One line on a critic that learns far more slowly than the policy; empty where there is nothing to say."""
+    rate = algorithm.critic.learning_rate
+    if not algorithm.needs.values or rate * SLOW_CRITIC > policy_rate:
+        return ""
+    return (f"note: the critic's learning rate is {rate:g}, the policy's {policy_rate:g}: values that hardly move make "
+            "the advantage the bare reward; give the critic at least the policy's rate")
+
+
 def _generated_too(recipe: Recipe) -> str:
     """What the algorithm generates beyond the rollouts it trains on, in words."""
     algorithm, words = build_algorithm(recipe), ""
@@ -119,8 +152,23 @@ def _absent(recipe: Recipe) -> list[str]:
     return [source for source in sources if on_disk_or_hub(source) and not Path(source).expanduser().is_file()]
 
 
+def generated_per_used(algorithm: Algorithm[Any], group_size: int, a: float, b: float) -> float:
+    """Rollouts generated per rollout trained on, if success probabilities are Beta(a, b) throughout.
+
+    A greedy baseline adds one per group. Dynamic sampling draws whole batches until enough groups are mixed, which a
+    group is with probability 1 - E[p^G] - E[(1 - p)^G], at most as many as the algorithm allows.
+    """
+    needs, factor = algorithm.needs, 1.0
+    if needs.group_filter:
+        alike = sum(math.prod((x + i) / (a + b + i) for i in range(group_size)) for x in (a, b))
+        most = algorithm.group_filter.max_batches or math.inf
+        factor = min(math.ceil(1 / max(1 - alike, 1e-6) - 1e-9), most)
+    return factor + (1 / group_size if needs.greedy_baseline else 0)
+
+
 def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tuple[str, str]]:
     """Forecast of the probes' samples; per rollout a probe sample is taken to cost what a training one costs."""
+    algorithm = build_algorithm(recipe)
     probes = recipe.probes
     if problems is None:
         return [("probes", f"as many problems as the source has: set data.probe.size for a forecast "
@@ -134,6 +182,9 @@ def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tu
     for name, (a, b) in DIFFICULTIES.items():
         once, each = (problems * p.expected_samples_beta(a, b) for p in (base, plan))
         samples = once + times * each
-        share = samples / (samples + rollouts)
-        lines.append(("", f"if problems are {name}: {samples:,.0f} samples, {share:.0%} of all that the run generates"))
+        times_used = generated_per_used(algorithm, recipe.train.group_size, a, b)
+        share = samples / (samples + rollouts * times_used)
+        more = f" (training: {times_used:.3g} per rollout used)" if times_used != 1 else ""
+        words = f"{samples:,.0f} samples, {share:.0%} of all that is generated{more}"
+        lines.append(("", f"if problems are {name}: {words}"))
     return lines

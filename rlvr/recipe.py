@@ -285,18 +285,28 @@ class Recipe:
         return Path(self.run_dir.format(name=self.name, algorithm=self.algorithm_name, seed=self.seed)).expanduser()
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: str | Path, overrides: Sequence[str] = (), *, sourced: Sequence[tuple[str, str]] = ()
+) -> Recipe:
     """Read, override and validate a recipe. A path that is no file here may name a shipped recipe, as in
-    `recipes/quickstart/lab_grpo.yaml`. Raises UserError, one line that starts with the file."""
+    `recipes/quickstart/lab_grpo.yaml`. `sourced`: overrides from elsewhere, which `overrides` win over, each behind
+    the words that an error about it begins with. Raises UserError, one line that starts with the file or such words.
+    """
     file = find_recipe(path)
     try:
         tree = parse_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(tree, dict):
             raise UserError("found no keys; expected a recipe with name, model, data, algorithm, train and probes")
+        if "arms" in tree:
+            raise UserError("this is a comparison of several arms, expected the recipe of one run; run it by "
+                            f"`rlvr compare {path}`")
+        for source, override in sourced:
+            apply_overrides(tree, [override], source)
         recipe = from_dict(Recipe, _with_presets(apply_overrides(tree, overrides)))
         validate(recipe)
     except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: {error}") from None
+        elsewhere = str(error).startswith(tuple(source for source, _ in sourced))
+        raise UserError(str(error) if elsewhere else f"{file}: {error}") from None
     return recipe
 
 
@@ -316,26 +326,47 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 
 def algorithm_config(recipe: Recipe) -> Any:
     """The algorithm's own Config, read as strictly as the recipe (imports the algorithm, hence torch)."""
-    from rlvr.registry import resolve
-
-    config = getattr(resolve("algorithms", recipe.algorithm_name), "Config", None)
-    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
-        raise UserError(f"algorithm.name: {recipe.algorithm_name!r} has no dataclass named Config, expected a "
-                        "subclass of rlvr.interfaces.Algorithm")
+    config = _algorithm_class(recipe).Config
     keys = {key: value for key, value in recipe.algorithm.items() if key != "name"}
     return from_dict(config, keys, "algorithm")
 
 
 def build_algorithm(recipe: Recipe) -> Algorithm[Any]:
-    """The algorithm with its config, checked against the recipe's group size (imports torch)."""
-    from rlvr.registry import resolve
+    """The algorithm with its config, checked against the recipe's group size and on a tiny batch (imports torch)."""
+    from rlvr.algorithm_checks import check_shapes_and_finiteness, check_token_loss
 
-    algorithm = resolve("algorithms", recipe.algorithm_name)(algorithm_config(recipe))
+    algorithm = _algorithm_class(recipe)(algorithm_config(recipe))
     least = algorithm.needs.min_group_size
     if recipe.train.group_size < least:
         raise UserError(f"train.group_size: found {recipe.train.group_size}, expected at least {least} for algorithm "
                         f"{recipe.algorithm_name!r}: it compares the rollouts of one prompt")
+    try:  # milliseconds, where the first step of a broken plug-in comes after the base probe
+        check_shapes_and_finiteness(algorithm)
+        check_token_loss(algorithm)
+    except AssertionError as error:
+        found = " ".join(str(error).split())
+        raise UserError(f"algorithm.name: {recipe.algorithm_name!r} fails on a small made-up batch: {found}; test it "
+                        "with rlvr.algorithm_checks.check_algorithm") from error
     return algorithm
+
+
+def _algorithm_class(recipe: Recipe) -> type[Algorithm[Any]]:
+    """The class that `algorithm.name` names. UserError for one that lacks what every algorithm has to have."""
+    from rlvr.interfaces import Algorithm
+    from rlvr.registry import resolve
+
+    found = resolve("algorithms", recipe.algorithm_name)
+    where = f"algorithm.name: {recipe.algorithm_name!r}"
+    if not issubclass(found, Algorithm):
+        raise UserError(f"{where} is not an algorithm: expected a subclass of rlvr.interfaces.Algorithm, as in "
+                        f"class {found.__name__}(Algorithm[Config])")
+    if found.__abstractmethods__:
+        raise UserError(f"{where} is not complete: it has no method {', '.join(sorted(found.__abstractmethods__))}")
+    config = getattr(found, "Config", None)
+    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+        raise UserError(f"{where} has no Config: expected a dataclass of its settings in the class body, as in "
+                        "Config = MyConfig; an empty one will do")
+    return found
 
 
 def find_recipe(path: str | Path) -> Path:

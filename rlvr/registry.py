@@ -98,10 +98,18 @@ def _load(kind: str, name: str, target: str) -> tuple[Any, str]:
     module_name, _, class_name = target.partition(":")
     where = f"{name!r} in {kind}" + ("" if target == name else f" ({target})")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        module = importlib.import_module(module_name)
+        there = hasattr(module, class_name)
     except Exception as error:  # whatever a plug-in's import raises is its user's to see, with its name on it
         raise UserError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
-    return found, where
+    if not there:
+        own = [key for key, value in vars(module).items()
+               if callable(value) and getattr(value, "__module__", None) == module_name and not key.startswith("_")]
+        close = difflib.get_close_matches(class_name, own, n=1)
+        hint = f"did you mean {module_name}:{close[0]}? " if close else ""
+        raise UserError(f"{where} cannot be loaded: {module_name} ({module.__file__}) has no {class_name!r}; {hint}"
+                        f"it defines {', '.join(own) or 'no class'}")
+    return getattr(module, class_name), where
 
 
 def _built_in(kind: str) -> dict[str, str]:

@@ -59,7 +59,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     Raises: UserError for anything the user can mend.
     """
     recipe = load_recipe(recipe_path, overrides)
-    build_algorithm(recipe)
+    algorithm = build_algorithm(recipe)
     plan_of_steps(recipe, int(os.environ.get("WORLD_SIZE", "1")))
     train_problems = load_problems(recipe.data.train, where="data.train")
     probe_problems = load_problems(recipe.data.probe, where="data.probe") if recipe.probes.enabled else []
@@ -69,6 +69,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
 
     from accelerate import PartialState
 
+    from rlvr.forecast import critic_note
     from rlvr.judge import Judge
 
     state = PartialState(cpu=not _cuda())
@@ -85,6 +86,8 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
                 lab=recipe.model.path == "lab", resume=resume,
             )
         )
+        if state.is_main_process and (note := critic_note(algorithm, recipe.train.learning_rate)):
+            sys.stderr.write(f"{note}\n")
         try:
             _train(recipe, run_dir, checkpoint, train_problems, probe_problems, judge)
         except Exception as error:

@@ -5,17 +5,33 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlvr.cli import main
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.run_dir import RunDir
 from tests.small_run import RECIPE, command, rows, write_recipe
 
 GSM = '{"question": "1+1?", "answer": "2"}\n'
 ONE_PROMPT = ("train.prompts_per_step=1", "train.micro_batch_size=8")
 LOCAL = 'data.train={source: FILE, prompt: question, gold: answer, verifier: math}'
+
+
+class WithoutRule(Algorithm[Any]):
+    """What somebody writes who has not read on."""
+
+    @dataclass(frozen=True)
+    class Config:
+        """No settings."""
+
+
+class WithoutConfig(Algorithm[Any]):
+    def advantages(self, batch: RolloutBatch) -> Credit:
+        return Credit(batch.mask_NT)
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -33,10 +49,18 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         ("train.lerning_rate=1e-4", ["train", "lerning_rate", "learning_rate"]),
         ("algorithm.std_epz=1e-4", ["algorithm", "std_epz", "std_eps"]),
+        ("group_size=1", ["group_size", "did you mean 'train.group_size'?"]),
+        ("max_new_tokens=4", ["did you mean 'train.max_new_tokens' or 'probes.max_new_tokens'?"]),
+        ("lerning_rate=1", ["did you mean 'train.learning_rate'?"]),
+        ("train.free=1", ["train.free: unknown key; did you mean 'train.rewards.length.free'?"]),
         ("train.steps=many", ["train.steps", "'many'"]),
         ("train.steps=true", ["train.steps", "true"]),
         ("algorithm.name=gpro", ["gpro", "grpo"]),
         ("algorithm.name=no_such_package.module:Class", ["no_such_package.module:Class", "No module named"]),
+        ("algorithm.name=rlvr.algorithms.grpo:GRP", ["no 'GRP'", "did you mean rlvr.algorithms.grpo:GRPO?"]),
+        ("algorithm.name=rlvr.types:Problem", ["is not an algorithm", "rlvr.interfaces.Algorithm"]),
+        ("algorithm.name=tests.test_bad_input:WithoutConfig", ["WithoutConfig", "has no Config", "Config = MyConfig"]),
+        ("algorithm.name=tests.test_bad_input:WithoutRule", ["not complete", "no method advantages"]),
         ("data.train.source=missing.jsonl", ["missing.jsonl"]),
         ("train.group_size=1", ["train.group_size", "1", "at least 2"]),
         ("train.micro_batch_size=24", ["train.micro_batch_size", "24", "64"]),
@@ -108,6 +132,18 @@ def test_counts_below_one(capsys: pytest.CaptureFixture[str], arguments: list[st
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2 and "at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["train", "check"])
+def test_a_comparison_is_no_recipe_of_one_run(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    line = failure(capsys, verb, "recipes/compare/lab_six.yaml", "train.steps=1")
+    assert "this is a comparison" in line and "rlvr compare recipes/compare/lab_six.yaml" in line
+
+
+def test_a_recipe_of_one_run_is_no_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, *_ = write_recipe(tmp_path)
+    line = failure(capsys, "compare", path)
+    assert "this is the recipe of one run" in line and f"rlvr train {path}" in line
 
 
 def test_an_unknown_verifier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rlvr.cli import main
-from rlvr.compare import check_runs, launcher, load_comparison
+from rlvr.compare import check_runs, launcher, load_comparison, overruled_text
 from rlvr.probes.hierarchical import arm_ci, arm_difference_ci, arm_mean_ci
 from rlvr.probes.paired_tests import holm, interval_p_value
 from rlvr.probes.statistics import population_ci, population_diff_ci, t_quantile
@@ -34,6 +34,7 @@ from rlvr.report.standings import (
     efforts,
     equal_steps,
     equal_tokens,
+    step_within,
     token_budget,
 )
 from rlvr.types import Estimate, UserError
@@ -474,6 +475,9 @@ def test_plan_of_the_runs(tmp_path: Path) -> None:
     ("train.learning_rate: 3.0e-4", "probes.top_p: 0.5", r"arm 'rloo': probes.top_p is 0.5, but 1.0 in arm 'grpo'"),
     ("train.learning_rate: 3.0e-4", "data.probe.size: 5", r"arm 'rloo': data.probe.size is 5, but 128 in arm 'grpo'"),
     ("train.learning_rate: 3.0e-4", "probes.enabled: false", r"probes.enabled: found false, expected true"),
+    ("train.learning_rate", "train.lerning_rate", r"^\S+/small.yaml: arm 'rloo': train.lerning_rate: unknown key"),
+    ("name: rloo}", "name: rlooo}", r"^\S+/small.yaml: arm 'rloo': "),
+    ("arms:", "shared: {{train.stepz: 4}}\narms:", r"^\S+/small.yaml: shared: train.stepz: unknown key"),
     ("lab_grpo", "lab_gpo", r"no recipe file .*did you mean"),
     ("train.learning_rate: 3.0e-4", "command: distill", r"arm 'rloo': command: found 'distill'.*expected 'train' or "),
     ("algorithm: {{name: rloo}}", "command: lab distill", r"arm 'rloo': train.learning_rate: 'lab distill' has a "),
@@ -485,6 +489,79 @@ def test_mistakes_are_one_line_before_anything_runs(tmp_path: Path, old: str, ne
     with pytest.raises(UserError, match=expected) as caught:
         check_runs(load_comparison(write_comparison_file(tmp_path, text), []), resume=False)
     assert "\n" not in str(caught.value) and not (tmp_path / "runs").exists()
+
+
+def test_what_the_command_line_replaces_of_an_arm_is_said(tmp_path: Path) -> None:
+    """An arm's own settings only: what all arms share is there to be changed."""
+    path = write_comparison_file(tmp_path, SMALL + "shared: {{train.steps: 30}}\n")
+    runs = load_comparison(path, ["train.steps=4", "algorithm.kl_coef=1.0", "train.learning_rate=1e-5"])
+    assert overruled_text(runs) == (
+        "note: the command line, which is for all arms, replaces train.learning_rate of rloo")
+    runs = load_comparison(path, ["algorithm.name=grpo"])
+    assert overruled_text(runs).endswith("replaces algorithm.name of grpo; algorithm.name of rloo")
+    assert overruled_text(load_comparison(path, ["train.steps=4"])) == ""
+    with pytest.raises(UserError, match=r"arm 'grpo': .*lab_grpo.yaml: command line: train.stepz: unknown key"):
+        load_comparison(path, ["train.stepz=4"])
+
+
+def test_some_arms_of_a_comparison(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_comparison_file(tmp_path)
+    assert [(run.arm, run.seed) for run in load_comparison(path, TINY, ["rloo"])] == [("rloo", 0), ("rloo", 1)]
+    with pytest.raises(UserError, match=r"--arms: no arm 'rlo'; did you mean 'rloo'"):
+        load_comparison(path, TINY, ["grpo", "rlo"])
+    arguments = ["compare", path, "--launch", trainer(tmp_path), "--arms", "rloo", *TINY]
+    assert main(arguments) == 0
+    assert (tmp_path / "calls").read_text().splitlines() == ["rloo 0", "rloo 1"]
+    page = tmp_path / "runs" / "compare-rloo.html"  # not over the page of all arms
+    assert page.is_file() and f"page: {page}" in capfd.readouterr().out
+    assert main(["compare", str(tmp_path / "runs"), "--arms", "rloo"]) == 2
+
+
+def test_a_page_over_the_finished_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_comparison_file(tmp_path)
+    assert main(["compare", path, "--finished", *TINY]) == 2
+    assert "none of its 4 runs is finished" in capfd.readouterr().err
+    assert main(["compare", path, "--launch", trainer(tmp_path), "--arms", "grpo", *TINY]) == 0
+    capfd.readouterr()
+    assert main(["compare", path, "--finished", *TINY]) == 0
+    assert "Incomplete: rloo, seed 0; rloo, seed 1." in capfd.readouterr().out
+    assert (tmp_path / "calls").read_text().splitlines() == ["grpo 0", "grpo 1"]  # nothing was trained for it
+
+
+def test_all_unfinished_runs_are_named_and_can_be_left_out(folder: Path) -> None:
+    only_base(folder)
+    (folder / "d").mkdir()
+    (folder / "d" / "recipe.json").write_text("{}")  # killed before its first probe
+    write_run(folder / "e", "e", 0, {10: A0}, train={"steps": 20})
+    named = rf"2 of 7 runs .* yet: {folder}/c \(only the base was probed\), {folder}/d \(no probe yet\);"
+    with pytest.raises(UserError, match=f"{named} .* leave them out by --finished"):
+        load_arms([folder])
+    arms = load_arms([folder], finished=True)
+    assert [arm.name for arm in arms.arms] == ["a", "b"] and arms.last_step == 20
+    assert arms.missing == (f"left out {folder}/c (only the base was probed)", f"left out {folder}/d (no probe yet)",
+                            f"left out {folder}/e (probed up to step 10 of 20)")
+    with pytest.raises(UserError, match="1 of 1 runs cannot be compared yet"):
+        load_arms([folder / "c"], finished=True)
+
+
+def test_an_empty_row_at_equal_tokens_says_which_interval_would_fill_it(tmp_path: Path) -> None:
+    """a generates 20,000 tokens in all (20,400 with the tolerance); b 3,000 a step: 6 steps lie within."""
+    write_run(tmp_path / "a", "a", 0, {10: A0, 20: A0})
+    write_run(tmp_path / "b", "b", 0, {10: B0, 20: B0}, tokens=3000)
+    text = " ".join(comparison_summary([tmp_path]).split())
+    assert "b had generated 30 k at its first probe, step 10, more than another arm in its whole run" in text
+    assert "probes.every=6 or less would give it a row" in text
+    arms = load_arms([tmp_path])
+    assert [step_within(arm, budget) for arm, budget in zip([*arms.arms, arms.arms[1]], (20_000, 20_000, 100),
+                                                            strict=True)] == [20, 6, 0]
+
+
+def test_the_mark_of_one_seed_has_a_legend_wherever_it_stands(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: A0})
+    write_comparison([tmp_path / "a"], tmp_path / "page.html")
+    text, markdown = comparison_summary([tmp_path / "a"]), (tmp_path / "page.md").read_text()
+    assert "]*" in text and "* 1 seed: problems only. Brackets" in text
+    assert "]\N{DAGGER}" in markdown and "\N{DAGGER} 1 seed: problems only. Brackets" in markdown
 
 
 def test_keys_that_the_comparison_sets_are_refused(tmp_path: Path) -> None:

@@ -110,5 +110,34 @@ def test_every_shipped_algorithm_explains_itself() -> None:
         config = resolve("algorithms", name).Config  # pyright: ignore[reportAttributeAccessIssue]
         assert all(setting.meaning for setting in settings(config)), name
     assert "not usable" not in overview()
-    with pytest.raises(UserError, match="no algorithm or verifier is called 'grop'"):
-        details("grop")
+
+
+def test_no_two_names_share_a_description() -> None:
+    """Bug: nsr, psr and w_reinforce, which lie in one file, are all described by its first line."""
+    lines = [line for line in overview().splitlines() if line.startswith("  ")]
+    abouts = [line.split(maxsplit=1)[1] for line in lines]
+    assert len(abouts) == len(set(abouts)) and "psr            PSR: " in overview()
+
+
+def test_a_name_of_two_kinds_is_shown_for_both() -> None:
+    """Bug: `rlvr list math` shows the preset and hides the verifier of that name."""
+    text = details("math")
+    assert "verifiers  (data.train.verifier: NAME" in text and "Final answers of mathematics" in text
+    assert "data presets  (data.train: {preset: NAME}" in text and "source: DigitalLearningGmbH" in text
+    assert "the function. Gold" in details("mbpp_plus")  # a reader
+
+
+@pytest.mark.parametrize(("name", "meant"), [("dappo", "dapo"), ("math50", "math500"), ("countdwn", "countdown")])
+def test_a_misspelt_name_is_answered_with_the_nearest(name: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' names no algorithm, verifier, .*did you mean '{meant}'") as caught:
+        details(name)
+    assert str(caught.value).count("livecodebench") == 1  # a reader and a preset
+
+
+def test_a_plug_in_without_a_module_docstring_is_shown_once(site: Path) -> None:
+    """Its class docstring is both summary and formula, and its Config has none."""
+    file = site / "plain_plug_in.py"
+    file.write_text((site / "my_algorithms.py").read_text().split("\n", 1)[1])
+    done = rlvr(site, "list", "plain_plug_in:BatchMean")
+    assert done.stdout.count("A_i = r_i - mean of the batch") == 1 and "Config(" not in done.stdout
+    assert "  clip = 0.2  (number)" in done.stdout

@@ -328,7 +328,7 @@ def test_algorithm_config_is_as_strict_as_the_recipe(write):
         algorithm_config(load_recipe(write(), ["algorithm.std_eps=small"]))
     with pytest.raises(UserError, match="unknown name 'gropo' in algorithms: did you mean 'grpo'"):
         algorithm_config(load_recipe(write(), ["algorithm.name=gropo"]))
-    with pytest.raises(UserError, match=r"'collections:OrderedDict' has no dataclass named Config"):
+    with pytest.raises(UserError, match=r"'collections:OrderedDict' is not an algorithm: expected a subclass"):
         algorithm_config(load_recipe(write(), ["algorithm.name=collections:OrderedDict"]))
 
 

@@ -67,17 +67,20 @@ class Arms:
         return max(set.intersection(*({probe.step for probe in run.probes[1:]} for run in self.runs)))
 
 
-def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None, missing: Sequence[str] = ()) -> Arms:
+def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None, missing: Sequence[str] = (),
+              finished: bool = False) -> Arms:
     """Read run directories, or directories of them, and group them into arms.
 
     Args:
         names: run directory -> arm; without it an arm is an algorithm, or, where one algorithm was trained in several
             ways, the W&B group or name that tells them apart.
         missing: runs that should be here and are not, in words.
+        finished: leave out runs that have not probed their last step, and name them in `missing`; without it those
+            that probed nothing after the base are refused, and the others are compared up to the last common step.
 
     Raises: UserError for runs that cannot be compared: another base model, probe problems, decoding, verifier or plan.
     """
-    runs = [load_run(path) for path in run_directories(paths)]
+    runs, left = _readable(run_directories(paths), finished=finished)
     for run in runs:
         _check_alone(run)
         _check_comparable(runs[0], run)
@@ -94,7 +97,7 @@ def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None,
     base, own = _base(runs)
     short = [f"{run.path.name} was probed up to step {run.probes[-1].step} of {_steps(run)} only"
              for run in runs if run.probes[-1].step < _steps(run)]
-    return Arms(arms, base, _base_name(base), own, (*missing, *short))
+    return Arms(arms, base, _base_name(base), own, (*missing, *left, *short))
 
 
 def run_directories(paths: Iterable[Path]) -> list[Path]:
@@ -106,7 +109,7 @@ def run_directories(paths: Iterable[Path]) -> list[Path]:
                             "a run, or one with runs in it, such as runs/lab_six")
         below = [path] if _is_run(path) else sorted(filter(_is_run, path.iterdir()))
         if not below:
-            raise UserError(f"{path}: found no run in it (a directory with boundary.jsonl); expected finished runs")
+            raise UserError(f"{path}: found no run in it (a directory with recipe.json); expected finished runs")
         found += below
     if len({path.resolve() for path in found}) < len(found):
         twice = next(path for path, times in Counter(p.resolve() for p in found).items() if times > 1)
@@ -139,7 +142,26 @@ def other_settings(arms: Arms) -> dict[str, dict[str, Any]]:
 
 
 def _is_run(path: Path) -> bool:
-    return RunDir(path).boundary.is_file()
+    return RunDir(path).boundary.is_file() or RunDir(path).recipe.is_file()
+
+
+def _readable(paths: Sequence[Path], *, finished: bool) -> tuple[list[Run], list[str]]:
+    """The runs to compare, and what is left out, in words. UserError that names all that would have to be."""
+    runs, left = [], []
+    for path in paths:
+        run = load_run(path) if RunDir(path).boundary.is_file() else None
+        if run is None:
+            left.append(f"{path} (no probe yet)")
+        elif run.last is None and not run.probed:
+            left.append(f"{path} (only the base was probed)")
+        elif finished and run.probes[-1].step < _steps(run):
+            left.append(f"{path} (probed up to step {run.probes[-1].step} of {_steps(run)})")
+        else:
+            runs.append(run)
+    if left and not (finished and runs):
+        way_out = "go on with them by --resume" + ("" if finished else ", or leave them out by --finished")
+        raise UserError(f"{len(left)} of {len(paths)} runs cannot be compared yet: {', '.join(left)}; {way_out}")
+    return runs, [f"left out {name}" for name in left]
 
 
 def _steps(run: Run) -> int:
@@ -200,8 +222,6 @@ def _first_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 def _check_alone(run: Run) -> None:
     if run.probed:
         raise UserError(f"{run.path}: made by `rlvr probe`, which trains nothing; expected a training run")
-    if run.last is None:
-        raise UserError(f"{run.path}: only the base was probed; expected a finished run: go on with it by --resume")
     if not run.rows:
         raise UserError(f"{run.path / 'probes.jsonl'}: not found; the comparison is computed from its counts")
     decodings = {(probe.decoding, probe.verifier) for probe in run.probes}

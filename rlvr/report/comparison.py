@@ -42,16 +42,17 @@ from rlvr.types import UserError
 
 
 def write_comparison(paths: Sequence[Path], output: Path, *, arms: Mapping[Path, str] | None = None,
-                     missing: Sequence[str] = ()) -> Path:
+                     missing: Sequence[str] = (), finished: bool = False) -> Path:
     """Write the page `output` and, beside it, its tables as .md and .csv; returns the page.
 
     Args:
         arms: run directory -> arm; without it the arms are told apart by their recipes.
         missing: runs that should be here and are not, in words.
+        finished: leave out, and name, runs that are not finished instead of refusing them.
 
     Raises: UserError for runs that cannot be compared and for a page that cannot be written.
     """
-    found = load_arms(paths, names=arms, missing=missing)
+    found = load_arms(paths, names=arms, missing=missing, finished=finished)
     tables = _tables(found)
     pairs, said = differences(found), finding(found, tables["equal_steps"][1:], tables.get("equal_tokens", [])[1:])
     texts = {
@@ -72,9 +73,9 @@ def write_comparison(paths: Sequence[Path], output: Path, *, arms: Mapping[Path,
 
 
 def comparison_summary(paths: Sequence[Path], *, arms: Mapping[Path, str] | None = None,
-                       missing: Sequence[str] = ()) -> str:
-    """The page's sentences and tables as plain text. Raises UserError as `write_comparison` does."""
-    found = load_arms(paths, names=arms, missing=missing)
+                       missing: Sequence[str] = (), finished: bool = False) -> str:
+    """The page's sentences and tables as plain text. Arguments and errors are those of `write_comparison`."""
+    found = load_arms(paths, names=arms, missing=missing, finished=finished)
     tables = _tables(found)
     return terminal(found, tables, finding(found, tables["equal_steps"][1:], tables.get("equal_tokens", [])[1:]))
 

@@ -7,8 +7,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.report.arms import Arms
-from rlvr.report.standings import BOTH, Difference, Metric, Row, Value, changes, differences, token_budget
+from rlvr.report.arms import Arm, Arms
+from rlvr.report.standings import (
+    BOTH,
+    Difference,
+    Metric,
+    Row,
+    Value,
+    changes,
+    differences,
+    probe_steps,
+    step_within,
+    token_budget,
+    tokens_at,
+)
 from rlvr.report.words import MISSING, interval, number
 from rlvr.types import Estimate
 
@@ -161,8 +173,20 @@ def _tokens(arms: Arms, rows: Sequence[Row]) -> str:
     silent = [arm.name for arm in arms.arms if arm.name not in {row.name for row in rows}]
     without = f" (without {', '.join(silent)}, which generated nothing in training)" if silent else ""
     budget = count_text(token_budget(arms))
-    return f"At equal generated tokens ({budget}) the arms stand elsewhere{without}: {', '.join(back)}." if back else (
+    # Rows are matched by name: an arm that generated nothing in training has none.
+    by_name = {row.name: row for row in rows}
+    empty = [_beyond(arms, arm) for arm in arms.arms if arm.name in by_name and by_name[arm.name].step is None]
+    return " ".join([f"At equal generated tokens ({budget}) the arms stand elsewhere{without}: {', '.join(back)}.",
+                     *empty]) if back else (
         f"At equal generated tokens ({budget}) every arm stands at the same step{without}.")
+
+
+def _beyond(arms: Arms, arm: Arm) -> str:
+    """Why an arm has no row at equal tokens, and what would give it one."""
+    first, step = probe_steps(arm)[1], step_within(arm, token_budget(arms))
+    way_out = f"probes.every={step} or less would give it a row" if step else "its first update alone exceeds them"
+    return (f"{arm.name} had generated {count_text(tokens_at(arm, first))} at its first probe, step {first}, more than "
+            f"another arm in its whole run: {way_out}.")
 
 
 def _cautions(arms: Arms) -> list[str]:
@@ -181,7 +205,8 @@ def over_text(rows: Sequence[Row]) -> str:
     """What the intervals of a table are over."""
     seeds = sorted({row.seeds for row in rows})
     if seeds == [1]:
-        return "1 seed: problems only. Brackets are 95% intervals over problems; seeds are not in them."
+        return ("\N{DAGGER} 1 seed: problems only. Brackets are 95% intervals over problems; seeds are not in "
+                "them.")
     several = f"Brackets are 95% intervals over {BOTH}"
     if seeds[0] == 1:
         return f"{several}; of arms with 1 seed over problems only, marked \N{DAGGER}; of the base over problems."

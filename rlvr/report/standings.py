@@ -7,6 +7,7 @@ seed says nothing about seeds, so its interval is over problems only and carries
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -159,10 +160,10 @@ def equal_tokens(arms: Arms) -> list[Row]:
     budget = token_budget(arms)
     rows = []
     for arm in arms.arms:
-        steps = {step: tokens_at(arm, step) for step in probe_steps(arm) if step}
-        if any(map(math.isnan, steps.values())):
+        if any(math.isnan(tokens_at(arm, step)) for step in probe_steps(arm) if step):
             continue
-        within = [step for step, tokens in steps.items() if tokens <= budget * (1 + TOLERANCE)]
+        last = step_within(arm, budget)
+        within = [step for step in probe_steps(arm) if 0 < step <= last]
         rows.append(arm_row(arms, arm, max(within)) if within else Row(arm.name, len(arm.runs), None, math.nan, {}))
     return rows
 
@@ -170,6 +171,12 @@ def equal_tokens(arms: Arms) -> list[Row]:
 def by_step(arms: Arms) -> list[Row]:
     """Every arm at every probe step after the base that all its seeds have."""
     return [arm_row(arms, arm, step) for arm in arms.arms for step in probe_steps(arm) if step]
+
+
+def step_within(arm: Arm, budget: float) -> int:
+    """The last step by which an arm's training had generated at most `budget` tokens (and `TOLERANCE`); 0: none."""
+    # Tokens only grow, so the steps within the budget come first.
+    return bisect_right(range(1, max(probe_steps(arm)) + 1), budget * (1 + TOLERANCE), key=lambda s: tokens_at(arm, s))
 
 
 def probe_steps(arm: Arm) -> list[int]:
