@@ -53,7 +53,8 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
         tree = to_tree(recipe) | {"probed": probed[0] if len(probed) == 1 else probed or base}
         _open(output, tree, problems, lab=base == "lab", resume=resume)
         names = {step: "base" if step == 0 else Path(path).name for step, path in todo.items()}
-        callback = probe_callback(recipe, problems, judge, output, every=1, progress=_shown(names))
+        callback = probe_callback(recipe, problems, judge, output, every=1, progress=_shown(names),
+                                  planned_looks=len(request.models) or None)
         done = callback.restore()
         for step, path in todo.items():
             if step in done:
@@ -108,7 +109,7 @@ def judge_file(
         _open(output, tree, problems, lab=False, resume=resume)
         callback = probe_callback(
             recipe, problems, judge, output, every=1, plan=plans[later[0]] if later else plans[0], base_plan=plans[0],
-            ks=[k for k in recipe.probes.ks if k <= largest],
+            ks=[k for k in recipe.probes.ks if k <= largest], planned_looks=len(later) or None,
             progress=_shown({step: f"step {step}" for step in by_step}),
         )
         done = callback.restore()

@@ -26,6 +26,7 @@ from rlvr.types import Problem, UserError
 
 if TYPE_CHECKING:
     from rlvr._shaping import ShapedReward
+    from rlvr.interfaces import Verifier
     from rlvr.probe_recipe import ProbeRecipe
     from rlvr.probes.callback import BoundaryProbeCallback, Truth
 
@@ -274,6 +275,7 @@ def probe_callback(
         "batch_size": probes.batch_size,
         "baselines": probes.baselines,
         "versions": verifier_versions(problems),
+        "answer_keys": {p.verifier: verifier_class(p.verifier).answer_key for p in problems},
     }
     return BoundaryProbeCallback(problems, judge=judge, run_dir=run_dir, **settings | live)
 
@@ -391,7 +393,12 @@ def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int
 
 def verifier_versions(problems: Sequence[Problem]) -> dict[str, str]:
     """Version of every verifier the problems name."""
-    return {name: resolve("verifiers", name).version for name in sorted({p.verifier for p in problems})}
+    return {name: verifier_class(name).version for name in sorted({p.verifier for p in problems})}
+
+
+def verifier_class(name: str) -> type[Verifier]:
+    """The verifier called `name`. Raises UserError for a name or a plug-in that cannot be loaded."""
+    return resolve("verifiers", name)
 
 
 def _peft_config(recipe: Recipe) -> Any:

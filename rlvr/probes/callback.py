@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from hashlib import blake2b, sha256
@@ -65,6 +65,8 @@ class BoundaryProbeCallback(TrainerCallback):
         batch_size: completions per generation batch over all ranks.
         baselines: folder of the base measurements shared between runs; None: `$RLVR_CACHE/baselines`.
         versions: verifier name -> version, part of the base measurement's key.
+        answer_keys: verifier name -> canonical form of an answer (`Verifier.answer_key`), for the guess rates; answers
+            of verifiers that are missing are compared as stripped text.
         truth: exact success probabilities, where they are known (the lab).
         sampler: makes the sampler over the live model; None samples from the model the trainer passes in.
         unwrap: context manager yielding the model with all its weights gathered, for `truth`.
@@ -93,6 +95,7 @@ class BoundaryProbeCallback(TrainerCallback):
         batch_size: int = 256,
         baselines: str | Path | None = None,
         versions: dict[str, str] | None = None,
+        answer_keys: Mapping[str, Callable[[str], str]] | None = None,
         truth: Truth | None = None,
         sampler: Callable[[], Sampler] | None = None,
         unwrap: Callable[[], AbstractContextManager[Any]] | None = None,
@@ -115,6 +118,7 @@ class BoundaryProbeCallback(TrainerCallback):
         self.batch_size = batch_size
         self.store = Path(baselines) if baselines is not None else default_store()
         self.versions = versions or {}
+        self.answer_keys = answer_keys or {}
         self.truth = truth
         self.sampler = sampler
         self.unwrap = unwrap
@@ -306,7 +310,8 @@ class BoundaryProbeCallback(TrainerCallback):
         """From the base's samples, which only the main process keeps; read once per process."""
         if not self._guess_read:
             self._guess = baseline_of_samples(
-                read_samples(self.run_dir.samples(0)), {p.id: p.gold for p in self.problems}
+                read_samples(self.run_dir.samples(0)), {p.id: p.gold for p in self.problems},
+                {p.id: self.answer_keys[p.verifier] for p in self.problems if p.verifier in self.answer_keys},
             )
             self._guess_read = True
         return self._guess
