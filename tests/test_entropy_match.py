@@ -33,6 +33,7 @@ def search(entropy_at: Callable[[float], float], target: float, **changes: Any) 
         (lambda t: math.exp(t), math.exp(2.0), 2.0),
         (lambda t: t**6, 0.5**6, 0.5),
         (lambda t: 1 / (1 + math.exp(-20 * (t - 2.2))), 0.5, 2.2),  # flat, then steep
+        (lambda t: (t / 3) ** 40, 0.02, 3 * 0.02 ** (1 / 40)),  # a straight line alone would creep up from below
     ],
 )
 def test_the_temperature_is_found_on_either_side(

@@ -133,7 +133,8 @@ def test_entropy_that_cannot_be_reached_is_a_result_and_not_measured(
     run = load_run(tmp_path / "run")
     assert any("even: no temperature gives the trained model the base's entropy of" in x and "up to temperature 1.5 it "
                "stays below" in x for x in findings(run, conditions_of(run)))
-    monkeypatch.setattr(BoundaryProbeCallback, "measure", None)  # nothing is left to measure
+    monkeypatch.setattr(ArmCallback, "measure", None)  # nothing is left to measure, nor to search
+    monkeypatch.setattr(BoundaryProbeCallback, "measure", None)
     assert main([*arguments, "--resume"]) == 0
 
 
@@ -157,6 +158,16 @@ def test_a_kill_inside_an_arm_resumes_to_the_same_counts(
     assert rows(killed_arm.entropy_matches) == rows(whole.entropy_matches)
 
 
+def test_a_run_that_goes_back_takes_its_arms_along(tmp_path: Path) -> None:
+    """A training killed after its last step's arms, before its checkpoint, will write them again."""
+    arm = RunDir(tmp_path).arm("even")
+    arm.write_recipe({})
+    for file in (arm.boundary, arm.probes, arm.entropy_matches):
+        arm.append_jsonl(file, [{"step": step, "temperature": None} for step in (0, 4)])
+    RunDir(tmp_path).truncate_after(2)
+    assert [[r["step"] for r in rows(f)] for f in (arm.boundary, arm.probes, arm.entropy_matches)] == [[0]] * 3
+
+
 # ---------------------------------------------------------------- prompts and direct answers
 
 GOLDS = ("11", "12", "13", "14")
@@ -166,7 +177,8 @@ DIRECT = (0, 3, 12, 13)
 
 class Script:
     """Answers by the words around the question: as probed 1 of 4 right and half in form, with `0` in front 1 of 2 and
-    all in form, with `1` in front as `DIRECT` says. A trained model is right on 3 of 4 and always in form."""
+    all in form, with `1` in front as `DIRECT` says. A trained model is always in form and right on 3 of 4 samples, but
+    never on problem 1."""
 
     def __init__(self, trained: bool) -> None:
         self.trained = trained
@@ -183,7 +195,7 @@ class Script:
             assert decoding.max_new_tokens == 4 and not self.trained
             right, in_form = request.sample < DIRECT[index], True
         elif self.trained:
-            right, in_form = request.sample % 4 != 0, True
+            right, in_form = request.sample % 4 != 0 and index != 1, True
         elif prompt.startswith("0 "):
             right, in_form = request.sample % 2 == 0, True
         answer = request.problem.gold if right else "7"
@@ -210,20 +222,20 @@ def test_prompt_arms_say_how_much_of_the_gain_is_the_prompt(tmp_path: Path, monk
     path = scripted(tmp_path, monkeypatch, "probes.arms.better.template=0 {prompt}")
     before, better = boundary(path), boundary(path, "better")
     assert [(value(r, "pass@1"), value(r, "format_rate")) for r in (before[0], before[5], better[0])] == [
-        (0.25, 0.5), (0.75, 1.0), (0.5, 1.0)]
+        (0.25, 0.5), (0.5625, 1.0), (0.5, 1.0)]
     assert [row["prompt"] for row in rows(RunDir(path).arm("better").problems)][1] == "0 11 + 2 :"
     run = load_run(path)
     said = " ".join(findings(run, conditions_of(run)))
     assert "'better' gives the base its highest pass@1, 50.0%. Over that" in said
-    assert "gains +25.0 points" in said and "over the base asked as probed, +50.0 points" in said
+    assert "gains +6.2 points" in said and "over the base asked as probed, +31.2 points" in said
     page = Page(path / "report.html").visible
-    assert "Does decoding or the prompt explain it?" in page and "50.0 → 100.0 25.0 → 75.0" in page
+    assert "Does decoding or the prompt explain it?" in page and "50.0 → 100.0 25.0 → 56.2" in page
     conditions = (path / "report.md").read_text()
     assert "better: temperature 0.6, top_p 0.95, at most 9 tokens; template '0 {prompt}'" in conditions
 
 
 def test_direct_answers_take_the_guessable_problems_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Problems 1 and 2 go; on 0 and 3 the script is as right as on all: 25 and 75%."""
+    """Problems 1 and 2 go; on 0 and 3 the base is right on 25%, the trained model on 75% (on all four: 56%)."""
     path = scripted(tmp_path, monkeypatch,
                     "probes.arms.direct={direct_answer: true, template: '1 {prompt}', max_new_tokens: 4}")
     row = boundary(path, "direct")
