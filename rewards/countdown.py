@@ -36,6 +36,7 @@ class CountdownVerifier(Verifier):
 
     name = "countdown"
     version = "1"
+    answer_alone = False
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """`extracted` is the last result, where the text has the right form."""

@@ -29,6 +29,8 @@ from rlvr.rewards._numbers import plus_and_minus, read_number, read_sequence, sa
 from rlvr.rewards._units import same_unit_other_power, without_unit
 from rlvr.types import Problem, Reason, Verdict
 
+_KEY_BITS = 10_000
+"""Python writes no integer of more than 4,300 digits."""
 _PARSERS = ("math-verify", "latex2sympy2_extended", "sympy")
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -85,6 +87,18 @@ class MathVerifier(Verifier):
     @classmethod
     def decisive(cls, text: str) -> str:
         return decisive_box(text)
+
+    @classmethod
+    def answer_key(cls, answer: str) -> str:
+        """Words in one case, numbers as reduced fractions without a unit, other text in one spelling."""
+        text = normalize(answer)
+        words = _words(text)
+        if words is not None:
+            return words
+        number = read_number(text)
+        if number is None or max(number.value.numerator.bit_length(), number.value.denominator.bit_length()) > _KEY_BITS:
+            return squeezed(text)
+        return f"{number.value}" + r"\%" * number.percent
 
     def gold_completion(self, problem: Problem) -> str:
         return rf"The final answer is $\boxed{{{problem.gold}}}$."

@@ -55,7 +55,7 @@ class ExactString(Verifier):
         answer = final_answer(text)
         if isinstance(answer, Reason):
             return Verdict(False, answer)
-        same = "".join(answer.split()) == "".join(problem.gold.split())
+        same = self.answer_key(answer) == self.answer_key(problem.gold)
         return Verdict(same, Reason.IDENTICAL if same else Reason.WRONG_ANSWER, answer[:200])
 
     def check_gold(self, problem: Problem) -> str | None:
@@ -64,6 +64,10 @@ class ExactString(Verifier):
     @classmethod
     def decisive(cls, text: str) -> str:
         return decisive_box(text)
+
+    @classmethod
+    def answer_key(cls, answer: str) -> str:
+        return "".join(answer.split())
 
     def gold_completion(self, problem: Problem) -> str:
         return rf"\boxed{{{problem.gold}}}"

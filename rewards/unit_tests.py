@@ -63,6 +63,7 @@ class UnitTestsVerifier(Verifier):
 
     name = "unit_tests"
     version = "1"
+    answer_alone = False
 
     def __init__(self, tier: str | None = None) -> None:
         self.tier = choose_tier(tier)

@@ -15,7 +15,7 @@ from rlvr.types import UserError
 
 if TYPE_CHECKING:
     from rlvr.probe_recipe import ProbeRecipe
-    from rlvr.recipe import ModelSpec, ProbeSection, Recipe, RewardSection, TrainSection
+    from rlvr.recipe import ArmSpec, ModelSpec, ProbeSection, Recipe, RewardSection, TrainSection
 
 Check = tuple[str, object, bool, str]
 """Dotted path, value found, whether it is good, what was expected (and the way out)."""
@@ -55,9 +55,12 @@ def validate(recipe: Recipe) -> None:
 
 def validate_probe(recipe: Recipe | ProbeRecipe) -> None:
     """As `validate`, for the part of a recipe that a probe without training needs."""
-    _refuse(_top(recipe), () if recipe.model is None else _model(recipe.model), _probes(recipe.probes))
+    _refuse(_top(recipe), () if recipe.model is None else _model(recipe.model), _probes(recipe.probes),
+            *(_arm(f"probes.arms.{name}", name, arm, recipe.probes) for name, arm in recipe.probes.arms.items()))
     check_spec(recipe.data.probe, "data.probe")
     _check_plans(recipe.probes)
+    for name, arm in recipe.probes.arms.items():
+        check_spec(dataclasses.replace(recipe.data.probe, **arm.prompt), f"probes.arms.{name}")
 
 
 def plan_of_steps(recipe: Recipe, world_size: int) -> StepPlan:
@@ -171,6 +174,29 @@ def _probes(probes: ProbeSection) -> Iterator[Check]:
     yield "probes.top_p", probes.top_p, 0 < probes.top_p <= 1, "a number in (0, 1]; 1 keeps the whole distribution"
 
 
+def _arm(path: str, name: str, arm: ArmSpec, probes: ProbeSection) -> Iterator[Check]:
+    yield path, name, bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "a name of letters, digits, '_' or '-'"
+    temperature = probes.temperature if arm.temperature is None else arm.temperature
+    yield f"{path}.temperature", arm.temperature, temperature > 0, "a number above 0"
+    yield f"{path}.top_p", arm.top_p, arm.top_p is None or 0 < arm.top_p <= 1, "a number in (0, 1]"
+    yield f"{path}.max_new_tokens", arm.max_new_tokens, arm.max_new_tokens is None or arm.max_new_tokens >= 1, COUNT
+    changes = (arm.temperature, arm.top_p, arm.max_new_tokens, arm.plan, *arm.prompt.values())
+    yield (path, "nothing that differs", arm.match_entropy or arm.direct_answer or any(x is not None for x in changes),
+           "another decoding, prompt or plan; set temperature, system, ... or remove the arm")
+    if arm.match_entropy:
+        yield f"{path}.match_entropy", True, not arm.direct_answer, "false with direct_answer: true"
+        yield f"{path}.entropy_tolerance", arm.entropy_tolerance, arm.entropy_tolerance > 0, "nats above 0"
+        yield f"{path}.entropy_samples", arm.entropy_samples, arm.entropy_samples >= 1, COUNT
+        yield (f"{path}.max_temperature", arm.max_temperature, arm.max_temperature >= temperature,
+               f"at least the base's temperature, {temperature:g}")
+    if arm.direct_answer:
+        yield (f"{path}.template", arm.template, arm.template is not None or arm.system is not None,
+               "words that ask for the answer without reasoning, here or in system")
+        yield (f"{path}.max_new_tokens", arm.max_new_tokens, arm.max_new_tokens is not None,
+               "a limit that leaves no room for reasoning, such as 32")
+        yield (f"{path}.guessable_below", arm.guessable_below, 0 < arm.guessable_below <= 1, "a share in (0, 1]")
+
+
 def _check_steps(recipe: Recipe) -> None:
     train, updates = recipe.train, recipe.train.updates_per_rollout
     for path, steps in (("train.steps", train.steps), ("train.save_every", train.save_every),
@@ -197,3 +223,15 @@ def _check_plans(probes: ProbeSection) -> None:
         if probes.ks[-1] > most:
             raise UserError(f"probes.ks: found k = {probes.ks[-1]}, expected at most {most}: probes.{key} {name!r} "
                             "draws no more samples per problem; drop that k or choose a larger plan")
+    for arm_name, arm in probes.arms.items():
+        where, name = f"probes.arms.{arm_name}.plan", arm.plan
+        if name is None:
+            continue
+        if name not in PLANS:
+            raise UserError(f"{where}: unknown plan {name!r}; {did_you_mean(name, list(PLANS))}")
+        if arm.direct_answer and len(PLANS[name].checkpoints) > 1:
+            raise UserError(f"{where}: found {name!r}, which stops early and so bends accuracies; direct_answer "
+                            "needs a plan of one round: remove it, or set it to fixed")
+        if probes.ks[-1] > PLANS[name].max_samples:
+            raise UserError(f"{where}: {name!r} draws {PLANS[name].max_samples} samples per problem, but probes.ks "
+                            f"asks for k = {probes.ks[-1]}; choose a larger plan")

@@ -15,8 +15,8 @@ from rlvr._strict import to_tree
 from rlvr.data import load_problems, on_disk_or_hub
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing
-from rlvr.probes.plan import PLANS
-from rlvr.recipe import Recipe, StepPlan, algorithm_config, build_algorithm, plan_of_steps
+from rlvr.probes.plan import PLANS, SamplingPlan
+from rlvr.recipe import ArmSpec, ProbeSection, Recipe, StepPlan, algorithm_config, build_algorithm, plan_of_steps
 from rlvr.types import Problem, UserError
 
 if TYPE_CHECKING:
@@ -166,6 +166,13 @@ def generated_per_used(algorithm: Algorithm[Any], group_size: int, a: float, b: 
     return factor + (1 / group_size if needs.greedy_baseline else 0)
 
 
+def _arm_plans(arm: ArmSpec, probes: ProbeSection) -> list[SamplingPlan]:
+    """The plans that an arm of `probes.arms` walks through; the search for an entropy comes on top."""
+    if arm.direct_answer:
+        return [PLANS[arm.plan or "fixed"]]
+    return [PLANS[arm.plan or probes.base_plan], PLANS[arm.plan or probes.plan]]
+
+
 def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tuple[str, str]]:
     """Forecast of the probes' samples; per rollout a probe sample is taken to cost what a training one costs."""
     algorithm = build_algorithm(recipe)
@@ -179,9 +186,13 @@ def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tu
         ("probes", f"step 0 with plan {probes.base_plan}, then {times} with plan {probes.plan} "
                    f"(at most {problems * plan.max_samples:,} samples each)")
     ]
+    arms = [_arm_plans(arm, probes) for arm in probes.arms.values()]
+    if arms:
+        lines.append(("", f"and under {len(arms)} other decodings or prompts ({', '.join(probes.arms)}) at step 0 and "
+                          "at the end"))
     for name, (a, b) in DIFFICULTIES.items():
         once, each = (problems * p.expected_samples_beta(a, b) for p in (base, plan))
-        samples = once + times * each
+        samples = once + times * each + problems * sum(p.expected_samples_beta(a, b) for plans in arms for p in plans)
         times_used = generated_per_used(algorithm, recipe.train.group_size, a, b)
         share = samples / (samples + rollouts * times_used)
         more = f" (training: {times_used:.3g} per rollout used)" if times_used != 1 else ""

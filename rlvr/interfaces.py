@@ -202,6 +202,9 @@ class Verifier(ABC):
     name: ClassVar[str]
     version: ClassVar[str]
     """Changes whenever any verdict may change; part of the baseline store's key."""
+    answer_alone: ClassVar[bool] = True
+    """Whether the verdict is about a final answer, which can be given without reasoning; False where the completion is
+    itself the derivation or the program."""
 
     @abstractmethod
     def verify(self, problem: Problem, text: str) -> Verdict:
@@ -218,6 +221,14 @@ class Verifier(ABC):
         Unlike `verify` it runs in the process that asks: linear in the length, for whatever text. Default: all of it.
         """
         return text
+
+    @classmethod
+    def answer_key(cls, answer: str) -> str:
+        """A canonical form of a gold answer or an extracted one: equal keys are one answer to this verifier.
+
+        Linear in the length, for whatever text. It may miss that two answers are equal; what it calls equal should be.
+        """
+        return answer.strip()
 
     def gold_completion(self, problem: Problem) -> str:
         """A completion text that must be judged correct: the gold answer in the form the model is asked for."""

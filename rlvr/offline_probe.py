@@ -17,11 +17,13 @@ from rlvr.data import load_problems, problem_rows, problem_set_hash
 from rlvr.golds import Section, usable
 from rlvr.judge import Judge
 from rlvr.loading import load_model, load_processing
+from rlvr.probe_arms import ArmCallback, arms_of, open_arms
 from rlvr.probe_recipe import ProbeRequest
+from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.probes.plan import PLANS
 from rlvr.recipe import ModelSpec
 from rlvr.run_dir import RunDir
-from rlvr.train import check_prompt_lengths, probe_callback, quiet, truth_for
+from rlvr.train import check_prompt_lengths, probe_callback, probe_settings, quiet, truth_for
 from rlvr.types import Problem, UserError
 
 ANY_LENGTH = sys.maxsize
@@ -49,21 +51,36 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
         check_prompt_lengths(tokenizer, problems, ANY_LENGTH)
     with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
         [problems] = usable(judge, [Section("data.probe", recipe.data.probe, problems)])
+        arms = arms_of(recipe, problems)
+        for tokenizer in tokenizers.values():
+            for arm in arms:
+                check_prompt_lengths(tokenizer, arm.problems, ANY_LENGTH)
         probed = list(request.models.values())
         tree = to_tree(recipe) | {"probed": probed[0] if len(probed) == 1 else probed or base}
         _open(output, tree, problems, lab=base == "lab", resume=resume)
         names = {step: "base" if step == 0 else Path(path).name for step, path in todo.items()}
-        callback = probe_callback(recipe, problems, judge, output, every=1, progress=_shown(names))
-        done = callback.restore()
+        open_arms(RunDir(output), arms, tree, lab=base == "lab")
+        planned = {"every": 1, "planned_looks": len(request.models) or None}
+        measured: list[tuple[BoundaryProbeCallback, list[int]]] = []
+        callback = probe_callback(recipe, problems, judge, output, progress=_shown(names), **planned)
+        measured.append((callback, callback.restore()))
+        for arm in arms:
+            shown = _shown({step: f"{arm.name}, {name}" for step, name in names.items()})
+            settings = probe_settings(recipe, arm.problems) | planned
+            callback = ArmCallback(arm, judge=judge, run_dir=RunDir(output).arm(arm.name).path, progress=shown,
+                                   **settings)
+            measured.append((callback, callback.restore()))
         for step, path in todo.items():
-            if step in done:
+            missing = [each for each, done in measured if step not in done and each.measures(step)]
+            if not missing:
                 continue
             model = load_model(
                 path, dtype=recipe.model.dtype, revision=recipe.model.revision if path == base else None,
                 attn_implementation=recipe.model.attn_implementation,
             )
-            callback.truth = truth_for(recipe, tokenizers[step])
-            callback.measure(step, model, tokenizers[step])
+            for each in missing:
+                each.truth = truth_for(recipe, tokenizers[step])
+                each.measure(step, model, tokenizers[step])
 
 
 def judge_file(
@@ -77,6 +94,9 @@ def judge_file(
     """
     quiet()
     recipe = request.recipe
+    if recipe.probes.arms:
+        raise UserError(f"probes.arms: found {', '.join(recipe.probes.arms)} beside --from, whose samples are drawn "
+                        "already; remove them, or probe models")
     problems = load_problems(recipe.data.probe, where="data.probe")
     by_step = read_completions(completions, problems, default_step=0 if base is None else 1)
     if base is not None:
@@ -108,7 +128,7 @@ def judge_file(
         _open(output, tree, problems, lab=False, resume=resume)
         callback = probe_callback(
             recipe, problems, judge, output, every=1, plan=plans[later[0]] if later else plans[0], base_plan=plans[0],
-            ks=[k for k in recipe.probes.ks if k <= largest],
+            ks=[k for k in recipe.probes.ks if k <= largest], planned_looks=len(later) or None,
             progress=_shown({step: f"step {step}" for step in by_step}),
         )
         done = callback.restore()

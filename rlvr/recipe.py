@@ -203,6 +203,47 @@ class TrainSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmSpec:
+    """One more condition under which base and trained model are measured on the same problems. null: as `probes` and
+    `data.probe` have it."""
+
+    temperature: float | None = None
+    """Above 0. With `match_entropy` that of the base."""
+    top_p: float | None = None
+    """Nucleus mass in (0, 1]."""
+    max_new_tokens: int | None = None
+    """Longest answer in tokens. Too few for reasoning: what a direct answer needs."""
+    plan: str | None = None
+    """Sampling plan, of the base too; null: `probes.plan` and `probes.base_plan` (`direct_answer`: `fixed`)."""
+    system: str | None = None
+    """Another system message; needs `chat`."""
+    template: str | None = None
+    """Other text around the question, with `{prompt}` in it."""
+    chat: bool | None = None
+    """Messages in the model's chat template, or plain text."""
+    match_entropy: bool = False
+    """true: a trained model is measured at the temperature at which its entropy per token is the base's (found anew for
+    each). Where none is, nothing is measured, and the report says so."""
+    entropy_tolerance: float = 0.01
+    """Nats per token by which the entropies may differ. Small: more temperatures are tried, and noise is chased."""
+    entropy_samples: int = 4
+    """Samples per problem at each temperature that is tried; there are five or so."""
+    max_temperature: float = 3.0
+    """Where the search ends."""
+    direct_answer: bool = False
+    """true: ask the base alone, with a `template` or `system` of your own, for the answer without reasoning. Problems
+    with an accuracy in (0, `guessable_below`) are guessable, and the report shows the boundary without them."""
+    guessable_below: float = 0.05
+    """Of `direct_answer`; in (0, 1]. An accuracy that rests on reasoning at a glance, not on luck."""
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """What it changes in `data.probe`."""
+        changed = {"system": self.system, "template": self.template, "chat": self.chat}
+        return {key: value for key, value in changed.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeSection:
     """The measurement of the boundary. It never changes the training."""
 
@@ -226,6 +267,9 @@ class ProbeSection:
     """Completions per generation batch over all processes. Costs memory; never changes the samples' distribution."""
     baselines: str | None = None
     """Directory of stored base probes; null: $RLVR_CACHE/baselines, or ~/.cache/rlvr/baselines."""
+    arms: dict[str, ArmSpec] = field(default_factory=dict)
+    """Name -> other decoding or prompt, as in `{hot: {temperature: 1.2}, matched: {match_entropy: true}}`: measured at
+    the base and the end of a training, or at the models of `rlvr probe`. Each costs about as much as those probes."""
 
 
 @dataclass(frozen=True, slots=True)

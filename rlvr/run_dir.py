@@ -97,6 +97,21 @@ class RunDir:
         return self.path / "audit.json"
 
     @property
+    def arms(self) -> dict[str, RunDir]:
+        """Measurements under other decodings and prompts (`probes.arms`), each laid out like a run; {} without."""
+        folder = self.path / "arms"
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {path.name: RunDir(path) for path in found if RunDir(path).recipe.is_file()}
+
+    def arm(self, name: str) -> RunDir:
+        return RunDir(self.path / "arms" / name)
+
+    @property
+    def entropy_matches(self) -> Path:
+        """Of an arm with `match_entropy`: one row per trained model, what the search for its temperature found."""
+        return self.path / "entropy_match.jsonl"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 
@@ -160,6 +175,9 @@ class RunDir:
         probed = {_step(row) for row in read_jsonl(self.boundary)}
         rewrite_jsonl(self.metrics, lambda row: _step(row) <= step)
         rewrite_jsonl(self.probes, lambda row: _step(row) in probed)
+        rewrite_jsonl(self.entropy_matches, lambda row: _step(row) <= step)
+        for arm in self.arms.values():
+            arm.truncate_after(step)
 
     # ---------------------------------------------------------------- checkpoints
 

@@ -113,6 +113,12 @@ def flat_boundary(row: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
+def pass_at_ks(row: dict[str, Any]) -> tuple[list[int], list[float]]:
+    """Every k of a boundary row, rising, and its pass@k."""
+    ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
+    return ks, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]
+
+
 def verdict_words(row: dict[str, Any]) -> str:
     """`64: undecided, 128: shrunk, 256: shrunk`; empty for the base probe."""
     verdicts = row["sequential"]["verdicts"] if row["sequential"] else {}
@@ -200,6 +206,7 @@ class WandbRun:
         self._run_dir = run_dir
         self._curves: list[tuple[int, list[float]]] = []
         self._ledger: list[list[Any]] = []
+        self._arms: dict[str, list[float]] = {}
         self.run = wandb.init(
             mode=mode,
             dir=str(run_dir.path),
@@ -219,7 +226,7 @@ class WandbRun:
         for key, direction in {k: v for k, (_, v) in GLOSSARY.items()}.items() | families.items():
             summary = {"higher": "max,last", "lower": "min,last", "": "last"}[direction]
             self.run.define_metric(key, step_metric="step", summary=summary)
-        for pattern in ("train/*", "perf/*", "verdict/*", "boundary/*", "exact/*"):
+        for pattern in ("train/*", "perf/*", "verdict/*", "boundary/*", "exact/*", "arms/*"):
             self.run.define_metric(pattern, step_metric="step")
 
     def log_metrics(self, row: dict[str, Any]) -> None:
@@ -229,8 +236,8 @@ class WandbRun:
     def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """A row of boundary.jsonl: scalars, the pass@k curves of the probes so far, ledger, the report's figures."""
         wandb, step = self._wandb, row["step"]
-        ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
-        self._curves.append((step, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]))
+        ks, values = pass_at_ks(row)
+        self._curves.append((step, values))
         status = dict.fromkeys(row["lost"], "lost") | dict.fromkeys(row["gained"], "gained")
         self._ledger += [[step, r["problem_id"], r["n"], r["c"], status.get(r["problem_id"], "")] for r in problem_rows]
         columns: list[Any] = ["problem_id", "sample", "text", "correct", "reason", "extracted", "tokens"]
@@ -270,6 +277,16 @@ class WandbRun:
                                showarrow=False, font={"size": 10})
             fig.update_layout(margin_b=76, height=height + 32)
         return found
+
+    def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """A boundary row of an arm (`probes.arms`): scalars under arms/NAME, the pass@k curves of all arms so far."""
+        ks, values = pass_at_ks(row)
+        self._arms[f"{arm}, {'base' if row['step'] == 0 else 'step ' + str(row['step'])}"] = values
+        scalars = {f"arms/{arm}/{key.removeprefix('boundary/')}": value for key, value in flat_boundary(row).items()}
+        curves = self._wandb.plot.line_series(
+            xs=[math.log2(k) for k in ks], ys=list(self._arms.values()), keys=list(self._arms),
+            title="pass@k under other decodings and prompts", xname="log2 k")
+        self.run.log({"step": row["step"], **scalars, "arms/pass@k curves": curves})
 
     def finish(self, exit_code: int = 0) -> None:
         self.run.finish(exit_code=exit_code)

@@ -13,6 +13,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -26,6 +27,7 @@ from rlvr.types import Problem, UserError
 
 if TYPE_CHECKING:
     from rlvr._shaping import ShapedReward
+    from rlvr.probe_arms import Arm
     from rlvr.probe_recipe import ProbeRecipe
     from rlvr.probes.callback import BoundaryProbeCallback, Truth
 
@@ -71,6 +73,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
 
     from rlvr.forecast import critic_note
     from rlvr.judge import Judge
+    from rlvr.probe_arms import arms_of, open_arms
 
     state = PartialState(cpu=not _cuda())
     with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
@@ -79,17 +82,21 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
             Section("data.probe", recipe.data.probe, probe_problems),
         ]))
         _check_enough(recipe, train_problems)
+        arms = arms_of(recipe, probe_problems) if recipe.probes.enabled else []
         run_dir = RunDir(recipe.run_path)
-        checkpoint = _on_main(
-            lambda: open_run(
-                RunDir.create(recipe.run_path, resume=resume), resolved(recipe), probe_problems,
-                lab=recipe.model.path == "lab", resume=resume,
-            )
-        )
+        lab = recipe.model.path == "lab"
+
+        def opened() -> str | None:
+            created = RunDir.create(recipe.run_path, resume=resume)
+            checkpoint = open_run(created, resolved(recipe), probe_problems, lab=lab, resume=resume)
+            open_arms(created, arms, resolved(recipe), lab=lab)
+            return checkpoint
+
+        checkpoint = _on_main(opened)
         if state.is_main_process and (note := critic_note(algorithm, recipe.train.learning_rate)):
             sys.stderr.write(f"{note}\n")
         try:
-            _train(recipe, run_dir, checkpoint, train_problems, probe_problems, judge)
+            _train(recipe, run_dir, checkpoint, train_problems, probe_problems, arms, judge)
         except Exception as error:
             if not _disk_full(run_dir, error):
                 raise
@@ -194,11 +201,13 @@ def _train(
     checkpoint: str | None,
     train_problems: Sequence[Problem],
     probe_problems: Sequence[Problem],
+    arms: Sequence[Arm],
     judge: Any,
 ) -> None:
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
 
+    from rlvr.probe_arms import ArmCallback
     from rlvr.tracking import CheckpointMarker, MetricsCallback, ProgressLine, WandbRun
     from rlvr.trainer import RLVRTrainer
 
@@ -207,6 +216,8 @@ def _train(
     if recipe.model.chat_template is not None:
         tokenizer.chat_template = Path(recipe.model.chat_template).read_text()
     check_prompt_lengths(tokenizer, train_problems, recipe.train.max_prompt_tokens)
+    for arm in arms:
+        check_prompt_lengths(tokenizer, arm.problems, sys.maxsize)
     algorithm = build_algorithm(recipe)
     main = _rank() == 0
     trainer = RLVRTrainer(
@@ -233,6 +244,12 @@ def _train(
         )
     progress = ProgressLine()
     trainer.add_callback(progress)
+    live: dict[str, Any] = {
+        "truth": truth_for(recipe, tokenizer),
+        "sampler": trainer.live_sampler,
+        "unwrap": trainer.unwrapped,
+        "progress": progress.on_probe_progress,
+    }
     if recipe.probes.enabled:
         trainer.add_callback(
             probe_callback(
@@ -241,13 +258,16 @@ def _train(
                 judge,
                 run_dir.path,
                 every=recipe.probes.every,
-                truth=truth_for(recipe, tokenizer),
-                sampler=trainer.live_sampler,
-                unwrap=trainer.unwrapped,
                 generated_tokens=lambda: trainer.progress.generated_tokens,
                 listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
-                progress=progress.on_probe_progress,
+                **live,
             )
+        )
+    for arm in arms:
+        settings = probe_settings(recipe, arm.problems) | live | {"every": recipe.train.steps}
+        listeners = [partial(wandb_run.log_arm, arm.name)] if wandb_run else []
+        trainer.add_callback(
+            ArmCallback(arm, judge=judge, run_dir=run_dir.arm(arm.name).path, listeners=listeners, **settings)
         )
     trainer.add_callback(MetricsCallback(run_dir, wandb_run))
     trainer.add_callback(CheckpointMarker(run_dir))
@@ -267,8 +287,13 @@ def probe_callback(
     """The recipe's probes of `problems`; `live` are the callback's further arguments (`every`, `truth`, ...)."""
     from rlvr.probes.callback import BoundaryProbeCallback
 
+    return BoundaryProbeCallback(problems, judge=judge, run_dir=run_dir, **probe_settings(recipe, problems) | live)
+
+
+def probe_settings(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem]) -> dict[str, Any]:
+    """What a recipe says of a probe, as arguments of its callback."""
     probes = recipe.probes
-    settings: dict[str, Any] = {
+    return {
         "plan": probes.plan,
         "base_plan": probes.base_plan,
         "decoding": recipe.probe_decoding,
@@ -277,8 +302,8 @@ def probe_callback(
         "batch_size": probes.batch_size,
         "baselines": probes.baselines,
         "versions": verifier_versions(problems),
+        "answer_keys": {p.verifier: resolve("verifiers", p.verifier).answer_key for p in problems},
     }
-    return BoundaryProbeCallback(problems, judge=judge, run_dir=run_dir, **settings | live)
 
 
 def truth_for(recipe: Recipe | ProbeRecipe, tokenizer: Any) -> Truth | None:

@@ -19,6 +19,7 @@ from rlvr.probes.guess import (
 )
 from rlvr.probes.plan import PLANS, SamplingPlan
 from rlvr.probes.statistics import pass_at_k_vector
+from rlvr.rewards.math_answer import MathVerifier
 from rlvr.types import Counts, UserError
 from tests.coverage_table import draw_counts
 
@@ -61,6 +62,36 @@ def test_no_rates_where_the_answer_alone_does_not_decide():
     assert baseline_of_samples([sample("a", None, False)], {"a": "1"}) is None
     rare = [*[sample("a", "24", True)] * 100, sample("a", "24", False)]  # one time-out in 101 changes nothing
     assert baseline_of_samples(rare, {"a": "24"}) is not None
+
+
+def test_golds_and_answers_are_compared_in_the_form_of_their_verifier():
+    """b says 0.5 and \\dfrac{1}{2} in 2 of 4 wrong samples: both are guesses of a's 1/2; c has no key: its own text."""
+    samples = [sample("b", "0.5", False), sample("b", r"\dfrac{1}{2}", False), sample("b", "7", False),
+               sample("b", None, False), sample("a", None, False)]
+    golds = {"a": "$1/2$", "b": r"\frac{1}{4}", "c": "1/2"}
+    keys = dict.fromkeys("ab", MathVerifier.answer_key)
+    by_text, by_key = baseline_of_samples(samples, golds), baseline_of_samples(samples, golds, keys)
+    assert by_text is not None and by_key is not None
+    assert (by_text.rate("a"), by_key.rate("a")) == (0.0, 0.5)
+    raw = baseline_of_samples(samples, golds, {"a": MathVerifier.answer_key})
+    assert raw is not None and raw.rate("a") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answers", "key"),
+    [
+        (["1/2", "0.50", "$0.5$", r"\frac{1}{2}", r"\dfrac12", "½"], "1/2"),
+        (["1,000", "1{,}000", "1000.0", r"1000 \text{ cm}"], "1000"),
+        (["50%", r"50\%"], r"50\%"),
+        (["(C)", "C", r"\text{C}"], "C"),
+        (["Evelyn", r"\text{ evelyn }"], "evelyn"),
+        (["(1, 2)", r"\left(1,2\right)"], "(1,2)"),
+        (["10^{9999}"], "10^{9999}"),  # more digits than Python writes
+        (["5x + 1", " 5x+1."], "5x+1"),
+    ],
+)
+def test_one_key_per_answer_of_the_math_verifier(answers: list[str], key: str):
+    assert {MathVerifier.answer_key(answer) for answer in answers} == {key}
 
 
 def test_equality_can_be_a_canonical_form():

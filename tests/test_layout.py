@@ -61,7 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
                      "rlvr.probes.plan", "rlvr.probes.pass_at_k", "rlvr.probes.hierarchical",
                      "rlvr.probes.paired_tests", "rlvr.probes.baseline", "rlvr.probes.monitor",
                      "rlvr.probes.ledger", "rlvr.probes.companions",
-                     "rlvr.probes.false_positives", "plotly", "rich", "jinja2", "markupsafe", "numpy"},
+                     "rlvr.probes.false_positives", "rlvr.probes.direct_answer", "plotly", "rich", "jinja2",
+                     "markupsafe", "numpy"},
 }
 NEVER_IN_LAB = {"rlvr.trainer", "rlvr.train", "rlvr.cli"}
 

@@ -87,6 +87,7 @@ def test_steps_in_one_file_truncation_and_decoding(tmp_path: Path) -> None:
     counts = {(r["step"], r["problem_id"]): r["c"] for r in rows(RunDir(tmp_path / "out").probes)}
     assert counts[10, IDS[2]] == 1 and counts[20, IDS[0]] == 3 and counts[20, IDS[1]] == 4
     assert boundary(tmp_path / "out")[0]["decoding"] == {"temperature": 0.8, "top_p": 1.0, "max_new_tokens": 99}
+    assert [r["sequential"]["planned_looks"] for r in boundary(tmp_path / "out")[1:]] == [2, 2]
     first = RunDir(tmp_path / "out").boundary.read_bytes()
     assert main(["probe", *arguments, "--resume"]) == 0  # all done: nothing changes
     assert RunDir(tmp_path / "out").boundary.read_bytes() == first
@@ -100,6 +101,19 @@ def test_resuming_with_other_completions_is_refused(tmp_path: Path, capsys: pyte
     capsys.readouterr()
     assert "completions.0: the run in" in failure(capsys, "probe", *arguments, "--resume")
     assert "--resume" in failure(capsys, "probe", *arguments)
+
+
+def test_guesses_are_recognised_in_another_spelling(tmp_path: Path) -> None:
+    """b answers 0.5 in 2 of 4 wrong samples, which would be right for a: g = 1/2, and b's own rate is 0."""
+    data = write(tmp_path / "data.jsonl", [{"id": "a", "problem": "?", "answer": "1/2"},
+                                           {"id": "b", "problem": "?", "answer": r"\frac{1}{4}"}])
+    said = {"a": ["9"] * 4, "b": ["0.5", r"\dfrac{1}{2}", "3", "8"]}
+    lines = [{"problem_id": i, "sample": j, "text": rf"\boxed{{{text}}}"}
+             for i, texts in said.items() for j, text in enumerate(texts)]
+    samples = write(tmp_path / "c.jsonl", lines)
+    assert main(["probe", "--from", samples, "--data", data, "data.probe.id=id", "-o", str(tmp_path / "out")]) == 0
+    (row,) = boundary(tmp_path / "out")
+    assert row["guess"]["1"]["baseline"] == pytest.approx((0.5 + 0.0) / 2) and row["guess"]["2"]["guessable"] == 1
 
 
 def test_a_sequential_plan_explains_unequal_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,6 +241,9 @@ def test_all_checkpoints_of_a_run_by_its_own_recipe(finished: Path, tmp_path: Pa
     assert whole == alone and {r["step"] for r in alone} == {0, 4}
     assert load_run(tmp_path / "out").probed == load_run(tmp_path / "one").probed == one[1]
     assert boundary(tmp_path / "out")[2]["exact"] is not None
+    # The verdicts hold over the checkpoints that were named: two, and one.
+    planned = [[r["sequential"]["planned_looks"] for r in boundary(tmp_path / n)[1:]] for n in ("out", "one")]
+    assert planned == [[2, 2], [1]]
 
 
 def test_a_killed_probe_of_several_models_resumes(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from hashlib import blake2b, sha256
@@ -65,6 +65,8 @@ class BoundaryProbeCallback(TrainerCallback):
         batch_size: completions per generation batch over all ranks.
         baselines: folder of the base measurements shared between runs; None: `$RLVR_CACHE/baselines`.
         versions: verifier name -> version, part of the base measurement's key.
+        answer_keys: verifier name -> canonical form of an answer (`Verifier.answer_key`), for the guess rates; answers
+            of verifiers that are missing are compared as stripped text.
         truth: exact success probabilities, where they are known (the lab).
         sampler: makes the sampler over the live model; None samples from the model the trainer passes in.
         unwrap: context manager yielding the model with all its weights gathered, for `truth`.
@@ -93,6 +95,7 @@ class BoundaryProbeCallback(TrainerCallback):
         batch_size: int = 256,
         baselines: str | Path | None = None,
         versions: dict[str, str] | None = None,
+        answer_keys: Mapping[str, Callable[[str], str]] | None = None,
         truth: Truth | None = None,
         sampler: Callable[[], Sampler] | None = None,
         unwrap: Callable[[], AbstractContextManager[Any]] | None = None,
@@ -115,6 +118,7 @@ class BoundaryProbeCallback(TrainerCallback):
         self.batch_size = batch_size
         self.store = Path(baselines) if baselines is not None else default_store()
         self.versions = versions or {}
+        self.answer_keys = answer_keys or {}
         self.truth = truth
         self.sampler = sampler
         self.unwrap = unwrap
@@ -174,27 +178,37 @@ class BoundaryProbeCallback(TrainerCallback):
             self.measure(step, model, processing_class, main=state.is_world_process_zero)
         self._last_probed = step
 
-    def measure(self, step: int, model: Any, tokenizer: Any, *, main: bool = True) -> dict[str, Any]:
+    def measure(
+        self, step: int, model: Any, tokenizer: Any, *, main: bool = True, decoding: Decoding | None = None
+    ) -> dict[str, Any] | None:
         """Probe the model as it is now and write the rows of `step`; returns the boundary row.
 
-        Step 0 is measured with the base plan and shared through the baseline store.
+        Step 0 is measured with the base plan and shared through the baseline store. `decoding` replaces that of the
+        probe for this one measurement. A subclass returns None where it measures nothing.
         """
+        decoding = decoding or self.decoding
         plan = self.base_plan if step == 0 else self.plan
         key = {
             "weights": weights_hash(model),
             "problems": _problems_hash(model, tokenizer, self.problems),
             "verifiers": self.versions,
-            "decoding": [self.decoding.temperature, self.decoding.top_p, self.decoding.max_new_tokens],
+            "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
             "plan": [list(plan.checkpoints), list(plan.stop_at)],
         }
-        sampler = self.sampler() if self.sampler else TransformersSampler(model, tokenizer)
-        world = _world()
-        probe = self._sampled(step, sampler, key, world, main)
+        probe = self._sampled(step, self.sampler_of(model, tokenizer), key, all_processes(), main, decoding)
         exact_p = None
         if self.truth is not None:
             with self.unwrap() if self.unwrap else nullcontext(model) as full_model:
-                exact_p = self.truth(full_model, tokenizer, self.problems, self.decoding)
-        return self._record(step, probe, self.decoding, exact_p, main)
+                exact_p = self.truth(full_model, tokenizer, self.problems, decoding)
+        return self._record(step, probe, decoding, exact_p, main)
+
+    def measures(self, step: int) -> bool:
+        """Whether there is anything to measure at `step`."""
+        return True
+
+    def sampler_of(self, model: Any, tokenizer: Any) -> Sampler:
+        """What draws the samples of a probe."""
+        return self.sampler() if self.sampler else TransformersSampler(model, tokenizer)
 
     def measure_samples(
         self, step: int, sampler: Sampler, identity: str, *, decoding: Decoding | None = None
@@ -206,11 +220,12 @@ class BoundaryProbeCallback(TrainerCallback):
         """
         plan = self.base_plan if step == 0 else self.plan
         key = {"samples": identity, "verifiers": self.versions, "plan": [list(plan.checkpoints), list(plan.stop_at)]}
-        probe = self._sampled(step, sampler, key, DistributedWorld(0, 1), main=True, shared=False)
+        probe = self._sampled(step, sampler, key, DistributedWorld(0, 1), True, self.decoding, shared=False)
         return self._record(step, probe, decoding, None, main=True)
 
     def _sampled(
-        self, step: int, sampler: Sampler, key: dict[str, Any], world: DistributedWorld, main: bool, shared: bool = True
+        self, step: int, sampler: Sampler, key: dict[str, Any], world: DistributedWorld, main: bool,
+        decoding: Decoding, *, shared: bool = True,
     ) -> dict[str, Any]:
         """What the plan draws from `sampler`, judged and counted; step 0 through the baseline store if `shared`."""
         plan = self.base_plan if step == 0 else self.plan
@@ -221,7 +236,7 @@ class BoundaryProbeCallback(TrainerCallback):
         def run(stream: str, journal_path: Path) -> ProbeResult:
             journal = Journal(journal_path, journal_header) if main else None
             return run_probe(
-                self.problems, plan, self.decoding, sampler, self.judge, seed=self.seed, stream=stream,
+                self.problems, plan, decoding, sampler, self.judge, seed=self.seed, stream=stream,
                 batch_size=self.batch_size, journal=journal, world=world,
                 progress=progress,
             )
@@ -306,7 +321,8 @@ class BoundaryProbeCallback(TrainerCallback):
         """From the base's samples, which only the main process keeps; read once per process."""
         if not self._guess_read:
             self._guess = baseline_of_samples(
-                read_samples(self.run_dir.samples(0)), {p.id: p.gold for p in self.problems}
+                read_samples(self.run_dir.samples(0)), {p.id: p.gold for p in self.problems},
+                {p.id: self.answer_keys[p.verifier] for p in self.problems if p.verifier in self.answer_keys},
             )
             self._guess_read = True
         return self._guess
@@ -352,10 +368,11 @@ def weights_hash(model: Any) -> str:
         digest.update(data.flatten().view(torch.uint8).numpy())
     if not sharded:
         return digest.hexdigest()
-    return sha256("".join(_world().gather([digest.hexdigest()])).encode()).hexdigest()[:32]
+    return sha256("".join(all_processes().gather([digest.hexdigest()])).encode()).hexdigest()[:32]
 
 
-def _world() -> DistributedWorld:
+def all_processes() -> DistributedWorld:
+    """Those of `torch.distributed`, or this one alone."""
     if not torch.distributed.is_initialized():
         return DistributedWorld(0, 1)
     return DistributedWorld(torch.distributed.get_rank(), torch.distributed.get_world_size())

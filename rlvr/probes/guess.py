@@ -46,7 +46,7 @@ class WrongAnswers:
 
     problem_id: str
     gold: str
-    """In the form in which the verifier reports extracted answers."""
+    """In the same canonical form as `answers`."""
     failed: int
     """Samples judged wrong, those without a readable answer included."""
     answers: Mapping[str, int]
@@ -99,12 +99,17 @@ CONTRADICTIONS = 0.01
 Time-outs and answers cut to 200 characters make a few; a verifier of derivations or programs makes many more."""
 
 
-def baseline_of_samples(samples: Iterable[Mapping[str, Any]], golds: Mapping[str, str]) -> GuessBaseline | None:
+def baseline_of_samples(
+    samples: Iterable[Mapping[str, Any]], golds: Mapping[str, str],
+    keys: Mapping[str, Callable[[str], str]] | None = None,
+) -> GuessBaseline | None:
     """Guess rates from the base probe's samples, or None where guessing an answer would not be enough.
 
     Args:
         samples: rows with problem_id, correct and extracted (the answer read, None if none), as in samples/.
         golds: problem id -> gold answer, for every problem of the probe.
+        keys: problem id -> canonical form of a gold or extracted answer (`Verifier.answer_key`), so that `0.5` counts
+            as a guess of `\\frac{1}{2}`; problems that are missing are compared as stripped text.
 
     None: no sample has a readable answer, or the verdict does not follow from the answer (a verifier that also checks
     the derivation, or runs a program, judges equal answers of one problem both ways).
@@ -122,11 +127,14 @@ def baseline_of_samples(samples: Iterable[Mapping[str, Any]], golds: Mapping[str
     )
     if not readable or both_ways > CONTRADICTIONS * readable:
         return None
-    return guess_baseline([
-        WrongAnswers(problem_id, gold, failed[problem_id],
-                     {answer: times for (answer, right), times in seen[problem_id].items() if not right})
-        for problem_id, gold in golds.items()
-    ])
+    wrong = []
+    for problem_id, gold in golds.items():
+        key = (keys or {}).get(problem_id, str.strip)
+        answers: Counter[str] = Counter()
+        for (answer, right), times in seen[problem_id].items():
+            answers[key(answer)] += times * (not right)
+        wrong.append(WrongAnswers(problem_id, key(gold), failed[problem_id], answers))
+    return guess_baseline(wrong)
 
 
 def guess_baseline(wrong: Sequence[WrongAnswers], *, key: Callable[[str], str] = str.strip) -> GuessBaseline:

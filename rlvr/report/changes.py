@@ -25,7 +25,7 @@ def change(run: Run, probe: ProbePoint, k: int) -> Estimate:
     recorded = probe.get(f"shrinkage@{k}")
     if not math.isnan(recorded.value):
         return Estimate(-recorded.value, -recorded.high, -recorded.low)
-    before, after = _pass_at_k(run, run.base, k), _pass_at_k(run, probe, k)
+    before, after = pass_at_k_by_problem(run, run.base, k), pass_at_k_by_problem(run, probe, k)
     if not before or before.keys() != after.keys():
         return Estimate(probe.get(f"pass@{k}").value - run.base.get(f"pass@{k}").value)
     return population_diff_ci([after[problem] for problem in before], list(before.values()))
@@ -64,7 +64,7 @@ def level_at(probe: ProbePoint, k: float) -> float:
     raise ValueError(f"k={k} is outside the measured curve {probe.ks}")
 
 
-def _pass_at_k(run: Run, probe: ProbePoint, k: int) -> dict[str, float]:
+def pass_at_k_by_problem(run: Run, probe: ProbePoint, k: int) -> dict[str, float]:
     """Problem id -> unbiased pass@k; empty when the plan is unknown or cannot estimate this k."""
     plan = named_plan(probe.plan)
     if plan is None or k > plan.max_samples:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlvr.report import conditions as other
 from rlvr.report.changes import named_plan
 from rlvr.report.companions import by_step, solvable_rows
 from rlvr.report.figures import BINS
@@ -24,7 +25,7 @@ from rlvr.types import Estimate, UserError
 
 CSV_FIELDS: tuple[str, ...] = (
     "run", "step", "kind", "metric", "interval", "value", "low", "high", "verdict", "problems", "temperature", "top_p",
-    "max_new_tokens", "plan", "verifier",
+    "max_new_tokens", "plan", "verifier", "arm", "prompt",
 )
 
 
@@ -40,10 +41,27 @@ def write_exports(run: Run) -> tuple[Path, Path]:
 
 
 def csv_text(run: Run) -> str:
-    """boundary.csv. `interval`: population, benchmark, sequential (holds over all looks), exact, fit or prediction."""
+    """boundary.csv. `interval`: population, benchmark, sequential (holds over all looks), exact, fit or prediction;
+    `arm`: the other decoding or prompt that a row was measured under, empty for the probe's own."""
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
+    writer.writerows(_csv_rows(run))
+    for condition in other.arms_of(run):
+        writer.writerows({**row, "run": run.name, "arm": condition.name, "prompt": condition.prompt}
+                         for row in _csv_rows(condition.run))
+    for filtered in other.without_guesses(run):
+        own = {"run": run.name, "arm": filtered.name, "problems": filtered.problems - len(filtered.guessable)}
+        for k, *estimates in filtered.rows:
+            steps = (run.base.step, run.last.step if run.last else None, run.last.step if run.last else None)
+            for name, step, estimate in zip(("pass", "pass", "shrinkage"), steps, estimates, strict=True):
+                if step is not None:
+                    writer.writerow({**own, **_parts(estimate), "step": step, "metric": f"unguessable {name}@{k}",
+                                     "interval": "population"})
+    return out.getvalue()
+
+
+def _csv_rows(run: Run) -> Iterator[dict[str, Any]]:
     metrics = by_step(run)
     for probe in run.probes:
         decoding = probe.decoding
@@ -55,13 +73,15 @@ def csv_text(run: Run) -> str:
         }
         rows = [*_measured(probe), *(_beside(metrics[probe.step]) if probe.step in metrics else ()), *_guesses(probe)]
         for metric, kind, estimate, said in rows:
-            parts = {part: "" if math.isnan(x) else repr(float(x)) for part, x in estimate.as_dict().items()}
-            writer.writerow(shared | parts | {"metric": metric, "interval": kind, "verdict": said})
-    return out.getvalue()
+            yield {**shared, **_parts(estimate), "metric": metric, "interval": kind, "verdict": said}
+
+
+def _parts(estimate: Estimate) -> dict[str, str]:
+    return {part: "" if math.isnan(x) else repr(float(x)) for part, x in estimate.as_dict().items()}
 
 
 def markdown(run: Run) -> str:
-    """report.md: headline, summary table, solvable sets, conditions."""
+    """report.md: headline, summary table, solvable sets, other decodings and prompts, conditions."""
     said = headline(run)
     heads = ["step", *(column.metric for column in columns(run)), "verdict"]
     body = [
@@ -82,7 +102,25 @@ def markdown(run: Run) -> str:
         heads = ["step", "both", "base only", "step only", "neither", "SRR", "NDR", "NSCR", "McNemar p"]
         lines += ["", f"Solved with {solvable[-1].k} tries, expected numbers of problems:", "", *_table(heads, [
             [str(row.step), *row.cells, row.srr, row.ndr, row.nscr, row.p_value] for row in solvable])]
-    return "\n".join([*lines, "", conditions(run), ""])
+    return "\n".join([*lines, *_other_conditions(run), "", conditions(run), ""])
+
+
+def _other_conditions(run: Run) -> list[str]:
+    found, filters = other.conditions_of(run), other.without_guesses(run)
+    lines = ["", "## Does decoding or the prompt explain it?", ""] if found or filters else []
+    if found:
+        lines += [*(f"- {sentence}" for sentence in other.findings(run, found)), "", *_table(*other.table(run, found))]
+        lines += ["", *(f"- {one.name}: {'; '.join(x for x in (one.decoding, one.prompt, one.measured) if x)}"
+                        for one in found)]
+    for one in filters:
+        lines += ["", f"{one.name}: {len(one.guessable)} of {one.problems} problems are guessable (accuracy of the "
+                      f"base's direct answers above 0 and below {100 * one.below:g}% in {one.tries} tries; "
+                      f"{one.how}). On the others:", ""]
+        lines += _table(["k", "base pass@k", "later pass@k", "shrinkage@k"], [
+            [str(k), *(f"{number(x.value)} {interval(x)}".strip() for x in (before, now)),
+             f"{number(by.value, signed=True)} {interval(by, signed=True)}".strip()]
+            for k, before, now, by in one.rows])
+    return lines
 
 
 def conditions(run: Run) -> str:

@@ -7,7 +7,7 @@ page's content security policy forbids the browser to load anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from rlvr.report import cases
+from rlvr.report import conditions as other
 from rlvr.report import reasons as verdict_reasons
 from rlvr.report.companions import by_step, companion_panels, guess_rows, solvable_rows
 from rlvr.report.export import conditions, write_exports
@@ -66,7 +67,7 @@ def render(run: Run) -> str:
     training_steps, training = verdict_reasons.training_verdicts(run)
     probe_steps, probing = verdict_reasons.probe_verdicts(run)
     reasons = verdict_reasons.shared_reasons(training, probing)
-    metrics = by_step(run)
+    metrics, others = by_step(run), other.conditions_of(run)
     return template.render(
         run=run,
         about=_about(run),
@@ -78,11 +79,16 @@ def render(run: Run) -> str:
         number=number,
         benchmark=_benchmark(run),
         max_curves=MAX_CURVES,
-        figures=_figures(run, training_steps, training, probe_steps, probing, reasons, metrics),
+        figures=_figures(run, training_steps, training, probe_steps, probing, reasons, metrics, others),
         reasons=[(reason, colour) for reason, colour in _reason_colours(reasons).items()],
         conditions=conditions(run),
         ledger=cases.ledger_view(run),
         solvable=solvable_rows(metrics),
+        others=others,
+        max_conditions=len(other.COLOURS),
+        found=other.findings(run, others),
+        table=other.table(run, others),
+        filters=other.without_guesses(run),
         guess=guess_rows(run),
         audit=_audit(run),
         cost=_cost(run),
@@ -96,7 +102,7 @@ def render(run: Run) -> str:
 
 def _figures(run: Run, training_steps: list[int], training: Mapping[str, list[float]], probe_steps: list[int],
              probing: Mapping[str, list[float]], reasons: list[str],
-             metrics: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+             metrics: Mapping[int, Mapping[str, Any]], others: Sequence[other.Condition]) -> dict[str, Any]:
     from rlvr.report import figures, panels
 
     colours = _reason_colours(reasons)
@@ -118,8 +124,14 @@ def _figures(run: Run, training_steps: list[int], training: Mapping[str, list[fl
     for title, note, fig in companion_panels(run, metrics):
         beside.append((f"companion-{len(beside)}", title, note))
         made[beside[-1][0]] = fig
+    compared = []
+    for title, note, fig in other.figures_of(others):
+        compared.append((f"condition-{len(compared)}", title, note))
+        made[compared[-1][0]] = fig
+    if others and run.last:
+        made["condition-changes"] = other.changes_by_k(others)
     ready = {name: json.loads(fig.to_json() or "") for name, fig in made.items() if fig is not None}
-    return {"json": ready, "panels": titles, "companions": beside}
+    return {"json": ready, "panels": titles, "companions": beside, "conditions": compared}
 
 
 def _reason_colours(reasons: list[str]) -> dict[str, str]:
