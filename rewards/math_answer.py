@@ -96,7 +96,9 @@ class MathVerifier(Verifier):
         if words is not None:
             return words
         number = read_number(text)
-        if number is None or max(number.value.numerator.bit_length(), number.value.denominator.bit_length()) > _KEY_BITS:
+        if number is None:
+            return squeezed(text)
+        if max(number.value.numerator.bit_length(), number.value.denominator.bit_length()) > _KEY_BITS:
             return squeezed(text)
         return f"{number.value}" + r"\%" * number.percent
 
