@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from rlvr.data import check_overlap, load_problems, problem_rows
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing, source
+from rlvr.probe_budget import budget_of, check_budget
 from rlvr.recipe import Recipe, RewardSection, build_algorithm, load_recipe, plan_of_steps, resolved
 from rlvr.registry import resolve
 from rlvr.run_dir import RunDir
@@ -78,6 +79,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
             Section("data.probe", recipe.data.probe, probe_problems),
         ]))
         _check_enough(recipe, train_problems)
+        _on_main(lambda: check_budget(recipe, probe_problems))
         run_dir = RunDir(recipe.run_path)
         checkpoint = _on_main(
             lambda: open_run(
@@ -244,6 +246,7 @@ def _train(
                 generated_tokens=lambda: trainer.progress.generated_tokens,
                 listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
                 progress=progress.on_probe_progress,
+                budget=budget_of(recipe),
             )
         )
     trainer.add_callback(MetricsCallback(run_dir, wandb_run))
