@@ -13,7 +13,7 @@ from typing import Any
 
 from rlvr.loading import source
 from rlvr.probes.baseline import default_store, newest_probe
-from rlvr.probes.budget import FEWEST, Budget, Schedule, choose, fit, plans_for
+from rlvr.probes.budget import FEWEST, Budget, Schedule, choose, fit, nearest, plans_for
 from rlvr.probes.plan import PLANS
 from rlvr.recipe import Recipe, build_algorithm, plan_of_steps
 from rlvr.types import Problem, UserError
@@ -70,8 +70,8 @@ def stored_base(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, A
 def budget_lines(recipe: Recipe, budget: Budget, problems: Sequence[Problem], size: int | None) -> list[str]:
     """The forecast in lines; `size`: the number of problems where they were not looked up, None if unknown."""
     probes = recipe.probes
-    lines = [f"at most {100 * budget.share:.3g}% of the generated tokens, the base's probe (plan {probes.base_plan}, "
-             "shared by all runs from this base) not counted"]
+    lines = [f"at most {100 * budget.share:.3g}% of the generated tokens; not counted: the base's probe (plan "
+             f"{probes.base_plan}), paid once and shared by all runs from this base"]
     rows = stored_base(recipe, problems) if problems else None
     if rows is not None:
         found = _chosen(recipe, budget, rows)
@@ -84,16 +84,15 @@ def budget_lines(recipe: Recipe, budget: Budget, problems: Sequence[Problem], si
     total = len(problems) or size
     if total is None:
         return [*lines, "as many problems as the source has: set data.probe.size for a forecast"]
-    lines.append("this base has no stored probe yet; with a probe completion as long as one of the training")
+    lines.append("no stored probe of this base yet: assuming that a probe completion is as long as one of the training")
     for name, (a, b) in DIFFICULTIES.items():
         costs = {plan: one.expected_samples_beta(a, b) for plan, one in _plans(recipe).items()}
-        try:
-            found = fit(budget.share, steps=budget.steps, every=probes.every, problems=total, cost_per_problem=costs,
+        found = nearest(budget.share, steps=budget.steps, every=probes.every, problems=total, cost_per_problem=costs,
                         training=budget.rollouts)
-            words = (f"{_in_words(found, budget, total)}, about {found.cost:,.0f} samples, "
-                     f"{_shares(recipe, found, budget.rollouts, None)}")
-        except UserError as error:
-            words = f"refused ({str(error).removeprefix('probes.budget: ')})"
+        words = (f"{_in_words(found, budget, total)}, about {found.cost:,.0f} samples, "
+                 f"{_shares(recipe, found, budget.rollouts, None)}")
+        if found.share > budget.share:
+            words = f"nothing fits, one probe of {found.problems} problems takes {found.share:.1%} of all"
         lines.append(f"if problems are {name}: {words}")
     return lines
 

@@ -60,7 +60,7 @@ def test_a_plan_gives_way_only_to_one_that_can_estimate_the_largest_k() -> None:
     assert plans_for("checkpoints=[4, 8] stop_at=[1]", own, 8) == {"checkpoints=[4, 8] stop_at=[1]": own}
 
 
-def row(n: int, c: int, tokens: int, length: float) -> dict[str, float]:
+def row(n: int, c: int, tokens: int, length: float) -> dict[str, object]:
     return {"problem_id": f"{n}/{c}", "n": n, "c": c, "tokens": tokens, "length": length}
 
 

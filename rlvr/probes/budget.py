@@ -55,10 +55,10 @@ class Schedule:
     """cost / (cost + what the training is certain to generate)."""
 
 
-def fit(
+def nearest(
     budget: float, *, steps: int, every: int, problems: int, cost_per_problem: Mapping[str, float], training: float
 ) -> Schedule:
-    """The schedule nearest to what was asked for whose share is at most `budget`.
+    """The schedule nearest to what was asked for whose share is at most `budget`; if none is, the one that takes least.
 
     The interval doubles until only the last step is probed; then the plan gets cheaper; then the problems are halved
     down to 32.
@@ -68,19 +68,24 @@ def fit(
         cost_per_problem: plan -> expected cost of one problem in one probe; the plan asked for first, then cheaper
             ones. In tokens, or in samples where a probe sample is taken to cost what a training sample costs.
         training: what the training is certain to generate, in the same unit.
-
-    Raises: UserError if even the cheapest schedule takes more, with what would do.
     """
-    least = None
-    for schedule in _ladder(steps, every, problems, cost_per_problem, training):
-        if schedule.share <= budget:
-            return schedule
-        least = schedule if least is None or schedule.share < least.share else least
-    assert least is not None
-    enough = math.ceil(steps * least.cost * (1 - budget) / (budget * training))
+    found = list(_ladder(steps, every, problems, cost_per_problem, training))
+    fitting = (schedule for schedule in found if schedule.share <= budget)
+    return next(fitting, None) or min(found, key=lambda schedule: schedule.share)
+
+
+def fit(
+    budget: float, *, steps: int, every: int, problems: int, cost_per_problem: Mapping[str, float], training: float
+) -> Schedule:
+    """As `nearest`. Raises: UserError, with what would do, if even the cheapest schedule takes more."""
+    found = nearest(budget, steps=steps, every=every, problems=problems, cost_per_problem=cost_per_problem,
+                    training=training)
+    if found.share <= budget:
+        return found
+    enough = math.ceil(steps * found.cost * (1 - budget) / (budget * training))
     raise UserError(
-        f"probes.budget: found {budget:g}, but a single probe of {least.problems} problems already takes "
-        f"{least.share:.1%} of what this run generates; raise it to {math.ceil(1000 * least.share) / 1000:g}, train "
+        f"probes.budget: found {budget:g}, but a single probe of {found.problems} problems already takes "
+        f"{found.share:.1%} of what this run generates; raise it to {math.ceil(1000 * found.share) / 1000:g}, train "
         f"for at least {enough:,} steps, or switch the probes off (probes.enabled=false)"
     )
 
