@@ -171,6 +171,8 @@ def _probes(probes: ProbeSection) -> Iterator[Check]:
            "whole numbers from 1 on, rising, as in [1, 16, 256]")
     yield ("probes.temperature", probes.temperature, probes.temperature > 0,
            "a number above 0: greedy samples are all alike, so pass@k would equal pass@1; 0.6 is usual")
+    yield ("probes.budget", probes.budget, probes.budget is None or 0 < probes.budget < 1,
+           "a share above 0 and below 1, as in 0.1, or null for no limit")
     yield "probes.top_p", probes.top_p, 0 < probes.top_p <= 1, "a number in (0, 1]; 1 keeps the whole distribution"
 
 

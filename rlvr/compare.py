@@ -145,6 +145,7 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
     `processes` is None when a launcher decides their number. Raises UserError.
     """
     from rlvr.forecast import resolve_all
+    from rlvr.probe_budget import budget_of
 
     for run in runs:
         if run.begun and not resume:
@@ -162,7 +163,7 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
             build_algorithm(recipe)
             if processes is not None:
                 plan_of_steps(recipe, processes)
-            data = (recipe.data, recipe.model, recipe.judge)
+            data = (recipe.data, recipe.model, recipe.judge, budget_of(recipe))
             if data not in seen:
                 seen.append(data)
                 resolve_all(recipe)

@@ -15,6 +15,7 @@ from rlvr._strict import to_tree
 from rlvr.data import load_problems, on_disk_or_hub
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing
+from rlvr.probe_budget import DIFFICULTIES, budget_lines, budget_of, check_budget
 from rlvr.probes.plan import PLANS, SamplingPlan
 from rlvr.recipe import ArmSpec, ProbeSection, Recipe, StepPlan, algorithm_config, build_algorithm, plan_of_steps
 from rlvr.types import Problem, UserError
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 
 SLOW_CRITIC = 10
 """A critic whose learning rate is this many times smaller than the policy's gets a note."""
-DIFFICULTIES = {
-    "easy (trained model on MATH500)": (0.371, 0.124),
-    "medium (7B base model on MATH500)": (0.581, 1.10),
-    "hard (7B base model on Omni-MATH)": (0.218, 1.96),
-}
-"""Beta distributions of the success probability that fit published mean pass@1 and pass@256 (2504.13837)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +32,8 @@ class Resolved:
     """What is known of a recipe before its model loads."""
 
     steps: StepPlan
-    probe: int
-    """Number of probe problems; 0 if they were not looked up."""
+    probe: list[Problem]
+    """The probe problems; empty if they were not looked up."""
     problems: str
     """The problems in words."""
     model: str
@@ -72,7 +67,8 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
         problems = f"not looked up: {', '.join(absent)}"
     elif dropped:
         problems += f" ({dropped} whose gold does not are left out)"
-    return Resolved(steps, len(probe), problems, model)
+    check_budget(recipe, probe)
+    return Resolved(steps, probe, problems, model)
 
 
 def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None:
@@ -91,8 +87,12 @@ def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None
         ("per process", f"{world_size} process(es): {steps.rollouts_per_process:,} rollouts, "
                         f"{steps.gradient_accumulation} micro-batches of {recipe.train.micro_batch_size} per update"),
     ]
-    if recipe.probes.enabled:
-        lines += _probe_lines(recipe, found.probe or recipe.data.probe.size, steps.total_rollouts)
+    budget, size = budget_of(recipe), recipe.data.probe.size
+    if budget is not None:
+        said = budget_lines(recipe, budget, found.probe, size)
+        lines += [("probes" if number == 0 else "", line) for number, line in enumerate(said)]
+    elif recipe.probes.enabled:
+        lines += _probe_lines(recipe, len(found.probe) or size, steps.total_rollouts)
     width = max(len(name) for name, _ in lines)
     sys.stdout.write("".join(f"{name:<{width}}  {text}\n" for name, text in lines))
 

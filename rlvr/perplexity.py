@@ -95,7 +95,8 @@ def measure(run_path: Path, *, samples: int = 4) -> Path:
     tree = dict(run.read_recipe()["recipe"])
     tree.pop("probed", None)
     recipe: Recipe = from_dict(Recipe, tree)
-    problems = {p.id: p for p in load_problems(recipe.data.probe, where="data.probe")}
+    kept = {row["problem_id"] for row in run.read_jsonl(run.probes)}  # under probes.budget the base drew for more
+    problems = {p.id: p for p in load_problems(recipe.data.probe, where="data.probe") if p.id in kept}
     steps = [row["step"] for row in run.read_jsonl(run.boundary)]
     trained = [s for s in steps if s > 0 and run.checkpoint(s).is_dir()]
     if 0 not in steps or not trained:
@@ -132,7 +133,7 @@ def _load(recipe: Recipe, path: str) -> tuple[Any, Any]:
 
 def _sampled(run: RunDir, step: int, problems: dict[str, Problem], samples: int) -> Iterator[Text]:
     for row in read_samples(run.samples(step)):
-        if row["sample"] < samples:
+        if row["sample"] < samples and row["problem_id"] in problems:
             yield Text(problems[row["problem_id"]], row["sample"], row["text"], not row["truncated"])
 
 

@@ -84,6 +84,9 @@ def probe_request(
         raise UserError("found no model to probe; expected `lab`, hub ids, directories of models, or a run directory")
     paths = [path for model in models for path in _expanded(model)]
     stated = {word.partition("=")[0] for word in settings}
+    if "probes.budget" in stated:
+        raise UserError("probes.budget: a share of what a training generates, and `rlvr probe` trains nothing; remove "
+                        "it, or choose a cheaper --plan or a smaller data.probe.size")
     given = {"probes.temperature", "probes.top_p", "probes.max_new_tokens"} <= stated
     if recipes:
         if data is not None:

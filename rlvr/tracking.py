@@ -17,6 +17,7 @@ from requests.utils import get_netrc_auth
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlvr.probes.budget import in_words
 from rlvr.probes.journal import read_samples
 from rlvr.run_dir import RunDir
 
@@ -70,6 +71,7 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     "boundary/answer_entropy": ("entropy of a problem's answers in the first round, nats, mean over problems", ""),
     "boundary/answer_agreement": ("chance that two answers to a problem are the same, mean over problems", ""),
     "boundary/token_share": ("probe tokens as a share of all tokens generated so far", "lower"),
+    "boundary/budget_share": ("the same without the base's probe, which runs share; `probes.budget` caps it", "lower"),
 }
 """Exact keys. Families: boundary/pass@k (higher), boundary/shrinkage@k = base pass@k - pass@k (lower),
 each with /low and /high (95%) and, in the lab, exact/... ; boundary/verdict@k: VERDICT_NUMBER (lower);
@@ -108,8 +110,9 @@ def flat_boundary(row: dict[str, Any]) -> dict[str, float]:
         flat[f"exact/{key.removeprefix('boundary/')}"] = value
     for key, look in row["sequential"]["verdicts"].items() if row["sequential"] else ():
         flat[key.replace("shrinkage@", "verdict@")] = VERDICT_NUMBER[look["verdict"]]
-    if row["token_share"] is not None:
-        flat["boundary/token_share"] = row["token_share"]
+    for name in ("token_share", "budget_share"):
+        if row[name] is not None:
+            flat[f"boundary/{name}"] = row[name]
     return flat
 
 
@@ -241,7 +244,10 @@ class WandbRun:
         status = dict.fromkeys(row["lost"], "lost") | dict.fromkeys(row["gained"], "gained")
         self._ledger += [[step, r["problem_id"], r["n"], r["c"], status.get(r["problem_id"], "")] for r in problem_rows]
         columns: list[Any] = ["problem_id", "sample", "text", "correct", "reason", "extracted", "tokens"]
-        examples = [[s[c] for c in columns] for s in telling_samples(read_samples(self._run_dir.samples(step)))]
+        # Under a budget the base's file holds more problems than the run keeps.
+        kept = {r["problem_id"] for r in problem_rows}
+        samples = (s for s in read_samples(self._run_dir.samples(step)) if s["problem_id"] in kept)
+        examples = [[s[c] for c in columns] for s in telling_samples(samples)]
         self.run.log(
             {
                 "step": step,
@@ -327,6 +333,8 @@ class ProgressLine(TrainerCallback):
 
     def on_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """Listener of BoundaryProbeCallback."""
+        if row.get("schedule"):
+            tqdm.write(in_words(row["schedule"]), file=sys.stderr)
         values = {k.removeprefix("boundary/"): v["value"] for k, v in row["estimates"].items()}
         self._show(**{k: f"{values[k]:.3f}" for k in ("pass@1", "delta_se") if values.get(k) is not None}, probe="")
         if row["sequential"]:

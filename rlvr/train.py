@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from rlvr.data import check_overlap, load_problems, problem_rows
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing, source
+from rlvr.probe_budget import budget_of, check_budget
 from rlvr.recipe import Recipe, RewardSection, build_algorithm, load_recipe, plan_of_steps, resolved
 from rlvr.registry import resolve
 from rlvr.run_dir import RunDir
@@ -83,6 +84,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         ]))
         _check_enough(recipe, train_problems)
         arms = arms_of(recipe, probe_problems) if recipe.probes.enabled else []
+        _on_main(lambda: check_budget(recipe, probe_problems))
         run_dir = RunDir(recipe.run_path)
         lab = recipe.model.path == "lab"
 
@@ -260,6 +262,7 @@ def _train(
                 every=recipe.probes.every,
                 generated_tokens=lambda: trainer.progress.generated_tokens,
                 listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+                budget=budget_of(recipe),
                 **live,
             )
         )

@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/trainer.py": TRAINER,
     "rlvr/probes/callback.py": VOCABULARY
     | {"rlvr.probes", "rlvr.run_dir", "rlvr.samplers", "torch", "transformers", "accelerate", "numpy"},
+    "rlvr/probes/weights.py": {"torch"},
     "rlvr/probes/": VOCABULARY | {"rlvr.probes", "numpy", "scipy"},
     "rlvr/report/": {"rlvr.types", "rlvr._files", "rlvr.run_dir", "rlvr.report", "rlvr.probes.statistics",
                      "rlvr.probes.plan", "rlvr.probes.pass_at_k", "rlvr.probes.hierarchical",

@@ -26,7 +26,7 @@ from rlvr.critic import attach_critic, explained_variance, is_critic, read_value
 from rlvr.interfaces import Algorithm, Credit, GroupFilter, RolloutBatch, TokenBatch
 from rlvr.lab.model import build_tokenizer
 from rlvr.loss import policy_loss
-from rlvr.probes.callback import weights_hash
+from rlvr.probes.weights import weights_hash
 from rlvr.rollouts import Group, Refill
 from rlvr.trainer import STATE_FILE, RLVRTrainer
 from rlvr.types import Problem, Reason, UserError, Verdict

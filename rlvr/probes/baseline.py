@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +25,24 @@ def default_store() -> Path:
 def entry_name(key: dict[str, Any]) -> str:
     """Name of the entry that holds the measurement with this key: a hash of all that it depends on."""
     return sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def newest_probe(
+    store: Path, model: str, problem_ids: Collection[str], **measured: Any
+) -> dict[str, Any] | None:
+    """The newest complete measurement of the base that was loaded from `model` on these problems; None without one.
+
+    `measured`: parts of the key that must agree (verifiers, decoding, plan). A name is no hash: the weights may have
+    changed since. For forecasts only.
+    """
+    for path in sorted(store.glob("*/probe.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+        key = json.loads((path.parent / "key.json").read_text())
+        if any(key.get(name) != value for name, value in measured.items()):
+            continue
+        stored = json.loads(path.read_text())
+        if stored.get("model") == model and {row["problem_id"] for row in stored["problems"]} == set(problem_ids):
+            return stored
+    return None
 
 
 class Baseline:
@@ -48,7 +66,8 @@ class Baseline:
             yield
 
     def load(self) -> dict[str, Any] | None:
-        """`{"problems": [rows], "samples": n, "tokens": n, "seconds": s}`, or None if not measured yet."""
+        """`{"problems": [rows], "samples": n, "tokens": n, "seconds": s, "model": where it was loaded from}`, or None
+        if not measured yet."""
         path = self.folder / "probe.json"
         return json.loads(path.read_text()) if path.exists() else None
 

@@ -12,8 +12,9 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rlvr.interfaces import Sampler
 from rlvr.probes.baseline import Baseline, default_store
 from rlvr.probes.boundary import Measurement, boundary_row
+from rlvr.probes.budget import Budget, choose, stratified
 from rlvr.probes.guess import GuessBaseline, baseline_of_samples
 from rlvr.probes.journal import Journal, read_samples
 from rlvr.probes.plan import PLANS, SamplingPlan
 from rlvr.probes.probe import ProbeJudge, ProbeResult, run_probe
+from rlvr.probes.weights import weights_hash
 from rlvr.run_dir import RunDir
 from rlvr.samplers import TransformersSampler, eos_ids, prompt_fingerprint
 from rlvr.types import Counts, Decoding, Problem, UserError
@@ -74,10 +77,16 @@ class BoundaryProbeCallback(TrainerCallback):
         listeners: called on rank 0 with each boundary row and its per-problem rows.
         progress: called on rank 0 during a probe with (step, problems finished, problems).
         planned_looks: probes after the base over which the verdicts `shrunk | not shrunk | undecided` must hold; None:
-            from the trainer's steps and `every`, and outside of training unknown (the error is spent more slowly). A
-            resumed run keeps the number it began with.
+            from the trainer's steps and the interval, and outside of training unknown (the error is spent more
+            slowly). A resumed run keeps the number it began with.
+        budget: what the probes after the base may take. `every`, `plan` and `problems` are then upper bounds: once the
+            base is measured, `rlvr.probes.budget.choose` makes them cheaper until they fit, and the run keeps to that
+            schedule, which the base's row in boundary.jsonl records. Of the base, the run keeps the rows of the
+            problems that are probed again (its samples file and the baseline store hold them all), so every number of
+            the run is of one fixed set of problems.
 
-    Raises: rlvr.types.UserError (from the plan) if a k exceeds what a plan can estimate.
+    Raises: rlvr.types.UserError (from the plan) if a k exceeds what a plan can estimate; after the base's probe if no
+        schedule fits the budget.
     """
 
     def __init__(
@@ -103,8 +112,10 @@ class BoundaryProbeCallback(TrainerCallback):
         listeners: Sequence[Callable[[dict[str, Any], list[dict[str, Any]]], None]] = (),
         progress: Callable[[int, int, int], None] | None = None,
         planned_looks: int | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.problems = list(problems)
+        self._all_problems = tuple(problems)
         self.judge = judge
         self.run_dir = RunDir(Path(run_dir))
         self.every = every
@@ -126,6 +137,8 @@ class BoundaryProbeCallback(TrainerCallback):
         self.listeners = list(listeners)
         self.progress = progress
         self.planned_looks = planned_looks
+        self.budget = budget
+        self.schedule: dict[str, Any] | None = None
         self.base: Measurement | None = None
         self._last_probed = -1
         self._guess: GuessBaseline | None = None
@@ -138,14 +151,12 @@ class BoundaryProbeCallback(TrainerCallback):
     ) -> None:
         done = self.restore()
         self._last_probed = max(done, default=-1)
-        if self.planned_looks is None:
-            self.planned_looks = math.ceil(state.max_steps / self.every)
-        if 0 in done:
-            return
-        if state.global_step == 0:
+        if 0 not in done:
+            if state.global_step > 0:
+                raise RuntimeError(f"{self.run_dir.path}: resuming at step {state.global_step} without a base probe")
             self._probe(0, state, **kwargs)
-        else:
-            raise RuntimeError(f"{self.run_dir.path}: resuming at step {state.global_step} without a base probe")
+        if self.planned_looks is None:  # only now: a budget may have chosen another interval
+            self.planned_looks = math.ceil(state.max_steps / self.every)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -160,10 +171,13 @@ class BoundaryProbeCallback(TrainerCallback):
 
     def restore(self) -> list[int]:
         """Steps that the run directory holds, whose base (if it has one) later steps are now compared with."""
-        done = [row["step"] for row in self._boundary_rows()]
-        if 0 in done:
-            self.base = self._stored_base()
-        return done
+        rows = self._boundary_rows()
+        for row in rows:
+            if row["step"] == 0:
+                self.base = self._stored_base()
+                if row.get("schedule"):
+                    self._follow(row["schedule"], {counts.problem_id for counts in self.base.counts})
+        return [row["step"] for row in rows]
 
     # ---------------------------------------------------------------- one probe
 
@@ -189,13 +203,20 @@ class BoundaryProbeCallback(TrainerCallback):
         decoding = decoding or self.decoding
         plan = self.base_plan if step == 0 else self.plan
         key = {
-            "weights": weights_hash(model),
+            "weights": weights_hash(model, all_processes().gather),
             "problems": _problems_hash(model, tokenizer, self.problems),
             "verifiers": self.versions,
             "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
             "plan": [list(plan.checkpoints), list(plan.stop_at)],
         }
-        probe = self._sampled(step, self.sampler_of(model, tokenizer), key, all_processes(), main, decoding)
+        world = all_processes()
+        probe = self._sampled(
+            step, self.sampler_of(model, tokenizer), key, world, main, decoding, base_name=_name(model)
+        )
+        if step == 0 and self.budget is not None:
+            schedule, chosen = self._choose(probe["problems"], key["problems"], world, main)
+            self._follow(schedule, chosen)
+            probe = probe | {"problems": [row for row in probe["problems"] if row["problem_id"] in chosen]}
         exact_p = None
         if self.truth is not None:
             with self.unwrap() if self.unwrap else nullcontext(model) as full_model:
@@ -223,9 +244,40 @@ class BoundaryProbeCallback(TrainerCallback):
         probe = self._sampled(step, sampler, key, DistributedWorld(0, 1), True, self.decoding, shared=False)
         return self._record(step, probe, decoding, None, main=True)
 
+    def _choose(
+        self, rows: list[dict[str, Any]], problems_hash: str, world: DistributedWorld, main: bool
+    ) -> tuple[dict[str, Any], set[str]]:
+        """The schedule within the budget and the problems it probes, from all rows of the base's probe.
+
+        Rank 0 chooses for all: a share at the edge of the budget must not be rounded apart. The subset depends on the
+        base's probe and the problem set, not on the run's seed: runs from one base share it.
+        """
+        assert self.budget is not None
+        found: list[Any] = []
+        if main:
+            try:
+                schedule = choose(self.budget, rows, every=self.every, name=self.plan_name, plan=self.plan,
+                                  largest_k=max(self.ks))
+                ids = stratified([_counts(row) for row in rows], schedule.problems, problems_hash)
+                found = [({"budget": self.budget.share, **asdict(schedule), "of": len(rows)}, set(ids))]
+            except UserError as error:
+                found = [str(error)]
+        (outcome,) = world.gather(found)
+        if isinstance(outcome, str):
+            raise UserError(outcome)
+        return outcome
+
+    def _follow(self, schedule: dict[str, Any], chosen: set[str]) -> None:
+        """From now on probe as the schedule says."""
+        self.schedule = schedule
+        self.every = schedule["every"]
+        if schedule["plan"] != self.plan_name:
+            self.plan_name, self.plan = _named(schedule["plan"])
+        self.problems = [problem for problem in self.problems if problem.id in chosen]
+
     def _sampled(
         self, step: int, sampler: Sampler, key: dict[str, Any], world: DistributedWorld, main: bool,
-        decoding: Decoding, *, shared: bool = True,
+        decoding: Decoding, *, shared: bool = True, base_name: str = "",
     ) -> dict[str, Any]:
         """What the plan draws from `sampler`, judged and counted; step 0 through the baseline store if `shared`."""
         plan = self.base_plan if step == 0 else self.plan
@@ -242,7 +294,7 @@ class BoundaryProbeCallback(TrainerCallback):
             )
 
         if step == 0 and shared:
-            return self._base_probe(Baseline(self.store, key), run, samples, main, world)
+            return self._base_probe(Baseline(self.store, key), run, samples, main, world, base_name)
         return _stored_form(run(f"probe/{step}", samples))
 
     def _record(
@@ -263,11 +315,14 @@ class BoundaryProbeCallback(TrainerCallback):
             plan_name=self.base_plan_name if step == 0 else self.plan_name,
             verifier=", ".join(f"{k}/{v}" for k, v in sorted(self.versions.items())),
             samples=probe["samples"], tokens=probe["tokens"], seconds=probe["seconds"],
-            token_share=self._token_share(probe["tokens"]),
+            token_share=self._token_share(step, probe["tokens"], with_base=True),
+            budget_share=self._token_share(step, probe["tokens"], with_base=False),
             earlier=self._earlier(step),
             planned_looks=self._looks_of_the_run(),
             guess=self._guess_baseline() if main else None,
         )
+        if step == 0:
+            summary["schedule"] = self.schedule
         if main:
             # boundary.jsonl last: its row says that everything else of this probe is on disk.
             self.run_dir.append_jsonl(self.run_dir.probes, rows)
@@ -277,24 +332,27 @@ class BoundaryProbeCallback(TrainerCallback):
         return summary
 
     def _base_probe(
-        self, entry: Baseline, run: Callable[[str, Path], ProbeResult], samples: Path, main: bool, world: Any
+        self, entry: Baseline, run: Callable[[str, Path], ProbeResult], samples: Path, main: bool, world: Any, name: str
     ) -> dict[str, Any]:
         """Step 0 from the baseline store, measured now if this base was never measured this way."""
         with entry.locked() if main else nullcontext():
             (stored,) = world.gather([entry.load()] if main else [])
             if stored is None:
-                stored = _stored_form(run("base", entry.samples))
+                stored = _stored_form(run("base", entry.samples)) | {"model": name}
                 if main:
                     entry.save(stored)
             if main:
                 entry.copy_samples(samples)
         return stored
 
-    def _token_share(self, tokens: int) -> float | None:
+    def _token_share(self, step: int, tokens: int, *, with_base: bool) -> float | None:
+        """Probe tokens up to this probe over all tokens generated; None where the training's are not known."""
         if self.generated_tokens is None:
             return None
-        probed = sum(row["tokens"] for row in self._boundary_rows()) + tokens
-        return probed / (probed + self.generated_tokens())
+        now = [{"step": step, "tokens": tokens}]
+        probed = sum(row["tokens"] for row in [*self._boundary_rows(), *now] if with_base or row["step"] > 0)
+        generated = probed + self.generated_tokens()
+        return probed / generated if generated else 0.0
 
     def _boundary_rows(self) -> list[dict[str, Any]]:
         return self.run_dir.read_jsonl(self.run_dir.boundary)
@@ -320,9 +378,10 @@ class BoundaryProbeCallback(TrainerCallback):
     def _guess_baseline(self) -> GuessBaseline | None:
         """From the base's samples, which only the main process keeps; read once per process."""
         if not self._guess_read:
+            # Of all problems of the base, also where a subset of them is probed: more donors of wrong answers.
             self._guess = baseline_of_samples(
-                read_samples(self.run_dir.samples(0)), {p.id: p.gold for p in self.problems},
-                {p.id: self.answer_keys[p.verifier] for p in self.problems if p.verifier in self.answer_keys},
+                read_samples(self.run_dir.samples(0)), {p.id: p.gold for p in self._all_problems},
+                {p.id: self.answer_keys[p.verifier] for p in self._all_problems if p.verifier in self.answer_keys},
             )
             self._guess_read = True
         return self._guess
@@ -350,25 +409,9 @@ def rng_restored() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def weights_hash(model: Any) -> str:
-    """Content hash of the parameters that sampling depends on; sharded ones (ZeRO-3) shard by shard over the ranks.
-
-    A model that carries something beside the policy, such as a critic, lists the parts of its names in `beside_policy`.
-    """
-    digest = blake2b(digest_size=16)
-    sharded = False
-    beside = set(getattr(model, "beside_policy", ()))
-    for name, parameter in sorted(model.named_parameters()):
-        if beside & set(name.split(".")):
-            continue
-        shard = getattr(parameter, "ds_tensor", None)
-        sharded = sharded or shard is not None
-        data = (parameter if shard is None else shard).detach().cpu().contiguous()
-        digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
-        digest.update(data.flatten().view(torch.uint8).numpy())
-    if not sharded:
-        return digest.hexdigest()
-    return sha256("".join(all_processes().gather([digest.hexdigest()])).encode()).hexdigest()[:32]
+def _name(model: Any) -> str:
+    """Where the model was loaded from, as far as it says."""
+    return str(getattr(getattr(model, "config", None), "_name_or_path", ""))
 
 
 def all_processes() -> DistributedWorld:

@@ -232,6 +232,7 @@ def _check_alone(run: Run) -> None:
 
 def _check_comparable(first: Run, run: Run) -> None:
     """UserError naming what keeps two runs from being compared."""
+    _check_schedules(first, run)
     for what, mine, theirs in (
         ("base model", _model(run), _model(first)),
         ("decoding", str(run.base.decoding), str(first.base.decoding)),
@@ -248,8 +249,7 @@ def _check_comparable(first: Run, run: Run) -> None:
                         f"such as {min(ids, default='none')!r})")
     ours, others = _base_key(run), _base_key(first)
     for what, part in (("base model", "weights"), ("probe problems", "problems")):
-        adapters = part == "weights" and (_lora(run) or _lora(first))  # fresh adapters are part of the hash
-        if ours.get(part) and others.get(part) and ours[part] != others[part] and not adapters:
+        if ours.get(part) and others.get(part) and ours[part] != others[part]:
             raise UserError(f"{run.path} and {first.path} cannot be compared: {what} differs (hash {ours[part][:12]} "
                             f"and {others[part][:12]})")
     if _base_counts(run) != _base_counts(first) and not (ours and others):
@@ -257,16 +257,26 @@ def _check_comparable(first: Run, run: Run) -> None:
                         f"{RunDir(run.path).samples(0).name} nothing says that their base models are the same")
 
 
+def _check_schedules(first: Run, run: Run) -> None:
+    """UserError where probes.budget chose other problems or another plan; other intervals share their common steps."""
+    if run.base.schedule is None and first.base.schedule is None:
+        return
+    for what, mine, theirs in (("plan", run.probes[-1].plan, first.probes[-1].plan),
+                               ("number of problems", run.base.problems, first.base.problems)):
+        if mine != theirs:
+            raise UserError(f"{run.path} and {first.path} cannot be compared: probes.budget chose another {what} "
+                            f"({mine} and {theirs}); train both with one budget and equally many rollouts, or set "
+                            "probes.plan and data.probe.size to the smaller in both")
+    if run.rows[run.base.step].keys() != first.rows[first.base.step].keys() and run.problems == first.problems:
+        raise UserError(f"{run.path} and {first.path} cannot be compared: probes.budget chose {run.base.problems} "
+                        "other problems, because their base was measured twice; train both with one probes.baselines")
+
+
 def _model(run: Run) -> str:
     model = run.recipe.get("model")
     if not isinstance(model, Mapping):
         return str(model)
     return ", ".join(f"{key} {value}" for key, value in model.items() if key != "lora" and value is not None)
-
-
-def _lora(run: Run) -> bool:
-    model = run.recipe.get("model")
-    return isinstance(model, Mapping) and model.get("lora") is not None
 
 
 def _base_counts(run: Run) -> tuple[tuple[str, int, int], ...]:

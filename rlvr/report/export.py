@@ -19,7 +19,7 @@ from rlvr.report.companions import by_step, solvable_rows
 from rlvr.report.figures import BINS
 from rlvr.report.load import ProbePoint, Run
 from rlvr.report.summary import cells, columns, verdict
-from rlvr.report.words import headline, interval, number
+from rlvr.report.words import budget_words, headline, interval, number
 from rlvr.run_dir import RunDir, null_to_nan
 from rlvr.types import Estimate, UserError
 
@@ -102,7 +102,9 @@ def markdown(run: Run) -> str:
         heads = ["step", "both", "base only", "step only", "neither", "SRR", "NDR", "NSCR", "McNemar p"]
         lines += ["", f"Solved with {solvable[-1].k} tries, expected numbers of problems:", "", *_table(heads, [
             [str(row.step), *row.cells, row.srr, row.ndr, row.nscr, row.p_value] for row in solvable])]
-    return "\n".join([*lines, *_other_conditions(run), "", conditions(run), ""])
+    return "\n".join(
+        [*lines, *_other_conditions(run), "", f"{conditions(run)} {budget_words(run)}".rstrip(), ""]
+    )
 
 
 def _other_conditions(run: Run) -> list[str]:
@@ -126,8 +128,10 @@ def _other_conditions(run: Run) -> list[str]:
 def conditions(run: Run) -> str:
     """How the numbers of every figure were measured, in one sentence."""
     base, parts = run.base, []
+    whole = base.schedule["of"] if base.schedule else base.problems
     if base.problems:
-        parts.append(f"{base.problems} problems")
+        parts.append(f"{base.problems} problems" if base.problems == whole else
+                     f"{base.problems} of {whole} problems, spread over the base's accuracies (probes.budget)")
     if base.decoding:
         parts.append(f"temperature {base.decoding.temperature:g}, top_p {base.decoding.top_p:g}, "
                      f"at most {base.decoding.max_new_tokens} new tokens")

@@ -74,6 +74,10 @@ class ProbePoint:
     """What this probe cost; None when not recorded."""
     token_share: float | None = None
     """Probe tokens so far over all tokens generated so far, training included."""
+    budget_share: float | None = None
+    """The same without the base's probe: what `probes.budget` caps."""
+    schedule: Mapping[str, Any] | None = None
+    """On the base: what was chosen for `probes.budget` (`rlvr.probes.budget`); None without a budget."""
     lost: tuple[str, ...] = ()
     """Ids as recorded: lost beyond bad luck so far. Runs older than the ledger recorded every problem that the base
     solved at least once and this probe never; the page recomputes both lists from the counts."""
@@ -279,6 +283,8 @@ def _probe_point(row: dict[str, Any]) -> ProbePoint:
         tokens=row.get("tokens"),
         seconds=row.get("seconds"),
         token_share=row.get("token_share"),
+        budget_share=row.get("budget_share"),
+        schedule=row.get("schedule"),
         lost=tuple(row.get("lost") or ()),
         gained=tuple(row.get("gained") or ()),
     )

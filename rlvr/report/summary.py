@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr.report.load import ProbePoint, Run, load_run
-from rlvr.report.words import MINUS, MISSING, headline, interval, number
+from rlvr.report.words import MINUS, MISSING, budget_words, headline, interval, number
 
 WIDTH = 120
 """Columns that the text table never exceeds."""
@@ -87,6 +87,8 @@ def summary_table(run_dir: Path) -> str:
                       *wrapped("Percent and percentage points with 95% intervals, each for one look"
                                + (f"; the verdict on shrinkage@{run.k_max} holds over all looks" if judged else "")
                                + ". " + "; ".join(names) + ".")])
+    if budget_words(run):
+        text += "\n" + "\n".join(wrapped(budget_words(run)))
     return plain(text) + "\n"
 
 

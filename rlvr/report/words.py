@@ -80,6 +80,16 @@ def headline(run: Run) -> Headline:
     return Headline(f"{when} {_moved('pass@1', one)}; {ending}", tuple(notes), verdict)
 
 
+def budget_words(run: Run) -> str:
+    """What the probes took beside the budget and its forecast, in one sentence; empty without a budget."""
+    last, chosen = run.last, run.base.schedule
+    if chosen is None or last is None or last.budget_share is None or last.token_share is None:
+        return ""
+    return (f"The probes after the base took {number(last.budget_share)}% of the tokens generated since (budget "
+            f"{100 * chosen['budget']:.3g}%, forecast {number(chosen['share'])}%); with the base's probe, which all "
+            f"runs from this base share, {number(last.token_share)}%.")
+
+
 def _base_only(run: Run) -> str:
     one, large = run.base.get("pass@1"), run.base.get(f"pass@{run.k_max}")
     return (

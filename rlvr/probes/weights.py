@@ -1,0 +1,93 @@
+"""Which model is it? A hash of the weights that sampling depends on: the key of a stored base measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b, sha256
+from typing import Any
+
+import torch
+
+Gather = Callable[[list[Any]], list[Any]]
+"""Items of this process -> items of all processes; `list` for one process alone."""
+
+
+def weights_hash(model: Any, gather: Gather = list) -> str:
+    """Content hash of the parameters that sampling depends on; sharded ones (ZeRO-3) shard by shard over the ranks.
+
+    A model that carries something beside the policy, such as a critic, lists the parts of its names in `beside_policy`.
+    Low-rank adapters that add exactly nothing, as fresh ones do, are left out together with the names that their
+    wrapper adds: such a model is its base, and shares the base's measurement. `gather` gives the items of all ranks.
+    """
+    digest = blake2b(digest_size=16)
+    sharded = False
+    beside = set(getattr(model, "beside_policy", ()))
+    parameters = [(n, p) for n, p in model.named_parameters() if not beside & set(n.split("."))]
+    if adapters_add_nothing(model, gather):
+        parameters = [(_unwrapped(n), p) for n, p in parameters if not _of_adapter(n)]
+    for name, parameter in sorted(parameters, key=lambda each: each[0]):
+        shard = getattr(parameter, "ds_tensor", None)
+        sharded = sharded or shard is not None
+        data = (parameter if shard is None else shard).detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
+        digest.update(data.flatten().view(torch.uint8).numpy())
+    if not sharded:
+        return digest.hexdigest()
+    return sha256("".join(gather([digest.hexdigest()])).encode()).hexdigest()[:32]
+
+
+def adapters_add_nothing(model: Any, gather: Gather = list) -> bool:
+    """Whether the model has PEFT adapters and computes exactly what it would without them.
+
+    True only if every adapter is a plain LoRA pair A, B one of whose factors is all zero and the other finite: its
+    product is then 0 whatever the input, scale and dropout. Anything else PEFT can add (DoRA magnitudes, biases that
+    are not zero, whole copies of modules, prompts, other adapter types) counts as something.
+    """
+    if not hasattr(model, "peft_config"):
+        return False
+    beside = set(getattr(model, "beside_policy", ()))
+    plain = all(_plain(config) for name, config in model.peft_config.items() if name not in beside)
+    pairs: dict[tuple[str, ...], list[Any]] = {}
+    for name, parameter in model.named_parameters():
+        parts = name.split(".")
+        if beside & set(parts):
+            continue
+        at = next((i for i, part in enumerate(parts) if part in _FACTORS), None)
+        if _of_adapter(name) and parts[-1] == "bias":
+            plain = plain and _zero(parameter)
+        elif at is not None:
+            pairs.setdefault((*parts[:at], parts[at + 1]), []).append(parameter)
+        elif _of_adapter(name) or any(word in name for word in ("modules_to_save", "trainable_tokens")):
+            plain = False
+    nothing = plain and all(len(pair) == 2 and any(map(_zero, pair)) and all(map(_finite, pair))
+                            for pair in pairs.values())
+    return all(gather([nothing]))  # of a sharded factor every rank sees a part
+
+
+_FACTORS = frozenset({"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B"})
+
+
+def _plain(config: Any) -> bool:
+    kind = getattr(config.peft_type, "value", config.peft_type)
+    return kind == "LORA" and not getattr(config, "use_dora", False) and not getattr(config, "layer_replication", None)
+
+
+def _of_adapter(name: str) -> bool:
+    return any(part.startswith("lora_") for part in name.split("."))
+
+
+def _unwrapped(name: str) -> str:
+    """A base model's parameter by the name that it has without PEFT around it."""
+    return ".".join(part for part in name.removeprefix("base_model.model.").split(".") if part != "base_layer")
+
+
+def _zero(parameter: torch.Tensor) -> bool:
+    return not bool(_shard(parameter).count_nonzero())
+
+
+def _finite(parameter: torch.Tensor) -> bool:
+    return bool(_shard(parameter).isfinite().all())
+
+
+def _shard(parameter: Any) -> torch.Tensor:
+    return getattr(parameter, "ds_tensor", parameter).detach()
