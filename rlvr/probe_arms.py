@@ -65,9 +65,11 @@ def _resolved(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem], name: s
                 raise UserError(f"{where}.direct_answer: the verifier {verifier!r} judges the derivation or program "
                                 "itself, so there is no answer to give without it; remove this arm")
     usual = recipe.probe_decoding
-    decoding = Decoding(*(own if own is not None else common for own, common in (
-        (spec.temperature, usual.temperature), (spec.top_p, usual.top_p),
-        (spec.max_new_tokens, usual.max_new_tokens))))
+    decoding = Decoding(
+        temperature=usual.temperature if spec.temperature is None else spec.temperature,
+        top_p=usual.top_p if spec.top_p is None else spec.top_p,
+        max_new_tokens=usual.max_new_tokens if spec.max_new_tokens is None else spec.max_new_tokens,
+    )
     return Arm(name, spec, asked, decoding)
 
 
@@ -79,7 +81,8 @@ class ArmCallback(BoundaryProbeCallback):
     """
 
     def __init__(self, arm: Arm, **settings: Any) -> None:
-        super().__init__(arm.problems, **settings | arm.plans | {"decoding": arm.decoding})
+        own: dict[str, Any] = {**settings, **arm.plans, "decoding": arm.decoding}
+        super().__init__(arm.problems, **own)
         self.arm = arm
         self._target: float | None = None
 

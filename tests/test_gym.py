@@ -62,6 +62,7 @@ def test_the_splits_share_no_question_whatever_the_seeds(in_process: None) -> No
 def test_params_template_and_chat(in_process: None) -> None:
     (problem,) = load("leg_counting", 1, params={"min_animals": 2, "max_animals": 2}, chat=True, system="S",
                       template="{prompt}!")
+    assert not isinstance(problem.prompt, str)
     assert problem.prompt[0] == {"role": "system", "content": "S"}
     text = problem.prompt[1]["content"]
     assert isinstance(text, str) and text.count(",") == 2 and text.endswith("!")  # one after "now", one between animals

@@ -273,7 +273,7 @@ def test_check_foretells_by_the_stored_base(tmp_path: Path) -> None:
     problems = store(tmp_path, 0.5)
     known = recipe(tmp_path, "probes.budget=0.5", "train.steps=100")
     found = budget_of(known)
-    assert found == Budget(0.5, 100, 6400, 18)
+    assert found == Budget(0.5, 100, 6400, 18) and found is not None
     first, second = budget_lines(known, found, problems, 40)
     assert first == ("at most 50% of the generated tokens; not counted: the base's probe (plan reference-512), paid "
                      "once and shared by all runs from this base")
