@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rlvr.judge import Judge
@@ -182,28 +180,6 @@ def _wrong_programs(gold: str) -> list[tuple[str, str]]:
                 node.body = [ast.Return(ast.parse(value, mode="eval").body)]
         made.append((rule, head + ast.unparse(ast.fix_missing_locations(tree))))
     return made
-
-
-def read_completions(path: Path) -> list[tuple[str, str]]:
-    """(problem id, text) from a JSONL file with the keys `problem_id` and `text`, or a run's samples/*.jsonl.gz."""
-    if not path.is_file():
-        raise UserError(f"--completions: no file {str(path)!r}; expected JSONL with problem_id and text, or the "
-                        "samples/step-*.jsonl.gz of a run")
-    if path.suffix == ".gz":
-        from rlvr.probes.journal import read_samples
-
-        rows = list(read_samples(path))
-    else:
-        rows = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                rows += [json.loads(line)] if line.strip() else []
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: not JSON ({error}), expected one JSON object a line") from None
-    for number, row in enumerate(rows, start=1):
-        if not (isinstance(row, dict) and "problem_id" in row and isinstance(row.get("text"), str)):
-            raise UserError(f"{path}:{number}: expected the keys problem_id and text (text), found {str(row)[:80]}")
-    return [(str(row["problem_id"]), row["text"]) for row in rows]
 
 
 def _completion_items(problems: Sequence[Problem], completions: Sequence[tuple[str, str]]) -> list[Item]:

@@ -262,14 +262,15 @@ def _audit(arguments: argparse.Namespace) -> int:
 
     from rlvr._files import write_json_atomic
     from rlvr._strict import apply_overrides, from_dict
-    from rlvr.audit import read_completions, run_audit, table
+    from rlvr.audit import run_audit, table
+    from rlvr.completions import read_texts
     from rlvr.data import DataSpec, load_problems
     from rlvr.presets import PRESETS, expand
 
     named = {"preset": arguments.data} if arguments.data in PRESETS else {"source": arguments.data}
     spec = from_dict(DataSpec, expand(apply_overrides(named, arguments.overrides), "--data"), "--data")
     problems = load_problems(spec, where="--data")
-    completions = read_completions(arguments.completions) if arguments.completions else []
+    completions = read_texts(arguments.completions) if arguments.completions else []
     result = run_audit(problems, data=spec.source, verifier=arguments.verifier or problems[0].verifier,
                        second=arguments.second, completions=completions, cross=arguments.cross,
                        workers=arguments.workers)

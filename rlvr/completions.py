@@ -1,4 +1,5 @@
 """Completions that were drawn elsewhere (vLLM, verl, an API), read from a JSONL file and handed out like fresh samples.
+A run's own samples/step-*.jsonl.gz is read as well.
 
 One row per completion, in any order:
 
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rlvr.data import jsonl_rows
 from rlvr.interfaces import SampleRequest
+from rlvr.probes.journal import read_samples
 from rlvr.probes.plan import SamplingPlan
 from rlvr.types import Completion, Decoding, Problem, UserError
 
@@ -77,13 +79,10 @@ def read_completions(path: Path, problems: Sequence[Problem], *, default_step: i
     Raises: UserError with file and line for a row that is not one, an unknown problem, a sample given twice; and with
     the file for problems without completions and gaps in the numbers of the samples.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected completions, one JSON object a line with "
-                        f"{', '.join(REQUIRED)}")
     known = {problem.id for problem in problems}
     steps: dict[int, dict[str, dict[int, tuple[str, Completion]]]] = {}
     first_at, first_has_step = "", False
-    for at, row in jsonl_rows(path):
+    for at, row in _rows(path, REQUIRED):
         step, completion = _completion(at, row, known)
         if not first_at:
             first_at, first_has_step = at, step is not None
@@ -95,8 +94,6 @@ def read_completions(path: Path, problems: Sequence[Problem], *, default_step: i
             raise UserError(f"{at}: sample {completion.sample} of problem {completion.problem_id!r} again, first in "
                             f"{of_problem[completion.sample][0]}; a sample counts once: remove one, or number it anew")
         of_problem[completion.sample] = (at, completion)
-    if not steps:
-        raise UserError(f"{path}: found no rows, expected at least one completion per problem")
     samplers = {}
     for step in sorted(steps):
         where = f"{path}, step {step}" if first_has_step else str(path)
@@ -111,6 +108,41 @@ def read_completions(path: Path, problems: Sequence[Problem], *, default_step: i
     return samplers
 
 
+def read_texts(path: Path) -> list[tuple[str, str]]:
+    """(problem id, text) of every row, in order, where samples are not counted: no other field is needed.
+
+    Raises: UserError with file and line for a row that is not one.
+    """
+    return [(str(row["problem_id"]), _text(at, row)) for at, row in _rows(path, ("problem_id", "text"))]
+
+
+def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(place for error messages, row) of a file whose rows must have the fields `required`."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected completions, one JSON object a line with "
+                        f"{', '.join(required)}, or the samples/step-*.jsonl.gz of a run")
+    found = False
+    for at, row in _sample_rows(path) if path.suffix == ".gz" else jsonl_rows(path):
+        for name in required:
+            if name not in row:
+                raise UserError(f"{at}: no field {name!r}; expected {', '.join(required)} (found: {', '.join(row)})")
+        found = True
+        yield at, row
+    if not found:
+        raise UserError(f"{path}: found no rows, expected at least one completion per problem")
+
+
+def _sample_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for number, row in enumerate(read_samples(path), start=1):
+        yield f"{path}: sample {number}", row
+
+
+def _text(at: str, row: Mapping[str, Any]) -> str:
+    if not isinstance(row["text"], str):
+        raise UserError(f"{at}: text is {type(row['text']).__name__}, expected the completion as text")
+    return row["text"]
+
+
 def _without_gaps(where: str, problem_id: str, by_sample: dict[int, tuple[str, Completion]]) -> list[Completion]:
     for sample in range(len(by_sample)):
         if sample not in by_sample:
@@ -121,9 +153,6 @@ def _without_gaps(where: str, problem_id: str, by_sample: dict[int, tuple[str, C
 
 
 def _completion(at: str, row: Mapping[str, Any], known: set[str]) -> tuple[int | None, Completion]:
-    for name in REQUIRED:
-        if name not in row:
-            raise UserError(f"{at}: no field {name!r}; expected {', '.join(REQUIRED)} (found: {', '.join(row)})")
     for name in row:
         close = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.8)
         if name not in FIELDS and close and close[0] not in row:
@@ -136,15 +165,14 @@ def _completion(at: str, row: Mapping[str, Any], known: set[str]) -> tuple[int |
         example = close[0] if close else min(known)
         raise UserError(f"{at}: problem {problem_id!r} is not in the data; expected ids such as {example!r} "
                         "(data.probe.id names their column)")
-    if not isinstance(row["text"], str):
-        raise UserError(f"{at}: text is {type(row['text']).__name__}, expected the completion as text")
+    text = _text(at, row)
     truncated = row.get("truncated", False)
     if not isinstance(truncated, bool):
         raise UserError(f"{at}: truncated is {truncated!r}, expected true or false")
     sample = _count(at, "sample", row["sample"])
     tokens = None if row.get("tokens") is None else _count(at, "tokens", row["tokens"])
     step = None if row.get("step") is None else _count(at, "step", row["step"])
-    return step, Completion(problem_id, sample, row["text"], tokens, truncated)
+    return step, Completion(problem_id, sample, text, tokens, truncated)
 
 
 def _count(at: str, name: str, value: Any) -> int:

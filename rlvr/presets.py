@@ -68,11 +68,11 @@ PRESETS: dict[str, Preset] = {
                                     "test6.jsonl"),
         "id": "question_id", "reader": "livecodebench", "verifier": "unit_tests"}),
     "humaneval_plus": Preset("HumanEval+: 164 functions to complete", {
-        "source": "evalplus/humanevalplus", "split": "test", "id": "task_id", "reader": "humaneval_plus",
-        "verifier": "unit_tests"}),
+        "source": "evalplus/humanevalplus", "revision": "d32357cf319e50e9c8d8dab5ea876c72b0fd321b",
+        "split": "test", "id": "task_id", "reader": "humaneval_plus", "verifier": "unit_tests"}),
     "mbpp_plus": Preset("MBPP+: 378 small functions", {
-        "source": "evalplus/mbppplus", "split": "test", "id": "task_id", "reader": "mbpp_plus",
-        "verifier": "unit_tests"}),
+        "source": "evalplus/mbppplus", "revision": "b2d74c91837c3f2a20c1299ae98133cbe7cfa077",
+        "split": "test", "id": "task_id", "reader": "mbpp_plus", "verifier": "unit_tests"}),
     "code_r1": Preset("Code-R1-12k: LeetCode and TACO tasks with tests, for training", {
         "source": "ganler/code-r1-12k", "split": "train", "reader": "code_r1", "verifier": "unit_tests"}),
     "geometry3k": Preset("Geometry3K: 2,101 train, 601 test problems with pictures", {

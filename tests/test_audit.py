@@ -135,8 +135,11 @@ def test_a_rejected_gold_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("completions", "fragment"), [
+    ([], "c.jsonl: found no rows, expected at least one completion"),
+    ([{"problem_id": "x"}], "c.jsonl:1: no field 'text'; expected problem_id, text (found: problem_id)"),
+    ([{"problem_id": "x", "text": None}], "c.jsonl:1: text is NoneType, expected the completion as text"),
     ([{"problem_id": "x", "text": ""}], "problem 'x' is not in --data (1 of 1 completions; ids there are like 'd/0')"),
-    ([{"id": "d/0", "text": ""}], "expected the keys problem_id and text"),
+    ([{"id": "d/0", "text": ""}], "no field 'problem_id'; expected problem_id, text (found: id, text)"),
 ])
 def test_mistakes_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], completions: list[dict[str, Any]], fragment: str

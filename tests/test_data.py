@@ -229,6 +229,54 @@ def test_hub_failure_is_one_line(monkeypatch):
         ".jsonl or .parquet file")
 
 
+def test_a_real_repository_through_the_real_loader(tmp_path: Path, monkeypatch):
+    """`datasets` itself on a folder laid out as a hub repository: each wrong name is one line, before any model."""
+    import datasets
+
+    folder = tmp_path / "org/sums"
+    for config in ("easy", "hard"):
+        (folder / config).mkdir(parents=True)
+        for split, rows in (("train", ROWS), ("test", ROWS[:1])):
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / config / f"{split}-0.parquet")
+    (folder / "README.md").write_text("---\nconfigs:\n" + "".join(
+        f"- config_name: {config}\n  data_files:\n" + "".join(
+            f"  - {{split: {split}, path: {config}/{split}-0.parquet}}\n" for split in ("train", "test"))
+        for config in ("easy", "hard")) + "---\n")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    monkeypatch.chdir(tmp_path)
+    assert load("org/sums", config="hard", split="test") == [
+        Problem(id="org/sums/hard/test/0", prompt="1+1?", gold="2", verifier="math")]
+    assert load("org/sums", config="easy", split="train", size=2)[1].prompt == "2+2?"
+    for fields, cause in (
+        ({"config": "hard", "split": "tset"}, 'Unknown split "tset". Should be one of'),
+        ({"config": "middle"}, "BuilderConfig 'middle' not found. Available: ['easy', 'hard']"),
+        ({}, "Config name is missing."),
+    ):
+        assert cause in error("org/sums", **fields)
+        assert "data.train.source: cannot load the hub dataset 'org/sums'" in error("org/sums", **fields)
+    assert "org/sums: row 0: no column 'answr' (data.train.gold); did you mean 'answer'?" in error(
+        "org/sums", config="hard", gold="answr")
+
+
+def test_check_names_a_wrong_revision_in_one_line(monkeypatch, capsys):
+    """As the hub client raises it, through `rlvr check`, with the place in the recipe and exit code 2."""
+    import datasets
+
+    from rlvr.cli import main
+
+    def load_dataset(*names: Any, **options: Any) -> None:
+        assert options["revision"] == "0000000"
+        raise datasets.exceptions.DatasetNotFoundError("Revision '0000000' doesn't exist for dataset 'openai/gsm8k' on "
+                                                       "the Hub.\nmore")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert main(["check", "recipes/math/gsm8k_grpo_1.5b.yaml", "data.train.revision=0000000"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "data.train.source: cannot load the hub dataset 'openai/gsm8k'" in message
+    assert "revision 0000000): Revision '0000000' doesn't exist" in message
+
+
 # ------------------------------------------------------------------------------------------------ overlap and hash
 
 

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/presets.py": {"rlvr.types", "rlvr._strict"},
     "rlvr/data/": VOCABULARY | {"rlvr.data", "rlvr._images", "rlvr.registry", "rlvr.presets", "rlvr.rewards._extract",
                                 "datasets", "pyarrow", "reasoning_gym", "numpy", "rlvr.lab"},
-    "rlvr/completions.py": VOCABULARY | {"rlvr.data", "rlvr.probes.plan"},
+    "rlvr/completions.py": VOCABULARY | {"rlvr.data", "rlvr.probes.plan", "rlvr.probes.journal"},
     "rlvr/run_dir.py": {"rlvr.types", "rlvr._files"},
     "rlvr/rollouts.py": VOCABULARY | {"rlvr.samplers", "torch", "datasets"},
     "rlvr/critic.py": VOCABULARY | {"torch", "safetensors", "transformers", "peft"},

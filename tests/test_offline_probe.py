@@ -12,13 +12,15 @@ import torch
 
 from rlvr import offline_probe
 from rlvr.cli import main
+from rlvr.completions import read_completions, read_texts
 from rlvr.lab.countdown import derivations, problems
 from rlvr.lab.model import load_lab_model
 from rlvr.probe_recipe import probe_request, step_of
+from rlvr.probes.journal import Journal
 from rlvr.recipe import load_recipe, resolved
 from rlvr.report.load import load_run
 from rlvr.run_dir import RunDir
-from rlvr.types import UserError
+from rlvr.types import Problem, UserError
 from tests.small_run import RECIPE, rows
 from tests.test_bad_input import failure
 
@@ -73,6 +75,20 @@ def test_completions_of_base_and_model_become_a_run(tmp_path: Path, capsys: pyte
     assert not (tmp_path / "cache").exists()
     out = capsys.readouterr().out
     assert "From the base to c.jsonl pass@1" in out and (tmp_path / "out" / "report.html").is_file()
+
+
+def test_the_samples_of_a_run_are_completions_as_well(tmp_path: Path) -> None:
+    """Bug: two readers of one format, each of which knows half of its files."""
+    journal, given = Journal(tmp_path / "step-000000.jsonl.gz", {}), with_counts([1, 4, 0])
+    journal.append(given)
+    problems = [Problem(name, "p", "1", "countdown") for name in IDS]
+    (sampler,) = read_completions(journal.path, problems, default_step=0).values()
+    assert sampler.size == 12 and sampler.fixed_plan().first_round == 4
+    assert read_texts(journal.path) == [(row["problem_id"], row["text"]) for row in given]
+    broken = tmp_path / "x.jsonl.gz"
+    broken.write_bytes(b"no gzip")
+    with pytest.raises(UserError, match="found no rows"):
+        read_texts(broken)
 
 
 def test_steps_in_one_file_truncation_and_decoding(tmp_path: Path) -> None:
