@@ -64,12 +64,9 @@ def _resolved(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem], name: s
             if not resolve("verifiers", verifier).answer_alone:
                 raise UserError(f"{where}.direct_answer: the verifier {verifier!r} judges the derivation or program "
                                 "itself, so there is no answer to give without it; remove this arm")
-    usual = recipe.probe_decoding
-    decoding = Decoding(
-        temperature=usual.temperature if spec.temperature is None else spec.temperature,
-        top_p=usual.top_p if spec.top_p is None else spec.top_p,
-        max_new_tokens=usual.max_new_tokens if spec.max_new_tokens is None else spec.max_new_tokens,
-    )
+    own = {key: getattr(spec, key) for key in ("temperature", "top_p", "max_new_tokens")}
+    changed = {key: value for key, value in own.items() if value is not None}
+    decoding = dataclasses.replace(recipe.probe_decoding, **changed)
     return Arm(name, spec, asked, decoding)
 
 
@@ -81,7 +78,7 @@ class ArmCallback(BoundaryProbeCallback):
     """
 
     def __init__(self, arm: Arm, **settings: Any) -> None:
-        own: dict[str, Any] = {**settings, **arm.plans, "decoding": arm.decoding}
+        own: dict[str, Any] = settings | arm.plans | {"decoding": arm.decoding}
         super().__init__(arm.problems, **own)
         self.arm = arm
         self._target: float | None = None
@@ -91,7 +88,7 @@ class ArmCallback(BoundaryProbeCallback):
         done = super().restore()
         for row in self._boundary_rows():
             if row["step"] == 0:
-                self._target = row["estimates"]["boundary/entropy"]["value"]
+                self._aim(row)
         searched = self.run_dir.read_jsonl(self.run_dir.entropy_matches)
         return done + [row["step"] for row in searched if row["temperature"] is None]
 
@@ -112,14 +109,20 @@ class ArmCallback(BoundaryProbeCallback):
             decoding = dataclasses.replace(self.decoding, temperature=match.temperature)
         row = super().measure(step, model, tokenizer, main=main, decoding=decoding)
         if step == 0 and row is not None:
-            self._target = row["estimates"]["boundary/entropy"]["value"]
+            self._aim(row)
         return row
 
+    def _aim(self, base_row: dict[str, Any]) -> None:
+        """Take the base's entropy as what later models are brought to."""
+        self._target = base_row["estimates"]["boundary/entropy"]["value"]
+        if self._target is None and self.arm.spec.match_entropy:
+            raise UserError(f"probes.arms.{self.arm.name}.match_entropy: the sampler does not know the entropies of "
+                            "this base's completions (vLLM's of problems with pictures), so none can be matched; "
+                            "remove this arm")
+
     def _match(self, model: Any, tokenizer: Any) -> EntropyMatch:
-        spec, sampler = self.arm.spec, self.sampler_of(model, tokenizer)
-        if self._target is None:
-            raise UserError(f"{self.run_dir.path}: the sampler knows no entropies, so none can be matched; remove "
-                            f"probes.arms.{self.arm.name}")
+        spec, sampler, target = self.arm.spec, self.sampler_of(model, tokenizer), self._target
+        assert target is not None  # step 0 comes first and has one
 
         def entropy_at(temperature: float) -> float:
             decoding = dataclasses.replace(self.decoding, temperature=temperature)
@@ -127,7 +130,7 @@ class ArmCallback(BoundaryProbeCallback):
                                 batch_size=self.batch_size, world=all_processes())
 
         start = self.decoding.temperature
-        return match_entropy(entropy_at, self._target, start=start, tolerance=spec.entropy_tolerance,
+        return match_entropy(entropy_at, target, start=start, tolerance=spec.entropy_tolerance,
                              lowest=min(LOWEST_TEMPERATURE, start), highest=spec.max_temperature)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,23 @@ def test_mean_entropy_by_hand_on_one_and_several_processes() -> None:
         results = list(pool.map(lambda rank: measured(samplers[rank], threads.world(rank)), range(3)))
     assert results == pytest.approx([1.3] * 3)
     assert sorted(x for s in samplers for x in s.drawn) == sorted(alone.drawn)  # each sample once
+
+
+def test_unknown_entropies_are_left_out_and_problems_count_alike() -> None:
+    """Of problem 1 only sample 0 is known (1), of problem 4 samples 0 and 1 (4 and 4.1): (1 + 4.05) / 2."""
+
+    class Partly(Entropic):
+        def sample(self, requests: Sequence[SampleRequest], decoding: Decoding, **how: Any) -> list[Completion]:
+            known = {("1", 0), ("4", 0), ("4", 1)}
+            return [one if (one.problem_id, one.sample) in known else replace(one, entropy=math.nan)
+                    for one in super().sample(requests, decoding, **how)]
+
+    def measured(*ids: int) -> float:
+        problems = [Problem(str(i), "", "", "") for i in ids]
+        return mean_entropy(problems, Partly(), Decoding(1.0, 1.0, 8), samples=3, seed=0, batch_size=9, world=Solo())
+
+    assert measured(1, 4) == pytest.approx((1 + 4.05) / 2)
+    assert math.isnan(measured(1, 4, 5))  # nothing is known of problem 5
 
 
 def test_guessable_are_accuracies_strictly_between_0_and_5_percent() -> None:

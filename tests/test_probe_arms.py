@@ -6,6 +6,7 @@ Run: python -m pytest tests/test_probe_arms.py
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from rlvr.recipe import load_recipe
 from rlvr.report.conditions import conditions_of, findings
 from rlvr.report.load import load_run
 from rlvr.run_dir import RunDir
+from rlvr.samplers import TransformersSampler
 from rlvr.types import Completion, Decoding
 from tests.small_run import file_hash, rows, write_recipe
 from tests.test_bad_input import failure
@@ -136,6 +138,21 @@ def test_entropy_that_cannot_be_reached_is_a_result_and_not_measured(
     monkeypatch.setattr(ArmCallback, "measure", None)  # nothing is left to measure, nor to search
     monkeypatch.setattr(BoundaryProbeCallback, "measure", None)
     assert main([*arguments, "--resume"]) == 0
+
+
+def test_a_sampler_without_entropies_is_refused_at_the_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TransformersSampler.sample
+
+    def sample(self: Any, *arguments: Any, **how: Any) -> list[Completion]:
+        return [dataclasses.replace(one, entropy=float("nan")) for one in real(self, *arguments, **how)]
+
+    monkeypatch.setattr(TransformersSampler, "sample", sample)
+    assert main(["probe", "lab", *LAB, "data.probe.size=1", "probes.arms.even.match_entropy=true", "-o",
+                 str(tmp_path / "run")]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: probes.arms.even.match_entropy: the sampler does not know the entropies")
 
 
 def test_a_kill_inside_an_arm_resumes_to_the_same_counts(
@@ -342,6 +359,10 @@ def test_a_training_measures_its_arms_at_both_ends_and_is_not_touched(tmp_path: 
     assert list(hot) == [0, 2] and {r["decoding"]["temperature"] for r in hot.values()} == {1.5}
     logged = {r["step"]: r for r in read_history(path) if "arms/hot/pass@1" in r}
     assert {s: r["arms/hot/pass@1"] for s, r in logged.items()} == {s: value(r, "pass@1") for s, r in hot.items()}
+    media = next(path.glob("wandb/offline-run-*/files/media/plotly/figures"))
+    drawn = {p.name.split("_")[0]: p.read_text() for p in media.iterdir()}
+    assert "temperature 1.5, top_p 1, at most 18 tokens; 2 problems; base " in drawn["arm hot"]
+    assert "as probed; hot" in drawn["arms change"]
     assert "hot" in Page(path / "report.html").visible
     assert main(["train", *with_arms, *short, "probes.arms.hot.temperature=1.5", "--resume"]) == 0
     assert boundary(path, "hot") == hot  # finished: nothing is measured again

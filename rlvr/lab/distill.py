@@ -97,6 +97,9 @@ def distilled(recipe: Recipe) -> Recipe:
         raise UserError("data.probe.split: found 'train', whose problems are taught; expected 'test' or 'hard'")
     if not recipe.probes.enabled:
         raise UserError("probes.enabled: found false, expected true: the boundary is what distillation is run for")
+    if recipe.probes.arms:
+        raise UserError(f"probes.arms: found {', '.join(recipe.probes.arms)}, but a distillation measures none; remove "
+                        "them here and give them to `rlvr probe RUN` afterwards")
     steps = recipe.train.steps
     return dataclasses.replace(
         recipe,

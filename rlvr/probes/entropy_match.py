@@ -118,18 +118,23 @@ def mean_entropy(
     problems: Sequence[Problem], sampler: Sampler, decoding: Decoding, *, samples: int, seed: int, batch_size: int,
     world: World,
 ) -> float:
-    """Mean token entropy (nats) of the first `samples` completions of every problem, as `boundary/entropy` has it.
+    """Mean token entropy (nats) of the first `samples` completions of every problem, as `boundary/entropy` has it:
+    problems count alike, each by those of its samples whose entropy the sampler knows.
 
     Every rank of `world` calls it with equal arguments and gets the same number. The uniforms behind the draws are the
-    same at every temperature, so that entropies at two temperatures differ by the temperature, not by luck. NaN if the
-    sampler cannot know entropies.
+    same at every temperature, so that entropies at two temperatures differ by the temperature, not by luck. NaN if no
+    entropy of some problem is known.
     """
     requests = [SampleRequest(problem, index) for index in range(samples) for problem in problems]
-    entropies: list[float] = []
+    known: dict[str, list[float]] = {problem.id: [] for problem in problems}
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         share = math.ceil(len(batch) / world.size)
         mine = batch[world.rank * share : (world.rank + 1) * share]
         drawn = sampler.sample(mine, decoding, seed=seed, stream=STREAM)
-        entropies += world.gather([completion.entropy for completion in drawn])
-    return math.fsum(entropies) / len(entropies)
+        for problem_id, entropy in world.gather([(one.problem_id, one.entropy) for one in drawn]):
+            if not math.isnan(entropy):
+                known[problem_id].append(entropy)
+    if not all(known.values()):
+        return math.nan
+    return math.fsum(math.fsum(entropies) / len(entropies) for entropies in known.values()) / len(known)

@@ -39,6 +39,12 @@ def named_plan(name: str) -> SamplingPlan | None:
     return SamplingPlan(tuple(json.loads(found[1])), tuple(json.loads(found[2]))) if found else None
 
 
+def plan_text(name: str) -> str:
+    """A plan with the most samples that it draws of a problem."""
+    plan = named_plan(name)
+    return name if plan is None else f"{name}, n up to {plan.max_samples}"
+
+
 def crossing(base: ProbePoint, probe: ProbePoint, *, exact: bool = False) -> float | None:
     """The k at which the probe's pass@k falls below the base's; None if it never does after being above.
 

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from rlvr._files import read_jsonl
 from rlvr.probes.direct_answer import guessable_ids
 from rlvr.probes.statistics import population_ci, population_diff_ci
-from rlvr.report.changes import change, pass_at_k_by_problem
+from rlvr.report.changes import change, pass_at_k_by_problem, plan_text
 from rlvr.report.figures import log_k_axis
 from rlvr.report.load import ProbePoint, Run, load_run
 from rlvr.report.style import (
@@ -71,11 +71,13 @@ class Condition:
 
     @property
     def measured(self) -> str:
-        """Plans, samples, grader, in words."""
+        """Problems, samples, plans and grader, in words."""
         probes = [("base", self.run.base), *([(f"step {self.last.step}", self.last)] if self.last else [])]
-        drawn = ", ".join(f"{name} {probe.samples:,} samples by {probe.plan}" for name, probe in probes
+        drawn = ", ".join(f"{name} {probe.samples:,} samples (plan {plan_text(probe.plan)})" for name, probe in probes
                           if probe.samples is not None)
-        return "; ".join(part for part in (drawn, self.run.base.verifier) if part)
+        problems, grader = self.run.base.problems, self.run.base.verifier
+        parts = (f"{problems} problems" if problems else "", drawn, f"graded by {grader}" if grader else "")
+        return "; ".join(part for part in parts if part)
 
     @property
     def unmatched(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.report import conditions as other
-from rlvr.report.changes import named_plan
+from rlvr.report.changes import plan_text
 from rlvr.report.companions import by_step, solvable_rows
 from rlvr.report.figures import BINS
 from rlvr.report.load import ProbePoint, Run
@@ -137,15 +137,10 @@ def conditions(run: Run) -> str:
                      f"at most {base.decoding.max_new_tokens} new tokens")
     if base.plan:
         later = run.last.plan if run.last and run.last.plan else base.plan
-        parts.append(f"plan {_plan_text(later)}" + (f" (base: {_plan_text(base.plan)})" if later != base.plan else ""))
+        parts.append(f"plan {plan_text(later)}" + (f" (base: {plan_text(base.plan)})" if later != base.plan else ""))
     if base.verifier:
         parts.append(f"graded by {base.verifier}")
     return "; ".join(parts) + "." if parts else "Sampling conditions were not recorded."
-
-
-def _plan_text(name: str) -> str:
-    plan = named_plan(name)
-    return name if plan is None else f"{name}, n up to {plan.max_samples}"
 
 
 def _measured(probe: ProbePoint) -> Iterator[tuple[str, str, Estimate, str]]:
