@@ -231,7 +231,7 @@ def test_hub_failure_is_one_line(monkeypatch):
 
 def test_a_real_repository_through_the_real_loader(tmp_path: Path, monkeypatch):
     """`datasets` itself on a folder laid out as a hub repository: each wrong name is one line, before any model."""
-    import datasets
+    import datasets.config
 
     folder = tmp_path / "org/sums"
     for config in ("easy", "hard"):
@@ -261,7 +261,7 @@ def test_a_real_repository_through_the_real_loader(tmp_path: Path, monkeypatch):
 
 def test_check_names_a_wrong_revision_in_one_line(monkeypatch, capsys):
     """As the hub client raises it, through `rlvr check`, with the place in the recipe and exit code 2."""
-    import datasets
+    import datasets.exceptions
 
     from rlvr.cli import main
 
