@@ -177,7 +177,7 @@ def test_runs_from_one_base_share_the_subset_whatever_their_seed(whole: Path) ->
 def test_all_ranks_keep_to_one_schedule(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
                                         ) -> None:
     threads, mine = Threads(2), threading.local()
-    monkeypatch.setattr(module, "_world", lambda: mine.world)
+    monkeypatch.setattr(module, "all_processes", lambda: mine.world)
 
     def rank(number: int) -> Any:
         mine.world = threads.world(number)
