@@ -116,12 +116,6 @@ def flat_boundary(row: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
-def pass_at_ks(row: dict[str, Any]) -> tuple[list[int], list[float]]:
-    """Every k of a boundary row, rising, and its pass@k."""
-    ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
-    return ks, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]
-
-
 def verdict_words(row: dict[str, Any]) -> str:
     """`64: undecided, 128: shrunk, 256: shrunk`; empty for the base probe."""
     verdicts = row["sequential"]["verdicts"] if row["sequential"] else {}
@@ -138,6 +132,13 @@ def telling_samples(samples: Iterable[dict[str, Any]], problems: int = 32) -> li
         if sample["problem_id"] in shown:
             chosen.setdefault((sample["problem_id"], sample["correct"]), sample)
     return list(chosen.values())
+
+
+def below(fig: Any, text: str) -> Any:
+    """The Plotly figure with a line of small print under its axis."""
+    fig.add_annotation(text=text, x=0, y=0, xref="paper", yref="paper", yshift=-62, xanchor="left", showarrow=False,
+                       font={"size": 10})
+    return fig.update_layout(margin_b=76, height=fig.to_dict()["layout"]["height"] + 32)
 
 
 class MetricsCallback(TrainerCallback):
@@ -209,7 +210,6 @@ class WandbRun:
         self._run_dir = run_dir
         self._curves: list[tuple[int, list[float]]] = []
         self._ledger: list[list[Any]] = []
-        self._arms: dict[str, list[float]] = {}
         self.run = wandb.init(
             mode=mode,
             dir=str(run_dir.path),
@@ -239,8 +239,8 @@ class WandbRun:
     def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """A row of boundary.jsonl: scalars, the pass@k curves of the probes so far, ledger, the report's figures."""
         wandb, step = self._wandb, row["step"]
-        ks, values = pass_at_ks(row)
-        self._curves.append((step, values))
+        ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
+        self._curves.append((step, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]))
         status = dict.fromkeys(row["lost"], "lost") | dict.fromkeys(row["gained"], "gained")
         self._ledger += [[step, r["problem_id"], r["n"], r["c"], status.get(r["problem_id"], "")] for r in problem_rows]
         columns: list[Any] = ["problem_id", "sample", "text", "correct", "reason", "extracted", "tokens"]
@@ -268,6 +268,22 @@ class WandbRun:
         if row["sequential"]:
             self.run.summary["boundary/verdict"] = verdict_words(row)
 
+    def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """A boundary row of an arm (`probes.arms`): scalars under arms/NAME and the report's figures of the arm."""
+        from rlvr.report import conditions
+        from rlvr.report.load import load_run
+
+        run = load_run(self._run_dir.path)
+        found = conditions.conditions_of(run)
+        said = {one.name: f"{one.decoding}; {one.measured}" for one in found}
+        figures = {f"figures/arm {name}": below(fig, said[name])
+                   for name, _, fig in conditions.figures_of(found) if name == arm}
+        if run.last is not None and found:
+            figures["figures/arms change"] = below(conditions.changes_by_k(found), "; ".join(said))
+        scalars = {f"arms/{arm}/{key.removeprefix('boundary/')}": value for key, value in flat_boundary(row).items()}
+        plots = {name: self._wandb.Plotly(fig) for name, fig in figures.items()}
+        self.run.log({"step": row["step"], **scalars, **plots})
+
     def _figures(self) -> dict[str, Any]:
         """The report's figures of the probes so far, each with how it was measured written below it."""
         from rlvr.report import figures
@@ -278,21 +294,7 @@ class WandbRun:
         found = {"pass@k": figures.pass_at_k(run), "accuracies": figures.accuracy_histogram(run)}
         if run.last is not None:
             found["change"] = figures.change_by_k(run)
-        for fig, height in ((fig, fig.to_dict()["layout"]["height"]) for fig in found.values()):
-            fig.add_annotation(text=conditions(run), x=0, y=0, xref="paper", yref="paper", yshift=-62, xanchor="left",
-                               showarrow=False, font={"size": 10})
-            fig.update_layout(margin_b=76, height=height + 32)
-        return found
-
-    def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        """A boundary row of an arm (`probes.arms`): scalars under arms/NAME, the pass@k curves of all arms so far."""
-        ks, values = pass_at_ks(row)
-        self._arms[f"{arm}, {'base' if row['step'] == 0 else 'step ' + str(row['step'])}"] = values
-        scalars = {f"arms/{arm}/{key.removeprefix('boundary/')}": value for key, value in flat_boundary(row).items()}
-        curves = self._wandb.plot.line_series(
-            xs=[math.log2(k) for k in ks], ys=list(self._arms.values()), keys=list(self._arms),
-            title="pass@k under other decodings and prompts", xname="log2 k")
-        self.run.log({"step": row["step"], **scalars, "arms/pass@k curves": curves})
+        return {name: below(fig, conditions(run)) for name, fig in found.items()}
 
     def finish(self, exit_code: int = 0) -> None:
         self.run.finish(exit_code=exit_code)
