@@ -98,6 +98,8 @@ def ended_at(step: int) -> Any:
     ("data.probe={source: my.jsonl, prompt: p, gold: g, verifier: countdown}", "data.probe.source: found 'my.jsonl', "),
     ("data.probe.split=train", "data.probe.split: found 'train', whose problems are taught"),
     ("probes.enabled=false", "probes.enabled: found false"),
+    ("probes.budget=0.1", "probes.budget: found 0.1, a share of the generated tokens, and distillation generates none"),
+    ("probes.arms={hot: {temperature: 1.2}}", "probes.arms: found hot, but a distillation measures none"),
 ])
 def test_recipes_that_cannot_be_distilled_are_one_line(
     setting: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

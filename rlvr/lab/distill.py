@@ -88,7 +88,7 @@ def distilled(recipe: Recipe) -> Recipe:
     """`recipe` with what distillation does in place of what reinforcement learning would do: what recipe.json says.
 
     Raises UserError unless the recipe trains the lab's base and probes the lab's problems of another split than those
-    that are taught.
+    that are taught, and for a budget or arms of the probes.
     """
     for where, found in (("model.path", recipe.model.path), ("data.probe.source", recipe.data.probe.source)):
         if found != LAB:
@@ -97,6 +97,9 @@ def distilled(recipe: Recipe) -> Recipe:
         raise UserError("data.probe.split: found 'train', whose problems are taught; expected 'test' or 'hard'")
     if not recipe.probes.enabled:
         raise UserError("probes.enabled: found false, expected true: the boundary is what distillation is run for")
+    if recipe.probes.budget is not None:
+        raise UserError(f"probes.budget: found {recipe.probes.budget:g}, a share of the generated tokens, and "
+                        "distillation generates none; set it to null and choose probes.every, plan and problems")
     if recipe.probes.arms:
         raise UserError(f"probes.arms: found {', '.join(recipe.probes.arms)}, but a distillation measures none; remove "
                         "them here and give them to `rlvr probe RUN` afterwards")
@@ -139,12 +142,13 @@ def _probes(
     recipe: Recipe, probe_problems: list[Problem], judge: Judge, run: RunDir, listeners: list[Any],
     progress: ProgressLine,
 ) -> BoundaryProbeCallback:
-    probes, verifier = recipe.probes, probe_problems[0].verifier
+    probes, name = recipe.probes, probe_problems[0].verifier
+    verifier = resolve("verifiers", name)
     return BoundaryProbeCallback(
         probe_problems, judge=judge, run_dir=run.path, every=probes.every, plan=probes.plan, base_plan=probes.base_plan,
         decoding=recipe.probe_decoding, ks=probes.ks, seed=recipe.seed, batch_size=probes.batch_size,
-        baselines=probes.baselines, versions={verifier: resolve("verifiers", verifier).version}, truth=exact_success,
-        listeners=listeners, progress=progress.on_probe_progress,
+        baselines=probes.baselines, versions={name: verifier.version}, answer_keys={name: verifier.answer_key},
+        truth=exact_success, listeners=listeners, progress=progress.on_probe_progress,
     )
 
 
