@@ -7,8 +7,23 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rlvr.types import UserError
+
+EXAMPLES = {
+    "train": "rlvr train recipes/quickstart/lab_grpo.yaml train.steps=120 run_dir=runs/longer",
+    "check": "rlvr check recipes/quickstart/lab_grpo.yaml algorithm.name=ppo",
+    "probe": "rlvr probe runs/longer -o runs/longer-probed",
+    "perplexity": "rlvr perplexity runs/longer",
+    "report": "rlvr report runs/longer",
+    "audit": "rlvr audit --data math500",
+    "list": "rlvr list ppo",
+    "compare": "rlvr compare recipes/compare/lab_six.yaml --arms grpo,ppo 'seeds=[0]'",
+    "review": "rlvr review runs/longer -o review.html",
+}
+FAILED = {"compare": "a run failed (the others went on)", "audit": "the verifier refuses a gold answer"}
+"""What exit code 1 means where it is not a fault of ours."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,18 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    train = verbs.add_parser("train", help="run a recipe on this machine (several processes: accelerate launch)")
+    train = _verb(verbs, "train", "run a recipe on this machine (several processes: accelerate launch)")
     _recipe_arguments(train)
     train.add_argument("--resume", action="store_true", help="go on with the run in the recipe's run_dir")
     train.set_defaults(run=_train)
 
-    check = verbs.add_parser("check", help="resolve a recipe, judge its gold answers and print what it will cost")
+    check = _verb(verbs, "check", "resolve a recipe, judge its gold answers and print what it will cost")
     _recipe_arguments(check)
     check.add_argument("--processes", type=_at_least_one, default=1, metavar="N", help="as many as will train")
     check.add_argument("--offline", action="store_true", help="leave out what would have to be downloaded")
     check.set_defaults(run=_check)
 
-    probe = verbs.add_parser("probe", help="measure the boundary of checkpoints, or of samples drawn elsewhere")
+    probe = _verb(verbs, "probe", "measure the boundary of checkpoints, or of samples drawn elsewhere")
     probe.add_argument(
         "words", nargs="*", metavar="MODEL | RECIPE | key=value",
         help="models (`lab`, hub ids, directories) or the directory of a run, for all its checkpoints; the recipe that "
@@ -77,17 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--resume", action="store_true", help="go on with the probe in the output directory")
     probe.set_defaults(run=_probe)
 
-    perplexity = verbs.add_parser("perplexity", help="how likely the base model finds what the trained one writes")
+    perplexity = _verb(verbs, "perplexity", "how likely the base model finds what the trained one writes")
     perplexity.add_argument("run_dir", type=Path)
     perplexity.add_argument("--samples", type=_at_least_one, default=4, metavar="N", help="per problem and probe")
     perplexity.set_defaults(run=_perplexity)
 
-    report = verbs.add_parser("report", help="write report.html of a run and print its summary")
+    report = _verb(verbs, "report", "write report.html of a run and print its summary")
     report.add_argument("run_dir", type=Path)
     report.set_defaults(run=_report)
 
-    audit = verbs.add_parser("audit", help="how far a verifier can be trusted on a dataset (exit code 1: it refuses a "
-                                          "gold answer)")
+    audit = _verb(verbs, "audit", "how far a verifier can be trusted on a dataset")
     audit.add_argument("--data", required=True, metavar="D", help="a preset, a .jsonl or .parquet file, or a hub id")
     audit.add_argument("overrides", nargs="*", metavar="key=value", help="keys of a recipe's data section")
     audit.add_argument("--verifier", metavar="V", help="default: the one of the data")
@@ -98,13 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write audit.json to")
     audit.set_defaults(run=_audit)
 
-    listing = verbs.add_parser("list", help="the algorithms, verifiers and data presets a recipe may name")
+    listing = _verb(verbs, "list", "the algorithms, verifiers and data presets a recipe may name")
     listing.add_argument("name", nargs="?", help="show the formula and the settings of this one")
     listing.set_defaults(run=_list)
 
-
-    compare = verbs.add_parser(
-        "compare", help="train arms x seeds and compare them, or compare finished runs: one page of tables and curves"
+    compare = _verb(
+        verbs, "compare", "train arms x seeds and compare them, or compare finished runs: one page of tables and curves"
     )
     compare.add_argument("what", help="a comparison, e.g. recipes/compare/lab_six.yaml, or a directory of runs")
     compare.add_argument("overrides", nargs="*", metavar="key=value | DIR", help="settings; or more directories")
@@ -116,8 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("-o", "--output", type=Path, help="page to write; .md and .csv go beside it")
     compare.set_defaults(run=_compare)
 
-
-    review = verbs.add_parser("review", help="collect rare right answers to hard problems, to check their reasoning")
+    review = _verb(verbs, "review", "collect rare right answers to hard problems, to check their reasoning")
     review.add_argument("run_dir", type=Path)
     review.add_argument("-o", "--output", type=Path, required=True, help="sheet to write: .html (ticks) or .csv")
     review.add_argument("--max-accuracy", type=float, default=0.05, metavar="P", help="hard: solved, but c/n below P")
@@ -145,6 +157,16 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--steps", type=int, default=None, help="optimizer steps (default: as the shipped base)")
     base.set_defaults(run=_lab_build)
     return parser
+
+
+def _verb(verbs: Any, name: str, does: str) -> argparse.ArgumentParser:
+    """A verb whose help says what it does, how it is called and what its exit code means."""
+    codes = f"0 done; 1 {FAILED.get(name, 'a fault')}; 2 a mistake, told in one line; 130 interrupted"
+    return verbs.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}.",
+        epilog=f"example:     {EXAMPLES[name]}\nexit codes:  {codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def _at_least_one(text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -15,7 +14,14 @@ from rlvr._strict import to_tree
 from rlvr.data import load_problems, on_disk_or_hub
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing
-from rlvr.probe_budget import DIFFICULTIES, budget_lines, budget_of, check_budget
+from rlvr.probe_budget import (
+    DIFFICULTIES,
+    budget_lines,
+    budget_of,
+    check_budget,
+    generated_per_used,
+    mixed_of_beta,
+)
 from rlvr.probes.plan import PLANS, SamplingPlan
 from rlvr.recipe import ArmSpec, ProbeSection, Recipe, StepPlan, algorithm_config, build_algorithm, plan_of_steps
 from rlvr.types import Problem, UserError
@@ -152,20 +158,6 @@ def _absent(recipe: Recipe) -> list[str]:
     return [source for source in sources if on_disk_or_hub(source) and not Path(source).expanduser().is_file()]
 
 
-def generated_per_used(algorithm: Algorithm[Any], group_size: int, a: float, b: float) -> float:
-    """Rollouts generated per rollout trained on, if success probabilities are Beta(a, b) throughout.
-
-    A greedy baseline adds one per group. Dynamic sampling draws whole batches until enough groups are mixed, which a
-    group is with probability 1 - E[p^G] - E[(1 - p)^G], at most as many as the algorithm allows.
-    """
-    needs, factor = algorithm.needs, 1.0
-    if needs.group_filter:
-        alike = sum(math.prod((x + i) / (a + b + i) for i in range(group_size)) for x in (a, b))
-        most = algorithm.group_filter.max_batches or math.inf
-        factor = min(math.ceil(1 / max(1 - alike, 1e-6) - 1e-9), most)
-    return factor + (1 / group_size if needs.greedy_baseline else 0)
-
-
 def _arm_plans(arm: ArmSpec, probes: ProbeSection) -> list[SamplingPlan]:
     """The plans that an arm of `probes.arms` walks through; the search for an entropy comes on top."""
     if arm.direct_answer:
@@ -193,7 +185,8 @@ def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tu
     for name, (a, b) in DIFFICULTIES.items():
         once, each = (problems * p.expected_samples_beta(a, b) for p in (base, plan))
         samples = once + times * each + problems * sum(p.expected_samples_beta(a, b) for plans in arms for p in plans)
-        times_used = generated_per_used(algorithm, recipe.train.group_size, a, b)
+        group = recipe.train.group_size
+        times_used = generated_per_used(algorithm, group, mixed_of_beta(a, b, group))
         share = samples / (samples + rollouts * times_used)
         more = f" (training: {times_used:.3g} per rollout used)" if times_used != 1 else ""
         words = f"{samples:,.0f} samples, {share:.0%} of all that is generated{more}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlvr.loading import source
 from rlvr.probes.baseline import default_store, newest_probe
@@ -17,6 +17,9 @@ from rlvr.probes.budget import FEWEST, Budget, Schedule, choose, fit, nearest, p
 from rlvr.probes.plan import PLANS
 from rlvr.recipe import Recipe, build_algorithm, plan_of_steps
 from rlvr.types import Problem
+
+if TYPE_CHECKING:
+    from rlvr.interfaces import Algorithm
 
 DIFFICULTIES = {
     "easy (trained model on MATH500)": (0.371, 0.124),
@@ -76,8 +79,9 @@ def budget_lines(recipe: Recipe, budget: Budget, problems: Sequence[Problem], si
     if rows is not None:
         found = _chosen(recipe, budget, rows)
         training = found.cost / found.share - found.cost
-        rates = [(row["c"] + 0.5) / (row["n"] + 1) for row in rows]
-        words = f"about {found.cost:,.0f} tokens, {_shares(recipe, found, training, rates)}"
+        rates, group = [(row["c"] + 0.5) / (row["n"] + 1) for row in rows], recipe.train.group_size
+        mixed = sum(1 - p**group - (1 - p) ** group for p in rates) / len(rates)
+        words = f"about {found.cost:,.0f} tokens, {_shares(recipe, found, training, mixed)}"
         base = sum(row["tokens"] for row in rows)
         return [*lines, f"by the stored probe of this base ({base:,} tokens, already paid): "
                         f"{_in_words(found, budget, len(rows))}, {words}"]
@@ -90,7 +94,7 @@ def budget_lines(recipe: Recipe, budget: Budget, problems: Sequence[Problem], si
         found = nearest(budget.share, steps=budget.steps, every=probes.every, problems=total, cost_per_problem=costs,
                         training=budget.rollouts)
         words = (f"{_in_words(found, budget, total)}, about {found.cost:,.0f} samples, "
-                 f"{_shares(recipe, found, budget.rollouts, None)}")
+                 f"{_shares(recipe, found, budget.rollouts, mixed_of_beta(a, b, recipe.train.group_size))}")
         if found.share > budget.share:
             words = f"nothing fits, one probe of {found.problems} problems takes {found.share:.1%} of all"
         lines.append(f"if problems are {name}: {words}")
@@ -112,19 +116,29 @@ def _in_words(found: Schedule, budget: Budget, total: int) -> str:
     return f"every {found.every} updates ({times} in all), plan {found.plan}, {which} problems"
 
 
-def _shares(recipe: Recipe, found: Schedule, training: float, rates: Sequence[float] | None) -> str:
+def _shares(recipe: Recipe, found: Schedule, training: float, mixed: float) -> str:
     """The forecast share, and what it becomes by what the algorithm generates beyond the rollouts it trains on."""
-    algorithm, group = build_algorithm(recipe), recipe.train.group_size
-    words, times = f"{found.share:.1%} of all", 1.0
-    if algorithm.needs.greedy_baseline:
-        times += 1 / group
-    if algorithm.needs.group_filter:
-        if rates is None:
-            return f"{words}; less by what dynamic sampling generates on top"
-        mixed = sum(1 - p**group - (1 - p) ** group for p in rates) / len(rates)
-        batches = math.ceil(1 / mixed)
-        times *= min(batches, algorithm.group_filter.max_batches or batches)
+    words = f"{found.share:.1%} of all"
+    times = generated_per_used(build_algorithm(recipe), recipe.train.group_size, mixed)
     if times == 1.0:
         return words
     share = found.cost / (found.cost + times * training)
     return f"{words}; {share:.1%} if {times:.3g} times as much is generated as trained on"
+
+
+def generated_per_used(algorithm: Algorithm[Any], group_size: int, mixed: float) -> float:
+    """Rollouts generated per rollout trained on, where the share `mixed` of groups has right and wrong rollouts.
+
+    A greedy baseline adds one per group. Dynamic sampling draws whole batches until enough groups are mixed, at most
+    as many as the algorithm allows.
+    """
+    needs, factor = algorithm.needs, 1.0
+    if needs.group_filter:
+        most = algorithm.group_filter.max_batches or math.inf
+        factor = min(math.ceil(1 / max(mixed, 1e-6) - 1e-9), most)
+    return factor + (1 / group_size if needs.greedy_baseline else 0)
+
+
+def mixed_of_beta(a: float, b: float, group_size: int) -> float:
+    """Share of mixed groups if success probabilities are Beta(a, b): 1 - E[p^G] - E[(1 - p)^G]."""
+    return 1 - sum(math.prod((x + i) / (a + b + i) for i in range(group_size)) for x in (a, b))

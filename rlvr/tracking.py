@@ -75,7 +75,7 @@ GLOSSARY: dict[str, tuple[str, str]] = {
 }
 """Exact keys. Families: boundary/pass@k (higher), boundary/shrinkage@k = base pass@k - pass@k (lower),
 each with /low and /high (95%) and, in the lab, exact/... ; boundary/verdict@k: VERDICT_NUMBER (lower);
-verdict/<reason>: share of rollouts."""
+verdict/<reason>: share of rollouts; reasons that a run has not met are left out."""
 
 VERDICT_NUMBER = {"shrunk": 1.0, "undecided": 0.0, "not shrunk": -1.0}
 """boundary/verdict@k as a number, so that it can be charted and alerted on."""
@@ -142,11 +142,19 @@ def below(fig: Any, text: str) -> Any:
 
 
 class MetricsCallback(TrainerCallback):
-    """Writes metrics.jsonl on rank 0 and mirrors it to W&B."""
+    """Writes metrics.jsonl on rank 0 and mirrors it to W&B. Of the verdict reasons a row has those that the run has met
+    so far, also before a resume: one that is no longer met is logged as 0."""
 
     def __init__(self, run_dir: RunDir, wandb_run: WandbRun | None) -> None:
         self.run_dir = run_dir
         self.wandb_run = wandb_run
+        self._met: set[str] | None = None
+
+    def _without_unmet(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self._met is None:
+            self._met = {key for before in self.run_dir.read_jsonl(self.run_dir.metrics) for key in before}
+        self._met |= {key for key, value in row.items() if value != 0 or not key.startswith("verdict/")}
+        return {key: value for key, value in row.items() if key in self._met}
 
     def on_log(
         self,
@@ -158,7 +166,7 @@ class MetricsCallback(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
-        row = metric_row(state.global_step, logs)
+        row = self._without_unmet(metric_row(state.global_step, logs))
         self.run_dir.append_jsonl(self.run_dir.metrics, [row])
         if self.wandb_run is not None:
             self.wandb_run.log_metrics(row)
@@ -301,7 +309,8 @@ class WandbRun:
 
 
 class ProgressLine(TrainerCallback):
-    """One line on stderr: step, reward, pass@1, delta_se, verdict, ETA; a second one while a probe runs."""
+    """One line on stderr: step, reward, share of prompts without signal, pass@1, delta_se, verdict, ETA, and how far a
+    probe is while one runs."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -331,7 +340,7 @@ class ProgressLine(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if logs and "train/reward" in logs:
-            self._show(reward=f"{logs['train/reward']:.3f}")
+            self._show(reward=f"{logs['train/reward']:.3f}", zero_signal=f"{logs['train/zero_signal_frac']:.0%}")
 
     def on_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """Listener of BoundaryProbeCallback."""

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -45,8 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         if _rank() == 0:
             sys.stderr.write(f"error: {error}\n")
+        _tell_launcher(f"error: {error}")
         return 2
     return 0
+
+
+def _tell_launcher(line: str) -> None:
+    """Leave the line where torchrun's closing summary, which stands below its own traceback, shows it again.
+
+    The first process to end makes torchrun end the others, maybe before the one that prints has printed.
+    """
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        Path(file).write_text(json.dumps({"message": line, "timestamp": int(time.time())}))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

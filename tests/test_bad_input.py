@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from rlvr.cli import main
+from rlvr import train
+from rlvr.cli import EXAMPLES, main, parse
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.run_dir import RunDir
 from tests.small_run import RECIPE, command, rows, write_recipe
@@ -42,6 +45,29 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert len(lines) == 1 and lines[0].startswith("error: "), captured.err
     assert "Traceback" not in captured.err and captured.out == ""
     return lines[0]
+
+
+def test_the_help_of_every_verb_has_an_example_that_parses(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb, example in EXAMPLES.items():
+        with pytest.raises(SystemExit) as end:
+            main([verb, "--help"])
+        shown = capsys.readouterr().out
+        assert end.value.code == 0 and example in shown and "2 a mistake, told in one line" in shown
+        words = shlex.split(example)
+        assert words[:2] == ["rlvr", verb] and callable(parse(words[1:]).run)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^    (\w+)\s", capsys.readouterr().out, flags=re.M)
+    assert set(EXAMPLES) == set(listed) - {"lab"}
+
+
+def test_a_launcher_is_told_the_line_for_its_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """torchrun prints `message` of this file below its own traceback (torch.distributed.elastic's error protocol)."""
+    file = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+    assert train.main(["recipes/quickstart/lab_grpo.yaml", "train.steps=many"]) == 2
+    assert json.loads(file.read_text())["message"] == capsys.readouterr().err.strip()
 
 
 @pytest.mark.parametrize(

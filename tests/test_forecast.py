@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rlvr.cli import main
-from rlvr.forecast import critic_note, generated_per_used
+from rlvr.forecast import critic_note
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch, TokenBatch
+from rlvr.probe_budget import generated_per_used, mixed_of_beta
 from rlvr.registry import resolve
 
 LAB = "recipes/quickstart/lab_grpo.yaml"
@@ -23,13 +24,14 @@ def algorithm(name: str, **settings: Any) -> Algorithm[Any]:
 
 def test_rollouts_generated_per_rollout_used_by_hand() -> None:
     """Uniform p: E[p^2] = 1/3, so a third of groups of 2 are mixed, 3 batches; E[p^4] = 1/5, 3/5 mixed, 2 batches."""
-    assert generated_per_used(algorithm("grpo"), 4, 1, 1) == 1
-    assert generated_per_used(algorithm("dapo"), 2, 1, 1) == 3
-    assert generated_per_used(algorithm("dapo"), 4, 1, 1) == 2
-    assert generated_per_used(algorithm("dapo", max_num_gen_batches=2), 2, 1, 1) == 2  # no more are allowed
-    assert generated_per_used(algorithm("dapo", max_num_gen_batches=0), 2, 1, 5) == 5  # 1 - 1/21 - 15/21 = 5/21
-    assert generated_per_used(algorithm("dapo", dynamic_sampling=False), 2, 1, 1) == 1
-    assert generated_per_used(algorithm("remax"), 4, 1, 1) == 1.25
+    def uniform(name: str, group_size: int, **settings: Any) -> float:
+        return generated_per_used(algorithm(name, **settings), group_size, mixed_of_beta(1, 1, group_size))
+
+    assert uniform("grpo", 4) == 1 and uniform("remax", 4) == 1.25
+    assert uniform("dapo", 2) == 3 and uniform("dapo", 4) == 2
+    assert uniform("dapo", 2, max_num_gen_batches=2) == 2  # no more are allowed
+    assert uniform("dapo", 2, dynamic_sampling=False) == 1
+    assert mixed_of_beta(1, 5, 2) == pytest.approx(5 / 21)  # 1 - 1/21 - 15/21
 
 
 def test_the_share_of_the_probes_counts_all_that_training_generates(capsys: pytest.CaptureFixture[str]) -> None:

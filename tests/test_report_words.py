@@ -160,8 +160,9 @@ def test_headline_takes_the_verdict_that_holds_over_all_probes(
     headlined = headline(load_run(edited(run_dir, tmp_path / "run", change_row)))
     assert headlined.finding.endswith(sentence.replace("-", "\N{MINUS SIGN}")) and headlined.verdict == said
     assert headlined.notes[0] == (
-        "The bounds of pass@256 and the verdict hold over all three probes of this run together: a chance of 5% per "
-        "run and k of a false alarm. At k = 64: shrunk.")
+        "The bounds of pass@256 and the verdict are one-sided and hold over all three probes of this run together: a "
+        "chance of 5% per run and k of a false alarm (the table's intervals are two-sided, each for one look). "
+        "At k = 64: shrunk.")
 
 
 def test_verdicts_of_the_page_and_the_terminal_are_those_of_the_file(run_dir: Path) -> None:

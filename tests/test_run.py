@@ -17,6 +17,7 @@ from rlvr.probes.boundary import sequential_verdicts
 from rlvr.probes.callback import DEFAULT_KS, BoundaryProbeCallback
 from rlvr.probes.journal import read_samples
 from rlvr.run_dir import RunDir
+from rlvr.tracking import MetricsCallback
 from tests.small_run import command, file_hash, kill_when, rows, write_recipe
 from tests.wandb_offline import read_history, read_records
 
@@ -66,6 +67,20 @@ def test_metrics_hold_what_the_rollouts_were(whole: Path) -> None:
         assert reasons == pytest.approx(1.0)
         assert row["verdict/exact_number"] == pytest.approx(row["train/accuracy"])
         assert row["perf/generated_tokens"] == pytest.approx(64 * 17 * row["step"], rel=0.15)
+
+
+def test_rows_have_the_reasons_that_the_run_has_met(tmp_path: Path) -> None:
+    """Some 20 reasons never occur; one that stops to occur is 0, also after a resume."""
+    run_dir, state = RunDir(tmp_path), TrainerState(is_local_process_zero=True, is_world_process_zero=True)
+    logs = [{"verdict/no_box": 0.0, "verdict/symbolic": 1.0, "train/kl": 0.0},
+            {"verdict/no_box": 0.5, "verdict/symbolic": 0.5}, {"verdict/no_box": 0.0, "verdict/symbolic": 1.0}]
+    before, resumed = MetricsCallback(run_dir, None), MetricsCallback(run_dir, None)
+    for step, (callback, log) in enumerate(zip((before, before, resumed), logs, strict=True)):
+        state.global_step = step
+        callback.on_log(cast(Any, None), state, cast(Any, None), log)
+    assert rows(run_dir.metrics) == [{"step": 0, "verdict/symbolic": 1.0, "train/kl": 0.0},
+                                     {"step": 1, "verdict/no_box": 0.5, "verdict/symbolic": 0.5},
+                                     {"step": 2, "verdict/no_box": 0.0, "verdict/symbolic": 1.0}]
 
 
 def test_wandb_mirrors_the_boundary(whole: Path) -> None:

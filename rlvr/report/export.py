@@ -92,7 +92,7 @@ def markdown(run: Run) -> str:
     lines = [f"# {run.name}", "", said.finding, "", *(f"- {note}" for note in said.notes), "", *_table(heads, body), "",
              "Percent and percentage points with 95% intervals, each for one look; the verdict holds over all looks."]
     judged = [probe for probe in run.probes if probe.verdicts]
-    lines += ["", "Verdicts with bounds that hold over all looks:", ""] if judged else []
+    lines += ["", "Verdicts with one-sided bounds that hold over all looks:", ""] if judged else []
     for probe in judged:
         words = [f"shrinkage@{k} {one.verdict} {number(one.bounds.value, signed=True)} "
                  f"{interval(one.bounds, signed=True)}".rstrip() for k, one in sorted(probe.verdicts.items())]

@@ -113,8 +113,9 @@ def _looks_notes(last: ProbePoint, k: int) -> list[str]:
         last.planned_looks) else "any number of probes"
     others = [f"k = {size}: {verdict.verdict}" for size, verdict in sorted(last.verdicts.items()) if size != k]
     also = f" At {'; '.join(others)}." if others else ""
-    return [f"The bounds of pass@{k} and the verdict hold over {looks} of this run together: a chance of "
-            f"{100 * last.alpha:g}% per run and k of a false alarm.{also}"]
+    return [f"The bounds of pass@{k} and the verdict are one-sided and hold over {looks} of this run together: a "
+            f"chance of {100 * last.alpha:g}% per run and k of a false alarm (the table's intervals are two-sided, "
+            f"each for one look).{also}"]
 
 
 def _count(number: int | None) -> str:
