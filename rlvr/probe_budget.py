@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr.loading import source
 from rlvr.probes.baseline import default_store, newest_probe
-from rlvr.probes.budget import FEWEST, Budget, Schedule, choose, fit, nearest, plans_for
+from rlvr.probes.budget import FEWEST, RESERVE, Budget, Schedule, choose, fit, nearest, plans_for
 from rlvr.probes.plan import PLANS
 from rlvr.recipe import Recipe, build_algorithm, plan_of_steps
 from rlvr.types import Problem
@@ -50,7 +50,7 @@ def check_budget(recipe: Recipe, problems: Sequence[Problem]) -> None:
     length = min(1.0, recipe.probes.max_new_tokens / recipe.train.max_new_tokens)
     rounds = {name: plan.first_round * length for name, plan in _plans(recipe).items()}
     fit(budget.share, steps=budget.steps, every=budget.steps, problems=min(len(problems), FEWEST),
-        cost_per_problem=rounds, training=budget.rollouts)
+        cost_per_problem=rounds, training=budget.rollouts, reserve=1.0)
 
 
 def stored_base(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]] | None:
@@ -95,8 +95,8 @@ def budget_lines(recipe: Recipe, budget: Budget, problems: Sequence[Problem], si
                         training=budget.rollouts)
         words = (f"{_in_words(found, budget, total)}, about {found.cost:,.0f} samples, "
                  f"{_shares(recipe, found, budget.rollouts, mixed_of_beta(a, b, recipe.train.group_size))}")
-        if found.share > budget.share:
-            words = f"nothing fits, one probe of {found.problems} problems takes {found.share:.1%} of all"
+        if found.most > budget.share:
+            words = f"nothing fits, one probe of {found.problems} problems takes up to {found.most:.1%} of all"
         lines.append(f"if problems are {name}: {words}")
     return lines
 
@@ -118,12 +118,12 @@ def _in_words(found: Schedule, budget: Budget, total: int) -> str:
 
 def _shares(recipe: Recipe, found: Schedule, training: float, mixed: float) -> str:
     """The forecast share, and what it becomes by what the algorithm generates beyond the rollouts it trains on."""
-    words = f"{found.share:.1%} of all"
+    words = f"{100 * found.share:.1f} to {found.most:.1%} of all"
     times = generated_per_used(build_algorithm(recipe), recipe.train.group_size, mixed)
     if times == 1.0:
         return words
-    share = found.cost / (found.cost + times * training)
-    return f"{words}; {share:.1%} if {times:.3g} times as much is generated as trained on"
+    low, high = (part * found.cost / (part * found.cost + times * training) for part in (1.0, RESERVE))
+    return f"{words}; {100 * low:.1f} to {high:.1%} if {times:.3g} times as much is generated as trained on"
 
 
 def generated_per_used(algorithm: Algorithm[Any], group_size: int, mixed: float) -> float:

@@ -270,9 +270,10 @@ class ProbeSection:
     in 0.1; null: no limit. The base's probe is not counted: it is stored, and shared by all runs from that base. What
     you ask for by `every`, `plan` and `data.probe.size` is then an upper bound. Once the base is measured, one schedule
     is chosen that is forecast to fit: `every` doubles until only the last step is probed, then the plan gets cheaper,
-    then fewer problems are probed, at least 32, spread over the base's accuracies. The run keeps to it. The forecast is
-    of a model that answers like the base: one that loses problems draws more samples for them, and goes over it, as to
-    stop a probe half-way would bias it. A small budget means wide intervals. `rlvr probe` has no use for it."""
+    then fewer problems are probed, at least 32, spread over the base's accuracies. The run keeps to it. A third is kept
+    in reserve for a model that loses problems, which then draw more samples (`rlvr.probes.budget.RESERVE`); past that a
+    run may end over its budget, as to stop a probe half-way would bias it. Small: wide intervals. `rlvr probe` has no
+    use for it."""
     baselines: str | None = None
     """Directory of stored base probes; null: $RLVR_CACHE/baselines, or ~/.cache/rlvr/baselines."""
     arms: dict[str, ArmSpec] = field(default_factory=dict)

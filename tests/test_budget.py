@@ -17,7 +17,15 @@ COSTS = {"balanced": 100.0, "cheap": 50.0}
 
 
 def asked(budget: float, training: float = 100_000) -> Schedule:
-    return fit(budget, steps=60, every=15, problems=100, cost_per_problem=COSTS, training=training)
+    return fit(budget, steps=60, every=15, problems=100, cost_per_problem=COSTS, training=training, reserve=1.0)
+
+
+def test_what_must_fit_is_the_forecast_and_its_reserve() -> None:
+    """A single probe of 100 problems by `balanced` is 10,000 of 110,000, 9.1%; 1.35 times as much are 11.9%."""
+    found = fit(0.12, steps=60, every=15, problems=100, cost_per_problem=COSTS, training=100_000)
+    assert (found.every, found.plan) == (60, "balanced")
+    assert (found.share, found.most) == (pytest.approx(10_000 / 110_000), pytest.approx(13_500 / 113_500))
+    assert fit(0.118, steps=60, every=15, problems=100, cost_per_problem=COSTS, training=100_000).plan == "cheap"
 
 
 @pytest.mark.parametrize(("budget", "expected"), [
@@ -36,13 +44,14 @@ def test_interval_then_plan_then_problems_give_way(budget: float, expected: tupl
 
 def test_a_budget_that_nothing_fits_is_refused_with_what_would() -> None:
     """1,600 of 101,600 is 1.57%; 1% needs 1,600 * 99 = 158,400 of training: 60 * 1.584 = 95.04 steps."""
-    with pytest.raises(UserError, match=r"found 0\.01, but a single probe of 32 problems already takes 1\.6% .*"
+    with pytest.raises(UserError, match=r"found 0\.01, but a single probe of 32 problems already takes up to 1\.6% .*"
                                         r"raise it to 0\.016, train for at least 96 steps"):
         asked(0.01)
     assert asked(0.016).problems == 32
-    assert fit(0.01, steps=96, every=15, problems=100, cost_per_problem=COSTS, training=160_000).problems == 32
+    enough = fit(0.01, steps=96, every=15, problems=100, cost_per_problem=COSTS, training=160_000, reserve=1)
+    assert enough.problems == 32
     with pytest.raises(UserError, match="at least 96 steps"):
-        fit(0.01, steps=95, every=15, problems=100, cost_per_problem=COSTS, training=95 / 60 * 100_000)
+        fit(0.01, steps=95, every=15, problems=100, cost_per_problem=COSTS, training=95 / 60 * 100_000, reserve=1)
     with pytest.raises(UserError, match="a single probe of 20 problems"):  # fewer were never asked for
         fit(0.01, steps=60, every=15, problems=20, cost_per_problem=COSTS, training=1000)
 

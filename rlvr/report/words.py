@@ -86,8 +86,8 @@ def budget_words(run: Run) -> str:
     if chosen is None or last is None or last.budget_share is None or last.token_share is None:
         return ""
     return (f"The probes after the base took {number(last.budget_share)}% of the tokens generated since (budget "
-            f"{100 * chosen['budget']:.3g}%, forecast {number(chosen['share'])}%); with the base's probe, which all "
-            f"runs from this base share, {number(last.token_share)}%.")
+            f"{100 * chosen['budget']:.3g}%, forecast {number(chosen['share'])} to {number(chosen['most'])}%); with "
+            f"the base's probe, which all runs from this base share, {number(last.token_share)}%.")
 
 
 def _base_only(run: Run) -> str:
