@@ -42,7 +42,8 @@ class StepPlan:
 
 def validate(recipe: Recipe) -> None:
     """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
-    _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train, recipe.probes), _rewards(recipe.train.rewards))
+    _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train, recipe.probes), _rewards(recipe.train.rewards),
+            _arms_in_budget(recipe.probes))
     validate_probe(recipe)
     try:
         recipe.run_dir.format(name="", algorithm="", seed=0)
@@ -174,6 +175,13 @@ def _probes(probes: ProbeSection) -> Iterator[Check]:
     yield ("probes.budget", probes.budget, probes.budget is None or 0 < probes.budget < 1,
            "a share above 0 and below 1, as in 0.1, or null for no limit")
     yield "probes.top_p", probes.top_p, 0 < probes.top_p <= 1, "a number in (0, 1]; 1 keeps the whole distribution"
+
+
+def _arms_in_budget(probes: ProbeSection) -> Iterator[Check]:
+    names = ", ".join(probes.arms)
+    yield ("probes.budget", probes.budget, probes.budget is None or not probes.arms,
+           f"null beside probes.arms ({names}), which it does not cover; remove one of the two, and measure the arms "
+           "afterwards by `rlvr probe RUN probes.arms.NAME...`")
 
 
 def _arm(path: str, name: str, arm: ArmSpec, probes: ProbeSection) -> Iterator[Check]:

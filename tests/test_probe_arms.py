@@ -336,6 +336,12 @@ def test_mistakes_in_prompts_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_budget_does_not_cover_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = write_recipe(tmp_path)
+    line = failure(capsys, "check", *arguments, "probes.budget=0.1", "probes.arms.hot.temperature=2")
+    assert "probes.budget: found 0.1" in line and "null beside probes.arms (hot)" in line
+
+
 def test_samples_drawn_elsewhere_have_no_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hot = "probes.arms.hot.temperature=2"
     line = failure(capsys, "probe", "--from", "c.jsonl", *LAB, hot, "-o", str(tmp_path / "x"))
