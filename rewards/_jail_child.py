@@ -10,6 +10,7 @@ Jobs: `program` serves calls into a candidate; `stdin` runs a candidate once per
 from __future__ import annotations
 
 import atexit
+import builtins
 import gc
 import os
 import resource
@@ -96,7 +97,8 @@ def _quiet_descriptors() -> int:
 
 
 def _import_ahead() -> None:
-    """Modules that most programs import: loaded while nobody waits."""
+    """Modules that most programs import, loaded while nobody waits, and the `exit` and `quit` that -S leaves out."""
+    import _sitebuiltins
     import bisect  # noqa: F401
     import collections  # noqa: F401
     import functools  # noqa: F401
@@ -106,6 +108,9 @@ def _import_ahead() -> None:
     import re  # noqa: F401
     import string  # noqa: F401
     import typing  # noqa: F401
+
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
 
 
 def lock_down(limits: dict[str, int]) -> None:

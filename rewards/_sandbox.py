@@ -238,12 +238,23 @@ class Jail:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
             self._read(int.from_bytes(head, "big"), _Clock(self._pid, None, None, time.monotonic() + BOOT_SECONDS))
             if self.tier == "bwrap":
-                about = json.loads(os.read(self._info, 4096))
-                self._init = os.pidfd_open(about["child-pid"])
+                self._find_init()
         except (OSError, Stopped):
             return False
         self._ready = True
         return True
+
+    def _find_init(self) -> None:
+        """Open the first process of the namespace, which bubblewrap names before it lets that process go on."""
+        poller = select.poll()
+        poller.register(self._info, select.POLLIN)
+        data = b""
+        while b"}" not in data:  # it writes piece by piece
+            piece = os.read(self._info, 4096) if poller.poll(1000 * BOOT_SECONDS) else b""
+            if not piece:
+                return  # it ended before it had made one
+            data += piece
+        self._init = os.pidfd_open(json.loads(data)["child-pid"])
 
     def send(self, message: Any, deadline: float) -> None:
         """Raises Stopped: timeout when the jail does not read by `deadline` (monotonic), crashed if it ended."""
@@ -297,6 +308,9 @@ class Jail:
         """End it and all it started; they are gone when this returns."""
         self._socket.close()
         with suppress(ProcessLookupError):
+            if self.tier == "bwrap" and self._init is None:
+                # still booting: without bubblewrap its child would wait for a word of it for ever
+                self._find_init()
             if self._init is not None:
                 # the first process of a PID namespace: it is not gone before all others in it are
                 signal.pidfd_send_signal(self._init, signal.SIGKILL)

@@ -98,9 +98,10 @@ class _Worker:
                 return item, seconds
 
     def kill(self) -> None:
-        if self.process.poll() is None:
+        """End it and its process group, also if it is dead itself: a jail that it was starting may have outlived it."""
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.process.wait()
 
     def release(self) -> None:
         self.connection.close()
@@ -143,10 +144,9 @@ class Pool:
             worker.connection.close()
         deadline = time.monotonic() + 1.0
         for worker in workers:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.kill()
+            worker.kill()
             worker.release()
 
     def _assign(self, waiting: deque[Item]) -> None:

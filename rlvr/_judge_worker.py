@@ -8,13 +8,13 @@ per item. It ends when its pipe is closed, and in the middle of an item when the
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import mmap
 import os
 import pickle
 import resource
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -160,14 +160,14 @@ def _limit_memory(growth_bytes: int | None) -> None:
 
 
 def _die_with_parent(lifeline: int) -> None:
-    """Have the kernel end this process when the other end of the pipe `lifeline` closes.
+    """Have a shell kill this process's group when the other end of the pipe `lifeline` closes.
 
-    Unlike a watching thread this works while a C loop holds the interpreter lock, and unlike PR_SET_PDEATHSIG it
-    is tied to the parent process, not to the thread of it that started this worker.
+    Unlike a watching thread this works while a C loop holds the interpreter lock, unlike PR_SET_PDEATHSIG it is tied
+    to the parent process, not to the thread of it that started this worker, and unlike a signal to this process alone
+    it ends a jail that was just being started. The shell is in the group itself.
     """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    subprocess.Popen(["/bin/sh", "-c", "read _; kill -KILL 0"], stdin=lifeline, stdout=subprocess.DEVNULL)
+    os.close(lifeline)
 
 
 def main() -> None:

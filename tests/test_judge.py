@@ -274,7 +274,7 @@ def test_a_verifier_that_cannot_be_had_is_the_users_mistake(judge: Judge, verifi
 
 def test_golds_are_checked_in_the_workers(judge: Judge) -> None:
     """Usable, refused by the verifier, not accepted as its own answer, and golds that break the verifier."""
-    complaints = judge.check_golds([problem(gold) for gold in ("fine", "bad", "tell pid ", "raise", "sleep 9")])
+    complaints = judge.check_golds([problem(gold) for gold in ("fine", "bad", "tell nobody", "raise", "sleep 9")])
     assert complaints[0] is None
     assert complaints[1] == "this gold answer is bad"
     assert complaints[2] is not None and "failed on the gold answer: KeyError" in complaints[2]
@@ -355,6 +355,20 @@ def test_a_worker_dies_with_its_parent_even_in_a_c_loop(end: str) -> None:
         time.sleep(0.02)
     assert not _runs(worker), "the worker outlived its parent"
     assert ("KeyboardInterrupt" in errors) == (end == "SIGINT")
+
+
+@pytest.mark.parametrize("end", ["close", "kill the worker", "kill the parent"])
+def test_what_a_verifier_started_ends_with_its_worker(end: str) -> None:
+    """Bug: a jail that was booting outlives the worker, and waits for ever for a word of a process that is gone."""
+    finish = {"close": "judge.close()", "kill the parent": "os.kill(os.getpid(), 9)",
+              "kill the worker": "os.kill(int(told.split()[0]), 9); ask('no'); os.kill(os.getpid(), 15)"}[end]
+    script = PARENT + f"told = ask('spawn').extracted; print(told, flush=True)\n{finish}"
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, timeout=30, cwd=ROOT)
+    worker, child = map(int, done.stdout.splitlines()[-1].split())
+    deadline = time.monotonic() + 3
+    while (_runs(worker) or _runs(child)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _runs(child) and not _runs(worker)
 
 
 def _runs(pid: int) -> bool:

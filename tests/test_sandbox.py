@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,29 @@ def test_a_killed_owner_takes_its_jails_along(tier: str, kind: str) -> None:
         owner.send_signal(signal.SIGKILL)
         owner.wait()
         assert gone(below)
+
+
+def in_session(leader: int) -> set[int]:
+    """Processes of a session, also those whose parent is gone."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.add(int(stat.parent.name))
+    return found
+
+
+@each_tier
+def test_closing_while_jails_boot_leaves_none(tier: str) -> None:
+    """Bug: bubblewrap's child, killed jail or not, waited for ever for the word of a bubblewrap that was dead."""
+    before = in_session(os.getsid(0))
+    for number in range(24):
+        jails = Jails(tier, ahead=2)
+        jails.refill()
+        time.sleep(0.001 * number)
+        jails.close()
+    assert gone({pid for pid in in_session(os.getsid(0)) - before if _is_jail(pid)})
 
 
 def test_a_judge_that_gives_up_leaves_nothing_and_goes_on() -> None:

@@ -115,7 +115,10 @@ def test_the_cases_in_each_tier(tier: str, surroundings: None) -> None:
 
 
 def test_the_cases_through_a_judge_whatever_the_number_of_workers() -> None:
-    """As expected from two workers, and the same reasons (of every second case, time-outs aside) from one."""
+    """As expected from two workers, and the same reasons (of every second case) from one.
+
+    Time-outs aside: at a quarter of a second of CPU a loaded machine decides which limit a bomb meets first.
+    """
     cases = [case for case in CASES if case["expected"] != "either"]
     problems = [case_problem(case) for case in cases]
     texts = [in_block(case["program"]) for case in cases]
@@ -127,12 +130,15 @@ def test_the_cases_through_a_judge_whatever_the_number_of_workers() -> None:
         one = judge.judge([problems[number] for number in quick], [texts[number] for number in quick])
     assert [case["id"] for case, verdict in zip(cases, two, strict=True)
             if verdict.correct is not (case["expected"] == "pass")] == []
-    assert [verdict.reason for verdict in one] == [two[number].reason for number in quick]
+    assert [(cases[number]["id"], verdict.reason, two[number].reason) for number, verdict in zip(quick, one, strict=True)
+            if verdict.reason not in (two[number].reason, Reason.TIMEOUT)] == []
     assert {verdict.tier for verdict in two} == {f"sandbox:{choose_tier()}"}
 
 
 @pytest.mark.parametrize(("program", "tests", "expected"), [
     (ADD, CALL, Reason.TESTS_PASSED),
+    ("print(3)\nexit()", {"kind": "stdin", "cases": [{"input": "", "output": "3\n"}]}, Reason.TESTS_PASSED),
+    ("print(3)\nquit(0)", {"kind": "stdin", "cases": [{"input": "", "output": "3\n"}]}, Reason.TESTS_PASSED),
     ("def add(a, b): return a - b", CALL, Reason.WRONG_ANSWER),
     ("def add(a, b): return a +", CALL, Reason.UNPARSABLE),
     ("x = '\ud800'", CALL, Reason.UNPARSABLE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ class Obedient(Verifier):
         return "this gold answer is bad" if problem.gold == "bad" else None
 
     def verify(self, problem: Problem, text: str) -> Verdict:
-        command, _, argument = text.partition(" ")
+        command, _, argument = text.strip().partition(" ")
         if command == "sleep":
             time.sleep(float(argument))
         elif command == "spin":
@@ -31,6 +32,9 @@ class Obedient(Verifier):
             if argument:
                 Path(argument.removeprefix("unless ")).touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        elif command == "spawn":
+            child = subprocess.Popen(["sleep", "99"])
+            return Verdict(True, Reason.IDENTICAL, f"{os.getpid()} {child.pid}")
         elif command == "raise":
             raise ValueError("boom")
         elif command == "exit":
