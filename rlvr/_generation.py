@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from accelerate.utils import gather_object
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from rlvr._accuracy import AccuracyReward
+from rlvr._accuracy import AccuracyReward, Judged
 from rlvr._engine_sampling import EngineSampler, drawn
 from rlvr.interfaces import Algorithm
 from rlvr.rollouts import Group, PromptStream, Refill
@@ -143,7 +142,7 @@ class RolloutGeneration(GRPOTrainer):
 
     def _greedy_rewards(self, inputs: list[Any], prompts: list[Any]) -> torch.Tensor:
         """Gathered rewards of one greedy completion per prompt, repeated for its rollouts, (N, F)."""
-        reasons = dict(self._reward.reasons)
+        judged, self._reward.judged = self._reward.judged, Judged()
         self._greedy = True
         try:
             completion_ids, _ = self._generate_single_turn(*self._tokenize_prompts(prompts), 1)
@@ -153,7 +152,8 @@ class RolloutGeneration(GRPOTrainer):
         if not isinstance(prompts[0], str):
             texts = [[{"role": "assistant", "content": text}] for text in texts]
         rewards_PF = super()._calculate_rewards(inputs, prompts, texts, completion_ids)
-        self._reward.reasons = defaultdict(int, reasons)  # the metrics are about the rollouts that are trained on
+        judged.seconds += self._reward.judged.seconds
+        self._reward.judged = judged  # the other metrics are about the rollouts that are trained on
         cut = sum(ids[-1] not in self._reward.eos_ids for ids in completion_ids) / len(completion_ids)
         lengths = gather_object([(sum(map(len, completion_ids)), cut)])
         self._greedy_tokens += sum(tokens for tokens, _ in lengths)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from rlvr._accuracy import Judged
 from rlvr.interfaces import Credit, RolloutBatch
 from rlvr.rollouts import Refill
 from rlvr.types import Reason
@@ -43,7 +47,18 @@ def refill_metrics(refill: Refill) -> dict[str, float]:
     }
 
 
-def verdict_metrics(counts: Mapping[Reason, int]) -> dict[str, float]:
-    """Share of each reason among all verdicts of the step."""
-    total = max(sum(counts.values()), 1)
-    return {f"verdict/{reason}": counts.get(reason, 0) / total for reason in Reason}
+def judge_metrics(ranks: Sequence[Judged]) -> dict[str, float]:
+    """Share of each reason among all verdicts of the step, and what they took; times are NaN if none was judged.
+
+    Quantiles are nearest ranks: times that occurred.
+    """
+    counts = sum((rank.reasons for rank in ranks), Counter[Reason]())
+    times_ms = [ms for rank in ranks for ms in rank.times_ms] or [math.nan]
+    p50, p99 = np.quantile(times_ms, [0.5, 0.99], method="inverted_cdf").tolist()
+    return {
+        **{f"verdict/{reason}": counts[reason] / max(counts.total(), 1) for reason in Reason},
+        "perf/judge_p50_ms": p50,
+        "perf/judge_p99_ms": p99,
+        "perf/judge_max_ms": max(times_ms),
+        "perf/judge_seconds": max(rank.seconds for rank in ranks),
+    }

@@ -10,7 +10,6 @@ micro-batches and ranks, and the metrics.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -23,17 +22,17 @@ from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_config import GRPOConfig
 
 import rlvr.critic as critic
-from rlvr._accuracy import AccuracyReward, CompletionJudge, TruncationPolicy
+from rlvr._accuracy import AccuracyReward, CompletionJudge, Judged, TruncationPolicy
 from rlvr._generation import Progress, RolloutGeneration
 from rlvr._images import decode
 from rlvr._policy_training import PolicyTraining, multimodal
 from rlvr._shaping import ShapedReward, TermReward, shaped_reward, shaping_metrics
-from rlvr._step_metrics import refill_metrics, rollout_metrics, verdict_metrics
+from rlvr._step_metrics import judge_metrics, refill_metrics, rollout_metrics
 from rlvr._trl_loss import TRL_LOSS_TYPE, check_trl_loss
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch, Sampler
 from rlvr.rollouts import PromptStream, Refill
 from rlvr.samplers import TransformersSampler, row_key
-from rlvr.types import Problem, Reason, UserError
+from rlvr.types import Problem, UserError
 
 SEAMS = (
     "_calculate_rewards",
@@ -341,12 +340,9 @@ class RLVRTrainer(RolloutGeneration, PolicyTraining):
             metrics["train/explained_variance"] = critic.explained_variance(
                 batch.values_NT, credit.returns_NT, mask_NT
             )
-        counts: dict[Reason, int] = defaultdict(int)
-        for reasons in gather_object([dict(self._reward.reasons)]):
-            for reason, count in reasons.items():
-                counts[reason] += count
-        self._reward.reasons.clear()
-        for name, value in (metrics | verdict_metrics(counts)).items():
+        metrics |= judge_metrics(gather_object([self._reward.judged]))
+        self._reward.judged = Judged()
+        for name, value in metrics.items():
             self._metrics["train"][name].append(value)
 
         progress, mask_NT = self.progress, batch.mask_NT

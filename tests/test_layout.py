@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/run_dir.py": {"rlvr.types", "rlvr._files"},
     "rlvr/rollouts.py": VOCABULARY | {"rlvr.samplers", "torch", "datasets"},
     "rlvr/critic.py": VOCABULARY | {"torch", "safetensors", "transformers", "peft"},
-    "rlvr/_step_metrics.py": VOCABULARY | {"rlvr.rollouts", "torch"},
+    "rlvr/_step_metrics.py": VOCABULARY | {"rlvr._accuracy", "rlvr.rollouts", "numpy", "torch"},
     "rlvr/_shaping.py": {"torch"},
     "rlvr/_generation.py": TRAINER | {"rlvr._engine_sampling"},
     "rlvr/_engine_sampling.py": VOCABULARY | {"rlvr._images", "rlvr.samplers", "torch", "accelerate"},

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import math
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,10 @@ import pytest
 import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from rlvr._accuracy import Judged
 from rlvr._generation import RolloutGeneration
 from rlvr._policy_training import PolicyTraining
+from rlvr._step_metrics import judge_metrics
 from rlvr._value_training import ValueTraining
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch
@@ -194,6 +200,28 @@ def test_not_judged_is_nan_for_the_algorithm_and_gets_no_credit(tmp_path: Path) 
     log = trainer.state.log_history[0]
     assert log["train/not_judged_frac"] == pytest.approx(0.25)
     assert log["verdict/harness_error"] == pytest.approx(0.25)
+
+
+def test_verdicts_are_timed_in_the_metrics(tmp_path: Path) -> None:
+    """Of 16 verdicts a call, of 1 to 16 ms: nearest ranks. A step waits as long as its slowest rank."""
+    class Timed(ParityJudge):
+        def judge(self, problems: Any, texts: Any) -> list[Verdict]:
+            time.sleep(0.02)
+            return [dataclasses.replace(v, ms=1.0 + i) for i, v in enumerate(super().judge(problems, texts))]
+
+    trainer = make(tmp_path, Recorder(GRPOConfig()), judge=Timed(), max_steps=2)
+    trainer.train()
+    for log in trainer.state.log_history[:2]:
+        times = [log[f"perf/judge_{name}_ms"] for name in ("p50", "p99", "max")]
+        assert times == [8.0, 16.0, 16.0] and 0.02 <= log["perf/judge_seconds"] < 0.2
+
+    ranks = [Judged(Counter({Reason.SYMBOLIC: 1}), [2.0, 1.0, 3.0], 0.5),
+             Judged(Counter({Reason.NO_BOX: 3}), [9.0], 0.25)]
+    metrics = judge_metrics(ranks)
+    assert {name: value for name, value in metrics.items() if value} == {
+        "verdict/symbolic": 0.25, "verdict/no_box": 0.75, "perf/judge_p50_ms": 2.0, "perf/judge_p99_ms": 9.0,
+        "perf/judge_max_ms": 9.0, "perf/judge_seconds": 0.5}
+    assert math.isnan(judge_metrics([Judged()])["perf/judge_p50_ms"])
 
 
 def test_batch_knows_groups_lengths_and_truncation(tmp_path: Path) -> None:
