@@ -117,6 +117,7 @@ class Pool:
         self._false_starts = 0
         self._mean_ms = 1.0
         self._pid = os.getpid()
+        self._stopping = False
         self.versions: dict[str, str] = {}
         """Version of each verifier loaded so far, by name."""
 
@@ -128,12 +129,18 @@ class Pool:
         left = len(items)
         try:
             while left:
+                if self._stopping:
+                    raise RuntimeError("this Judge was closed while it judged")
                 self._assign(waiting)
                 left -= self._collect(waiting)
         except BaseException:  # Ctrl-C too: a worker in the middle of a chunk must not answer the next call
             for worker in [worker for worker in self._workers if worker.chunk]:
                 self._remove(worker)
             raise
+
+    def stop(self) -> None:
+        """Have a call of `run` in another thread give up, within POLL_SECONDS."""
+        self._stopping = True
 
     def close(self) -> None:
         """End all workers: idle ones by themselves, the rest by SIGKILL after a second."""

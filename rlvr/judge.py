@@ -91,7 +91,11 @@ class Judge:
         self.close()
 
     def close(self) -> None:
-        """End the worker processes; none is left when this returns. The Judge cannot be used afterwards."""
+        """End the worker processes; none is left when this returns. The Judge cannot be used afterwards.
+
+        A call that another thread waits for ends with a RuntimeError.
+        """
+        self._pool.stop()
         with self._lock:
             self._closed = True
             self._pool.close()

@@ -15,6 +15,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -355,6 +356,19 @@ def test_a_worker_dies_with_its_parent_even_in_a_c_loop(end: str) -> None:
         time.sleep(0.02)
     assert not _runs(worker), "the worker outlived its parent"
     assert ("KeyboardInterrupt" in errors) == (end == "SIGINT")
+
+
+def test_closing_ends_a_call_of_another_thread() -> None:
+    judge = Judge(workers=1, timeout=60)
+    ask(judge, "yes")
+    with ThreadPoolExecutor(1) as other:
+        call = other.submit(ask, judge, "sleep 50")
+        time.sleep(0.3)
+        started = time.monotonic()
+        judge.close()
+        assert time.monotonic() - started < 5
+        with pytest.raises(RuntimeError, match="closed while it judged"):
+            call.result()
 
 
 @pytest.mark.parametrize("end", ["close", "kill the worker", "kill the parent"])

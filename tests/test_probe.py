@@ -101,8 +101,41 @@ def test_batches_are_full_while_there_is_work() -> None:
     assert sampler.calls[:3] == [8, 8, 8]  # 28 first-round samples of 7 problems
 
 
+def test_a_batch_is_judged_while_the_next_is_drawn() -> None:
+    """The judge of each batch waits until the next is being drawn: in vain only once too few rounds are open."""
+    sampler, overlapped = FakeSampler(), []
+
+    class Waiting(FakeJudge):
+        def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+            batches = len(overlapped) + 1
+            deadline = time.monotonic() + 0.3
+            while len(sampler.calls) <= batches and time.monotonic() < deadline:
+                time.sleep(0.001)
+            overlapped.append(len(sampler.calls) > batches)
+            return super().judge(problems, texts)
+
+    assert [(r.n, r.c) for r in probe(sampler=sampler, judge=Waiting(), batch_size=8).problems] == expected_counts()
+    full = [size == 8 for size in sampler.calls]
+    assert overlapped[:-1] == full[1:] and overlapped.count(True) >= 3 and not overlapped[-1]
+
+
 class Killed(Exception):
     pass
+
+
+def test_an_interrupted_probe_does_not_wait_for_its_verdicts() -> None:
+    interrupted = threading.Event()
+
+    class Slow(FakeJudge):
+        def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+            assert interrupted.wait(5)
+            return super().judge(problems, texts)
+
+    started = time.monotonic()
+    with pytest.raises(Killed):
+        probe(sampler=KilledSampler(1), judge=Slow())
+    assert time.monotonic() - started < 2
+    interrupted.set()
 
 
 class KilledSampler(FakeSampler):
@@ -122,11 +155,13 @@ def test_a_killed_probe_resumes_to_the_same_samples(tmp_path: Path, survived: in
     whole = probe(journal=Journal(tmp_path / "whole.gz", {"id": 1}))
     with pytest.raises(Killed):
         probe(sampler=KilledSampler(survived), journal=Journal(tmp_path / "killed.gz", {"id": 1}))
+    kept = sum(map(len, Journal(tmp_path / "killed.gz", {"id": 1}).batches))
+    assert kept >= 10 * (survived - 1)  # the batch that was being judged is lost
     sampler = FakeSampler()
     resumed = probe(sampler=sampler, journal=Journal(tmp_path / "killed.gz", {"id": 1}))
     assert [r.row() for r in resumed.problems] == [r.row() for r in whole.problems]
     assert (tmp_path / "killed.gz").read_bytes() == (tmp_path / "whole.gz").read_bytes()
-    assert sum(sampler.calls) == whole.samples - 10 * survived  # only what was missing is drawn
+    assert sum(sampler.calls) == whole.samples - kept  # only what was missing is drawn
 
 
 def slow_probe(path: Path) -> None:

@@ -2,8 +2,9 @@
 
 Each problem walks through the rounds of the plan on its own (no barrier between problems); the rounds of all
 problems are packed into full generation batches. A problem's next round is decided only when its whole round is
-judged. The order of batches follows from the verdicts alone, so a probe that was killed replays its journal and
-goes on with exactly the batches it would have drawn.
+judged. While a batch is drawn, the one before it is judged, as long as enough rounds are open to fill it. The order
+of batches follows from the verdicts alone, so a probe that was killed replays its journal and goes on with exactly
+the batches it would have drawn.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -54,6 +56,8 @@ class Solo:
 
 
 class ProbeJudge(Protocol):
+    """Called from a thread of its own, one call at a time."""
+
     def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]: ...
 
 
@@ -153,23 +157,31 @@ def run_probe(
         start_round(results[problem.id])
     replay = deque(_share_from_rank_0(world, journal.batches if journal else []))
     judged: dict[str, list[dict[str, Any]]] = {p.id: [] for p in problems}
-    while queue:
-        batch = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
+
+    def draw(batch: list[tuple[str, int]]) -> Callable[[], list[dict[str, Any]]]:
+        """Draw a batch and give it to the judge; what is returned waits for the rows of all ranks."""
         if replay:
-            rows = replay.popleft()
-            if [(r["problem_id"], r["sample"]) for r in rows] != batch:
+            known = replay.popleft()
+            if [(r["problem_id"], r["sample"]) for r in known] != batch:
                 raise RuntimeError("the journal of this probe does not follow from its plan; remove the samples file")
-        else:
-            share = math.ceil(len(batch) / world.size)
-            mine = [
-                SampleRequest(by_id[i], s) for i, s in batch[world.rank * share : (world.rank + 1) * share]
-            ]
-            rows = world.gather(_draw(mine, decoding, sampler, judge, seed, stream))
+            return lambda: known
+        share = math.ceil(len(batch) / world.size)
+        mine = [SampleRequest(by_id[i], s) for i, s in batch[world.rank * share : (world.rank + 1) * share]]
+        completions = sampler.sample(mine, decoding, seed=seed, stream=stream)
+        verdicts = judging.submit(_judge, judge, mine, completions)
+
+        def wait() -> list[dict[str, Any]]:
+            rows = world.gather([_sample_row(c, v) for c, v in zip(completions, verdicts.result(), strict=True)])
             if journal is not None:
                 journal.append(rows)
+            return rows
+
+        return wait
+
+    def settle(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             judged[row["problem_id"]].append(row)
-        for problem_id in dict.fromkeys(i for i, _ in batch):
+        for problem_id in dict.fromkeys(row["problem_id"] for row in rows):
             if len(judged[problem_id]) == open_rounds[problem_id]:
                 _close_round(results[problem_id], judged[problem_id])
                 judged[problem_id] = []
@@ -177,6 +189,19 @@ def run_probe(
                 start_round(results[problem_id])
         if progress is not None:
             progress(len(problems) - len(open_rounds), len(problems))
+
+    judging = ThreadPoolExecutor(1, "rlvr-probe-judge")
+    at_judge: Callable[[], list[dict[str, Any]]] | None = None
+    try:
+        while queue or at_judge:
+            following = None
+            if at_judge is None or len(queue) >= batch_size:
+                following = draw([queue.popleft() for _ in range(min(batch_size, len(queue)))])
+            if at_judge is not None:
+                settle(at_judge())
+            at_judge = following
+    finally:
+        judging.shutdown(wait=False, cancel_futures=True)  # a probe that is interrupted does not wait for verdicts
     return ProbeResult(
         problems=list(results.values()),
         samples=sum(r.n for r in results.values()),
@@ -189,16 +214,13 @@ def _share_from_rank_0(world: World, items: list[T]) -> list[T]:
     return world.gather(items if world.rank == 0 else [])
 
 
-def _draw(
-    requests: list[SampleRequest], decoding: Decoding, sampler: Sampler, judge: ProbeJudge, seed: int, stream: str
-) -> list[dict[str, Any]]:
-    completions = sampler.sample(requests, decoding, seed=seed, stream=stream)
+def _judge(judge: ProbeJudge, requests: list[SampleRequest], completions: list[Completion]) -> list[Verdict]:
     finished = [i for i, c in enumerate(completions) if not c.truncated]
     verdicts = [Verdict(False, Reason.TRUNCATED)] * len(completions)
     answers = judge.judge([requests[i].problem for i in finished], [completions[i].text for i in finished])
     for i, verdict in zip(finished, answers, strict=True):
         verdicts[i] = verdict
-    return [_sample_row(c, v) for c, v in zip(completions, verdicts, strict=True)]
+    return verdicts
 
 
 def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
