@@ -64,7 +64,7 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
     shared = overlap(recipe, train, probe)
     model = _check_model(recipe, [*train, *probe])
     loaded = len(train) + len(probe)
-    with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
+    with Judge(**recipe.judge.options()) as judge:
         train, probe = usable(judge, [Section("data.train", recipe.data.train, train),
                                       Section("data.probe", recipe.data.probe, probe)])
     dropped = loaded - len(train) - len(probe)

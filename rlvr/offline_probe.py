@@ -49,7 +49,7 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
     tokenizers = {step: _processing(path, recipe.model, images) for step, path in todo.items()}
     for tokenizer in tokenizers.values():
         check_prompt_lengths(tokenizer, problems, ANY_LENGTH)
-    with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
+    with Judge(**recipe.judge.options()) as judge:
         [problems] = usable(judge, [Section("data.probe", recipe.data.probe, problems)])
         arms = arms_of(recipe, problems)
         for tokenizer in tokenizers.values():
@@ -117,7 +117,7 @@ def judge_file(
         raise UserError(f"{completions}: {', '.join(f'step {s}: {plans[s].max_samples} samples' for s in later)} per "
                         "problem; expected one number for all steps: judge them into directories of their own")
     largest = min(each.max_samples for each in plans.values())
-    with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
+    with Judge(**recipe.judge.options()) as judge:
         [problems] = usable(judge, [Section("data.probe", recipe.data.probe, problems)])
         identity = {step: f"{problem_set_hash(problems)}/{sampler.digest}" for step, sampler in by_step.items()}
         tree = to_tree(recipe) | {

@@ -7,6 +7,7 @@ constant learning rate 1e-6, temperature 1, no KL). Overrides on the command lin
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -286,9 +287,15 @@ class JudgeSection:
     """The worker processes that run verifiers."""
 
     workers: int = 2
-    """Per training process. More than cores makes time-outs depend on the load."""
+    """Per training process, at most: fewer where the processes of a machine would together have more workers than it
+    has cores, which would make time-outs depend on the load."""
     timeout: float = 10.0
     """Seconds of wall clock per verdict; then the worker is killed and the answer is wrong (`timeout`)."""
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of `rlvr.judge.Judge` for this process; launchers tell LOCAL_WORLD_SIZE, the processes here."""
+        cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return {"workers": max(1, min(self.workers, cores)), "timeout": self.timeout}
 
 
 @dataclass(frozen=True, slots=True)

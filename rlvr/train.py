@@ -89,7 +89,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     from rlvr.probe_arms import arms_of, open_arms
 
     state = PartialState(cpu=not _cuda())
-    with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
+    with Judge(**recipe.judge.options()) as judge:
         train_problems, probe_problems = _on_main(lambda: usable(judge, [
             Section("data.train", recipe.data.train, train_problems),
             Section("data.probe", recipe.data.probe, probe_problems),

@@ -20,6 +20,7 @@ from rlvr._strict import apply_overrides, from_dict, parse_yaml, to_tree
 from rlvr.compare import load_comparison
 from rlvr.recipe import (
     SHIPPED,
+    JudgeSection,
     Recipe,
     StepPlan,
     algorithm_config,
@@ -392,3 +393,15 @@ def test_importing_the_recipe_is_light():
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("cores", "ranks", "workers", "expected"), [
+    (16, None, 4, 4), (16, "2", 32, 8), (16, "8", 2, 2), (2, "2", 2, 1), (2, "4", 2, 1)])
+def test_judges_of_one_machine_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, ranks: str | None, workers: int, expected: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if ranks is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert JudgeSection(workers, 3.0).options() == {"workers": expected, "timeout": 3.0}

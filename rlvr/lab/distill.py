@@ -65,7 +65,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     wandb_run = _wandb(recipe, run)
     finished = False
     try:
-        with Judge(workers=recipe.judge.workers, timeout=recipe.judge.timeout) as judge:
+        with Judge(**recipe.judge.options()) as judge:
             listeners = [progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])]
             trainer = SFTTrainer(
                 model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
