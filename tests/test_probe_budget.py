@@ -62,12 +62,12 @@ class Tokenizer:
 
 
 def run(folder: Path, budget: Budget | None, *, until: int = STEPS, start: int = 0, main: bool = True, seed: int = 0,
-        **settings: Any) -> BoundaryProbeCallback:
+        sampler: Any = Sampler, **settings: Any) -> BoundaryProbeCallback:
     """The events of a training of 8 steps that generates 100,000 tokens, from step `start` to `until`."""
     folder.mkdir(parents=True, exist_ok=True)
     now = [start]
     probes = BoundaryProbeCallback(
-        PROBLEMS, judge=FakeJudge(), run_dir=folder, every=2, seed=seed, batch_size=512, sampler=Sampler,
+        PROBLEMS, judge=FakeJudge(), run_dir=folder, every=2, seed=seed, batch_size=512, sampler=sampler,
         baselines=folder.parent / "baselines", versions={"fake": "1"}, ks=(1, 16, 64, 256), budget=budget,
         generated_tokens=lambda: 12_500 * now[0], decoding=Decoding(1.0, 1.0, 20), **settings,
     )
@@ -172,6 +172,16 @@ def test_runs_from_one_base_share_the_subset_whatever_their_seed(whole: Path) ->
     assert [r["problem_id"] for r in ours] == [r["problem_id"] for r in others]
     assert [r for r in ours if r["step"] == 0] == [r for r in others if r["step"] == 0]
     assert [r for r in ours if r["step"] == 8] != [r for r in others if r["step"] == 8]
+
+
+def test_another_kind_of_sampler_measures_its_own_base(tmp_path: Path) -> None:
+    """Engines round differently, so what vLLM drew is no base for what transformers draws."""
+    class Engine(Sampler):
+        pass
+
+    for name, sampler in (("a", Sampler), ("b", Sampler), ("c", Engine)):
+        run(tmp_path / name, None, until=0, sampler=sampler)
+        assert len(list((tmp_path / "baselines").glob("*/probe.json"))) == (2 if name == "c" else 1)
 
 
 @pytest.mark.parametrize("share", [0.11, 0.02])

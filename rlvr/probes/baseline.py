@@ -1,7 +1,8 @@
 """The base model's measurement, stored once under what it depends on.
 
-Key: model weights, prompts as token ids, golds, verifier versions, decoding and plan. Six algorithms that start
-from one base pay for its pass@256 once; another seed or batch size reuses it, another weight does not.
+Key: model weights, prompts as token ids, golds, verifier versions, decoding, plan and kind of sampler (engines round
+differently). Six algorithms that start from one base pay for its pass@256 once; another seed or batch size reuses it,
+another weight does not.
 """
 
 from __future__ import annotations

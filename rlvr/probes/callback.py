@@ -202,17 +202,17 @@ class BoundaryProbeCallback(TrainerCallback):
         """
         decoding = decoding or self.decoding
         plan = self.base_plan if step == 0 else self.plan
+        sampler = self.sampler_of(model, tokenizer)
         key = {
             "weights": weights_hash(model, all_processes().gather),
+            "sampler": type(sampler).__name__,
             "problems": _problems_hash(model, tokenizer, self.problems),
             "verifiers": self.versions,
             "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
             "plan": [list(plan.checkpoints), list(plan.stop_at)],
         }
         world = all_processes()
-        probe = self._sampled(
-            step, self.sampler_of(model, tokenizer), key, world, main, decoding, base_name=_name(model)
-        )
+        probe = self._sampled(step, sampler, key, world, main, decoding, base_name=_name(model))
         if step == 0 and self.budget is not None:
             schedule, chosen = self._choose(probe["problems"], key["problems"], world, main)
             self._follow(schedule, chosen)
