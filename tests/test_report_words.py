@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -18,9 +19,9 @@ from rlvr.report import reasons as verdict_reasons
 from rlvr.report.changes import change, crossing, level_at, named_plan
 from rlvr.report.figures import BINS, binned, thinned
 from rlvr.report.load import ProbePoint, ProblemRow, load_run
-from rlvr.report.page import write_report
+from rlvr.report.page import render, write_report
 from rlvr.report.summary import summary_table
-from rlvr.report.words import headline, interval, number
+from rlvr.report.words import headline, interval, judge_words, number
 from rlvr.types import Estimate
 from tests.fake_run import FakeRun, read_rows, write_fake_run
 
@@ -31,13 +32,15 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_fake_run(tmp_path_factory.mktemp("runs") / "shrunk", fake)
 
 
-def edited(source: Path, target: Path, change_row: Callable[[dict[str, Any]], None]) -> Path:
-    """A copy of a run directory whose boundary rows went through `change_row`."""
+def edited(
+    source: Path, target: Path, change_row: Callable[[dict[str, Any]], None], file: str = "boundary.jsonl"
+) -> Path:
+    """A copy of a run directory whose rows of `file` went through `change_row`."""
     shutil.copytree(source, target)
-    rows = read_rows(target / "boundary.jsonl")
+    rows = read_rows(target / file)
     for row in rows:
         change_row(row)
-    (target / "boundary.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (target / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return target
 
 
@@ -228,3 +231,20 @@ def test_many_probes_are_thinned_evenly_with_both_ends() -> None:
     probes = [curve(step) for step in range(1, 16)]
     assert [p.step for p in thinned(probes)] == [1, 3, 5, 7, 9, 11, 13, 15]
     assert thinned(probes[:8]) == probes[:8]
+
+
+def test_what_verdicts_cost_is_said_where_it_is_recorded(run_dir: Path, tmp_path: Path) -> None:
+    """Steps of 1.9 s each: medians 1, 2, 3, ... ms, the longest 20 ms at the third, half a second waited at each."""
+    assert judge_words(load_run(run_dir)) == ""
+    number = itertools.count(1)
+
+    def timed(row: dict[str, Any]) -> None:
+        step = next(number)
+        row |= {"perf/judge_p50_ms": step, "perf/judge_max_ms": 20 if step == 3 else 10, "perf/judge_seconds": 0.5}
+
+    run = load_run(edited(run_dir, tmp_path / "run", timed, "metrics.jsonl"))
+    steps = len(run.metrics)
+    assert judge_words(run) == (
+        f"In training a verdict took {(steps + 1) / 2:.2g} ms (median) and at most 20 ms; the steps waited "
+        f"{steps / 2:.3g} s for verdicts, 26.3% of its time.")
+    assert judge_words(run) in " ".join(render(run).split())

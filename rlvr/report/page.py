@@ -22,7 +22,7 @@ from rlvr.report.companions import by_step, companion_panels, guess_rows, solvab
 from rlvr.report.export import conditions, write_exports
 from rlvr.report.load import ProbePoint, Run, load_run
 from rlvr.report.summary import cells, columns, verdict
-from rlvr.report.words import MISSING, budget_words, headline, interval, number
+from rlvr.report.words import MISSING, budget_words, headline, interval, judge_words, number
 from rlvr.run_dir import RunDir, nan_to_null
 from rlvr.types import UserError
 
@@ -93,6 +93,7 @@ def render(run: Run) -> str:
         audit=_audit(run),
         cost=_cost(run),
         budget=budget_words(run),
+        judging=judge_words(run),
         recipe=json.dumps(run.recipe, indent=2, ensure_ascii=False, default=str),
         boundary=_embedded(run),
         css=Markup((here / "page.css").read_text(encoding="utf-8")),

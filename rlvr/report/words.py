@@ -8,6 +8,7 @@ A sentence never claims more than its interval: a change is called a rise or a f
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from rlvr.report.changes import change, crossing
@@ -88,6 +89,17 @@ def budget_words(run: Run) -> str:
     return (f"The probes after the base took {number(last.budget_share)}% of the tokens generated since (budget "
             f"{100 * chosen['budget']:.3g}%, forecast {number(chosen['share'])} to {number(chosen['most'])}%); with "
             f"the base's probe, which all runs from this base share, {number(last.token_share)}%.")
+
+
+def judge_words(run: Run) -> str:
+    """What verdicts cost the training; empty for a run that has not recorded it."""
+    medians, longest, waited = (run.series(f"perf/judge_{name}")[1] for name in ("p50_ms", "max_ms", "seconds"))
+    if not (medians and waited):
+        return ""
+    seconds = sum(run.series("perf/step_seconds")[1])
+    share = f", {number(sum(waited) / seconds)}% of its time" if seconds else ""
+    return (f"In training a verdict took {statistics.median(medians):.2g} ms (median) and at most {max(longest):,.3g} "
+            f"ms; the steps waited {sum(waited):,.3g} s for verdicts{share}.")
 
 
 def _base_only(run: Run) -> str:
