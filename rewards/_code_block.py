@@ -11,7 +11,7 @@ MAX_CHARS = 200_000
 """Longer programs are refused: the longest accepted ones of contests have 64 KiB."""
 PYTHON = frozenset({"", "python", "python3", "py", "py3", "python 3"})
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`]*)")
+_FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})([^`]*)")
 
 
 def last_program(text: str) -> str | Reason:
@@ -24,17 +24,17 @@ def last_program(text: str) -> str | Reason:
     if THINK in answer_part:
         return Reason.UNFINISHED_THINK
     program: str | Reason = Reason.NO_BOX
-    fence, language, lines = "", "", []
+    indent, fence, language, lines = "", "", "", []
     for line in answer_part.split("\n"):
         match = _FENCE.fullmatch(line)
         if fence:
-            if match and not match[2].strip() and match[1][0] == fence[0] and len(match[1]) >= len(fence):
-                program = "\n".join(lines) + "\n" if language in PYTHON else program
+            if match and not match[3].strip() and match[2][0] == fence[0] and len(match[2]) >= len(fence):
+                program = _text(lines, indent) if language in PYTHON else program
                 fence = ""
             else:
                 lines.append(line)
         elif match:
-            fence, language, lines = match[1], match[2].strip().lower(), []
+            indent, fence, language, lines = match[1], match[2], match[3].strip().lower(), []
     if fence and language in PYTHON:
         return Reason.UNBALANCED
     if isinstance(program, Reason):
@@ -42,6 +42,13 @@ def last_program(text: str) -> str | Reason:
     if not program.strip():
         return Reason.EMPTY
     return program if len(program) <= MAX_CHARS else Reason.TOO_LONG
+
+
+def _text(lines: list[str], indent: str) -> str:
+    """The block's text; a block that stands indented in a list, fence and code alike, is moved to the margin."""
+    if all(line.startswith(indent) or not line.strip() for line in lines):
+        lines = [line[len(indent) :] for line in lines]
+    return "\n".join(lines) + "\n"
 
 
 def in_block(program: str) -> str:

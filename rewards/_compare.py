@@ -31,7 +31,10 @@ def same_value(value: Any, expected: Any, atol: float | None = None) -> bool:
             atol = ATOL
         return value == expected or (atol is not None and _close(value, expected, atol))
     if isinstance(expected, complex) and isinstance(value, int | float | complex):
-        return abs(value - expected) <= (ATOL if atol is None else atol) + RTOL * abs(expected)
+        try:
+            return abs(value - expected) <= (ATOL if atol is None else atol) + RTOL * abs(expected)
+        except OverflowError:  # an integer beyond all floats
+            return False
     return value == expected
 
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import atexit
 import builtins
 import gc
+import io
 import os
 import resource
 import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -150,6 +152,15 @@ def describe(error: BaseException) -> str:
         return type(error).__name__
 
 
+def _raised(error: BaseException) -> dict[str, Any]:
+    """Class names, text and, where they are plain data, arguments of an exception."""
+    reply: dict[str, Any] = {"raised": [kind.__name__ for kind in type(error).__mro__][:20]}
+    with suppress(BaseException):  # its __str__ may raise anything, its arguments may be of any class: less goes then
+        reply["text"] = str(error)[:_ERROR_CHARS]
+        reply["args"] = [pack(argument) for argument in error.args]
+    return reply
+
+
 class _Program:
     """A loaded candidate and the objects of it that the outside holds numbers of."""
 
@@ -182,8 +193,7 @@ class _Program:
         except TooDeep:
             return {"huge": True}
         except BaseException as error:
-            names = [kind.__name__ for kind in type(error).__mro__]
-            return {"raised": names[:20], "message": describe(error)}
+            return _raised(error)
 
     def _keep(self, value: Any) -> int:
         self.objects.append(value)
@@ -267,6 +277,7 @@ def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
             lock_down(job["limits"])
             namespace = ModuleType("__main__")
             sys.modules["rlvr-boot"], sys.modules["__main__"] = sys.modules["__main__"], namespace
+            io.open = builtins.open = _open
             exec(prelude, namespace.__dict__)
             _run_as_main(code, namespace.__dict__)
         timed_out = _wait(child, request["seconds"], request["wall_seconds"])
@@ -275,6 +286,14 @@ def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
         os.close(given)
         os.close(written)
         channel.send({"status": status, "timeout": timed_out, "output": output.decode("utf-8", "backslashreplace")})
+
+
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def _open(file: Any, *arguments: Any, _open: Any = open, **keywords: Any) -> Any:
+    """`open`, to which the names of the standard streams lead without the /proc that they are links into."""
+    return _open(_STREAMS.get(file, file) if type(file) is str else file, *arguments, **keywords)
 
 
 def _run_as_main(code: Any, namespace: dict[str, Any]) -> NoReturn:

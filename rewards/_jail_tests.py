@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from rlvr.rewards._jail_child import Channel, compiled, describe, lock_down
+from rlvr.rewards._pytest_shim import Unsupported
 from rlvr.rewards._wire import TooDeep, pack, unpack
 
 _ENDINGS = (StopIteration, StopAsyncIteration)
@@ -61,7 +62,7 @@ class Link:
         if "huge" in reply:
             raise TooDeep("the candidate's value is too large")
         if "raised" in reply:
-            raise self._exception([str(name) for name in reply["raised"]])(str(reply.get("message", "")))
+            raise self._raised(reply)
         return reply
 
     def _pack(self, value: Any) -> Any:
@@ -72,6 +73,18 @@ class Link:
         except TypeError as error:
             self.unsendable = describe(error)
             raise Unsendable(self.unsendable) from error
+
+    def _raised(self, reply: dict[str, Any]) -> BaseException:
+        """What the candidate raised, with its arguments where the class takes them, else with its text alone."""
+        kind = self._exception([str(name) for name in reply["raised"]])
+        text = str(reply.get("text", ""))
+        try:
+            error = kind(*[unpack(argument, self.remote) for argument in reply.get("args", [text])])
+        except Exception:  # UnicodeDecodeError wants five arguments: one that a candidate subclassed may have others
+            error = kind.__new__(kind)
+            error.args = (text,)
+        vars(error)["candidate_text"] = text
+        return error
 
     def _exception(self, names: list[str]) -> type[BaseException]:
         """A class of this name whose base is the first built-in exception among `names` (its method resolution order).
@@ -84,7 +97,8 @@ class Link:
             if isinstance(known, type) and issubclass(known, Exception) and known not in _ENDINGS:
                 if position == 0:
                     return known
-                return self.exceptions.setdefault(names[0], type(names[0], (known,), {}))
+                own = type(names[0], (known,), {"__str__": lambda error: vars(error).get("candidate_text", "")})
+                return self.exceptions.setdefault(names[0], own)
         return RuntimeError
 
 
@@ -137,10 +151,13 @@ def run(channel: Channel, job: dict[str, Any]) -> None:
         channel.send({"unparsable": code})
         return
     if job["style"] == "unittest":
-        import unittest  # noqa: F401
+        import unittest
+
+        unittest.main = lambda *_, **__: None  # type: ignore[assignment,misc]  # `_run_unittest` runs them, and counts
     lock_down(job["limits"])
     link = Link(channel)
-    namespace = ModuleType("tests")
+    # plain asserts may stand under `if __name__ == "__main__"`
+    namespace = ModuleType("__main__" if job["style"] == "assert" else "tests")
     sys.modules["tests"] = namespace
     error = ""
     tests = 0
@@ -153,6 +170,8 @@ def run(channel: Channel, job: dict[str, Any]) -> None:
         tests, error = _collected(job["style"], namespace.__dict__)
     except BaseException as raised:  # SystemExit of a test module too: whatever is raised, the tests did not pass
         error = describe(raised) or type(raised).__name__
+        if isinstance(raised, Unsupported):
+            link.unsendable = error
     channel.send({"done": True, "error": error, "tests": tests, "calls": link.calls, "unsendable": link.unsendable})
 
 
@@ -164,7 +183,9 @@ def _collected(style: str, namespace: dict[str, Any]) -> tuple[int, str]:
         return 1, ""
     from rlvr.rewards._pytest_shim import run_functions
 
-    return run_functions(namespace)
+    ran = run_functions(namespace)
+    cases, error = _run_unittest(namespace) if "unittest" in sys.modules else (0, "")
+    return ran + cases, error
 
 
 def _run_unittest(namespace: dict[str, Any]) -> tuple[int, str]:

@@ -22,12 +22,16 @@ MAX_FRAME = 8 * 2**20
 MAX_DEPTH = 150
 """Nesting of a value. Deeper ones are refused before a recursive routine meets them."""
 JSON_INT = 2**53
+FRACTION_DIGITS = 20_000
+"""Hexadecimal digits of a numerator or denominator: Fraction takes their greatest common divisor, in quadratic time."""
+COLLISIONS = 100
+"""Values of equal hash in one set or dict: each costs as many comparisons, and k * (2**61 - 1) all have the hash 0."""
 
 _SEQUENCES: tuple[tuple[str, type], ...] = (("t", tuple), ("s", set), ("z", frozenset), ("q", deque))
 
 
 class TooDeep(ValueError):
-    """A value is nested deeper than MAX_DEPTH."""
+    """A value is nested deeper than MAX_DEPTH, or made so that to build it takes hours."""
 
 
 class Opaque:
@@ -93,10 +97,12 @@ def unpack(data: Any, remote: Callable[[int, str], Any] = Opaque, depth: int = 0
         return remote(int(data["o"]), str(data.get("type", "")))
     ((tag, content),) = data.items()
     if tag == "d":
-        return {unpack(k, remote, depth + 1): unpack(v, remote, depth + 1) for k, v in content}
+        keys = _hashable([unpack(key, remote, depth + 1) for key, _ in content])
+        return {key: unpack(item, remote, depth + 1) for key, (_, item) in zip(keys, content, strict=True)}
     for name, sequence in _SEQUENCES:
         if tag == name:
-            return sequence(unpack(item, remote, depth + 1) for item in content)
+            items = [unpack(item, remote, depth + 1) for item in content]
+            return sequence(_hashable(items) if name in ("s", "z") else items)
     if tag == "i":
         return int(content, 16)
     if tag == "b":
@@ -106,12 +112,24 @@ def unpack(data: Any, remote: Callable[[int, str], Any] = Opaque, depth: int = 0
     if tag == "F":
         from fractions import Fraction
 
+        if max(map(len, content)) > FRACTION_DIGITS:
+            raise TooDeep("a fraction with too many digits")
         return Fraction(int(content[0], 16), int(content[1], 16))
     if tag == "D":
         from decimal import Decimal
 
-        return Decimal(content)
+        number = Decimal(content)
+        if number.is_snan():
+            raise ValueError("a signalling NaN: to compare it is an exception")
+        return number
     raise ValueError(f"unknown tag {tag!r}")
+
+
+def _hashable(items: list[Any]) -> list[Any]:
+    """`items`, of which a set can be built in linear time; TooDeep where they were chosen to collide."""
+    if len(items) > COLLISIONS and len(items) - len(set(map(hash, items))) > COLLISIONS:
+        raise TooDeep("values whose hashes collide")
+    return items
 
 
 def dump(message: Any, _dumps: Callable[..., str] = json.dumps) -> bytes:

@@ -21,10 +21,12 @@ only, no functions. A program whose own output varies from run to run gets verdi
 
 from __future__ import annotations
 
+import gc
 import math
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +64,7 @@ class UnitTestsVerifier(Verifier):
     """
 
     name = "unit_tests"
-    version = "1"
+    version = "2"
     answer_alone = False
 
     def __init__(self, tier: str | None = None) -> None:
@@ -82,7 +84,9 @@ class UnitTestsVerifier(Verifier):
         program = last_program(text)
         if isinstance(program, Reason):
             return Verdict(False, program, tier="extract")
-        reason = _Run(self._jails, problem.extra["tests"], Limits(**problem.extra.get("limits", {})), program).reason()
+        with _uncollected():
+            bounds = Limits(**problem.extra.get("limits", {}))
+            reason = _Run(self._jails, problem.extra["tests"], bounds, program).reason()
         correct = None if reason is Reason.GOLD_ERROR else reason is Reason.TESTS_PASSED
         return Verdict(correct, reason, program[:200], tier=f"sandbox:{self.tier}")
 
@@ -100,6 +104,19 @@ class UnitTestsVerifier(Verifier):
         self._jails.close()
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection: it would walk a candidate's millions of lists again and again, for three quarters of the
+    time that they take us (3.4 s instead of 1.1 s for 8 MiB of `[],`)."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class _Run:
     """One program against its tests."""
 
@@ -115,7 +132,9 @@ class _Run:
         except Stopped as stopped:
             if stopped.reason is not Reason.CRASHED:
                 return stopped.reason
-        try:  # its process died; once more, since the machine may have killed it (out of memory) and not the program
+        # its process died; once more, since the machine may have killed it (out of memory) and not the program, in the
+        # time that is left: a Judge that has to give up loses its worker, and the next verdict waits for a new one
+        try:
             return self._attempt()
         except Stopped as stopped:
             return stopped.reason
@@ -123,7 +142,7 @@ class _Run:
     def _attempt(self) -> Reason:
         kind = self.tests["kind"]
         jail = self.jails.take()
-        self.deadline = time.monotonic() + self.bounds.total_seconds
+        self.deadline = min(self.deadline, time.monotonic() + self.bounds.total_seconds)
         try:
             self._begin(jail, kind)
             if kind == "call":
@@ -178,6 +197,7 @@ class _Run:
         try:
             tester.send({"kind": "tests", "style": self.tests["kind"], "code": self.tests["code"],
                          "entry": self.tests["entry"], "limits": self.limits}, self.deadline)
+            self.jails.refill()  # two were taken: the next verdict would wait for one to boot
             while True:
                 message = self._from_tester(tester)
                 if "ask" not in message:
@@ -186,7 +206,6 @@ class _Run:
                 tester.send({"reply": self._answer(jail)}, self.deadline)
         finally:
             tester.kill()
-
 
     def _from_tester(self, tester: Jail) -> dict[str, Any]:
         try:

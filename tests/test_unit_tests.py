@@ -7,6 +7,7 @@ Run: python -m pytest tests/test_unit_tests.py -rs     (-rs prints why a tier wa
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import pickle
@@ -165,6 +166,8 @@ def test_the_cases_through_a_judge_whatever_the_number_of_workers() -> None:
      {"kind": "stdin", "cases": [{"input": "4", "output": "5"}]}, Reason.TESTS_PASSED),
     ("import atexit\natexit.register(print, 'bye')", {"kind": "stdin", "cases": [{"input": "", "output": "bye"}]},
      Reason.TESTS_PASSED),
+    ("print(open('/dev/stdin').read(), file=open('/dev/stdout', 'w'))", {"kind": "stdin", "cases": [
+        {"input": "4", "output": "4"}]}, Reason.TESTS_PASSED),
     ("import os, sys\nprint(len(os.read(0, os.fstat(0).st_size)))",
      {"kind": "stdin", "cases": [{"input": "x" * 200_000, "output": "200000"}]}, Reason.TESTS_PASSED),
     ("try:\n  open('seen').close(); print(2)\nexcept OSError: print(1)\ntry: open('seen', 'w')\nexcept OSError: pass",
@@ -198,6 +201,29 @@ HONEST = [
       "[(1, 1.0), (2, 4)])\ndef test_f(a, b):\n    assert f(a) == pytest.approx(b)\ndef test_r():\n"
       "    with pytest.raises(TypeError, match='unsup'):\n        f('a')"}, "def f(x): return x ** 2"),
 ]
+HONEST += [
+    (code("f", "try: f()", "except ValueError as e: assert str(e) == 'no' and e.args == ('no',)"),
+     "def f(): raise ValueError('no')"),
+    (code("f", "try: f()", "except KeyError as e: assert e.args == ('k',)", "else: assert False"),
+     "def f(): ({})['k']"),
+    (code("f", "try: f()", "except UnicodeDecodeError as e: assert e.start == 0", "else: assert False"),
+     "def f(): b'\\xff'.decode()"),
+    (code("f", "try: f()", "except Mine as e: assert str(e) == 'code 3'", "else: assert False"),
+     "class Mine(Exception):\n    def __str__(self): return f'code {self.args[0]}'\ndef f(): raise Mine(3)"),
+    (code("f", "def test(): assert f() == 1", "if __name__ == '__main__': test()"), "def f(): return 1"),
+    ({"kind": "unittest", "entry": "f", "code": "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+      "        with self.assertRaisesRegex(ValueError, '^no$'): f()\nunittest.main()"},
+     "def f(): raise ValueError('no')"),
+    ({"kind": "pytest", "entry": "f", "code": "import pytest, unittest\n@pytest.fixture\ndef one(): return 1\n"
+      "@pytest.fixture(scope='module')\ndef two(one):\n    yield one + 1\n@pytest.mark.slow\nclass TestA:\n"
+      "    def setup_method(self): self.k = 3\n    def test_a(self, one, two): assert f(one + two) == self.k\n"
+      "@pytest.mark.parametrize('a, b', [pytest.param(1, 1, id='x'), (2, 2)], ids=str)\n"
+      "def test_b(a, b): assert f(a) == b\n@pytest.mark.skip\ndef test_c(): assert f(1) == 2\n"
+      "def test_d():\n    e = pytest.raises(TypeError, f, 'a')\n    assert e.type is TypeError and e.match('^can')\n"
+      "class B(unittest.TestCase):\n    def setUp(self): self.k = 4\n"
+      "    def test_e(self): self.assertEqual(f(4), self.k)"},
+     "def f(x): return x + 0"),
+]
 
 
 @each_tier
@@ -223,6 +249,10 @@ def test_test_code_against_honest_programs(tier: str) -> None:
     ({"kind": "unittest", "entry": "f", "code": "import unittest\nclass T(unittest.TestCase):\n  def test(self):\n"
       "    self.assertEqual(f(1), 5)"}, "import unittest\ndef f(x): raise unittest.SkipTest('please')"),
     ({"kind": "pytest", "entry": "f", "code": "def test_f():\n    assert f(1) == 5"}, "def f(x): return 4"),
+    ({"kind": "pytest", "entry": "f", "code": "import pytest\n@pytest.fixture\ndef d(): return 5\ndef test_f(d):\n"
+      "    assert f(1) == d"}, "def f(x=0): return 4\nf.fixture, f.autouse = 'd', False"),
+    ({"kind": "pytest", "entry": "f", "code": "import unittest\nclass A(unittest.TestCase):\n  def test(self):\n"
+      "    self.assertEqual(f(1), 5)"}, "def f(x): return 4"),
     (code("f", "assert f(1) == 5"), "def f(x):\n  import sys\n  for n in range(3, 64):\n    try:\n      import os\n"
      "      os.write(n, b'\\0\\0\\0\\x3a{\"done\": true, \"error\": \"\", \"tests\": 1, \"calls\": 1, '\n"
      "               b'\"unsendable\": \"\"}  ')\n"
@@ -233,12 +263,72 @@ def test_forgeries_against_test_code(verifier: UnitTestsVerifier, tests: dict[st
     assert verdict.correct is False and verdict.reason in (Reason.WRONG_ANSWER, Reason.CRASHED)
 
 
+PUT = """
+import os, time
+def put(value):
+    data = b'\\0\\0\\0\\x10{"loaded": true}'
+    message = ('{"value": %s}' % value).encode()
+    data += len(message).to_bytes(4, "big") + message
+    for descriptor in range(3, 10):
+        try:
+            while data: data = data[os.write(descriptor, data):]
+        except OSError: pass
+    time.sleep(60)
+zeros = [f'{{"i": "{i * (2**61 - 1):x}"}}' for i in range(100_000)]
+"""
+
+
+@pytest.mark.parametrize(("program", "expected"), [
+    (PUT + "import random\nn = [hex(random.getrandbits(14_000_000) | 1) for _ in '12']\n"
+     "put('{\"F\": [\"%s\", \"%s\"]}' % tuple(n))", Reason.HUGE),
+    (PUT + "put('{\"s\": [%s]}' % ','.join(zeros))", Reason.HUGE),
+    (PUT + "put('{\"d\": [%s]}' % ','.join(f'[{zero}, 0]' for zero in zeros))", Reason.HUGE),
+    ("from decimal import Decimal\ndef add(a, b): return Decimal('sNaN')", Reason.CRASHED),
+    ("class Decimal:\n    def __str__(self): return 'sNaN'\nDecimal.__module__ = 'decimal'\n"
+     "def add(a, b): return Decimal()",
+     Reason.CRASHED),
+])
+def test_values_made_to_hang_or_break_the_comparison(
+    verifier: UnitTestsVerifier, program: str, expected: Reason
+) -> None:
+    """Bugs: the judge took the gcd of numbers with millions of digits or filled a set in quadratic time until it was
+    killed; a signalling NaN was an exception of ours, and the program not judged."""
+    begun = time.monotonic()
+    assert reason(verifier, CALL, program, seconds=3.0) is expected
+    assert time.monotonic() - begun < 4
+
+
+def test_a_second_try_has_what_is_left_of_the_time(verifier: UnitTestsVerifier) -> None:
+    """Bug: a program that dies late took twice its time, and with it the worker of the Judge that gave up."""
+    begun = time.monotonic()
+    late = "import os, time\ndef add(a, b):\n    time.sleep(0.9)\n    os._exit(1)"
+    assert reason(verifier, CALL, late, total_seconds=1.2) in (Reason.CRASHED, Reason.TIMEOUT)
+    assert time.monotonic() - begun < 1.6
+
+
+def test_both_jails_of_test_code_are_replaced(verifier: UnitTestsVerifier) -> None:
+    """Bug: every verdict on test code waited for its second jail to boot."""
+    for _ in range(2):
+        assert reason(verifier, ASSERT, ADD) is Reason.TESTS_PASSED
+        assert len(verifier._jails._waiting) == 2
+
+
+def test_garbage_is_not_collected_while_a_program_is_judged(
+    verifier: UnitTestsVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("rlvr.rewards.unit_tests.same_value", lambda *_: seen.append(gc.isenabled()) or True)
+    assert reason(verifier, CALL, ADD) is Reason.TESTS_PASSED
+    assert seen == [False] and gc.isenabled()
+
+
 @pytest.mark.parametrize("tests", [
     code("f", "assert f(1"),
     code("f", "assert 1 == 1"),
     code("f", "f(lambda: 0)"),
     {"kind": "unittest", "entry": "f", "code": "f(1)"},
     {"kind": "pytest", "entry": "f", "code": "f(1)"},
+    {"kind": "pytest", "entry": "f", "code": "def test_f(capsys): assert f(1) == 1"},
 ])
 def test_tests_that_test_nothing_or_cannot_run_are_the_datasets_error(
     verifier: UnitTestsVerifier, tests: dict[str, Any]
@@ -292,6 +382,7 @@ def test_reference_programs_are_run_and_their_absence_is_allowed() -> None:
     ("```python\na\n```", "a\n"), ("```\na\n```\nthen\n```py\nb\n```", "b\n"), ("```Python3 \na\n```", "a\n"),
     ("```python\na\n```\nOutput:\n```text\n5\n```", "a\n"), ("~~~\na\n```\n~~~", "a\n```\n"),
     ("````python\n'''\n```\n'''\n````", "'''\n```\n'''\n"), ("```python\r\na\r\n```\r\n", "a\r\n"),
+    ("1. So:\n   ```python\n   if a:\n     b\n\n   ```", "if a:\n  b\n\n"), ("  ```\na\n    b\n  ```", "a\n    b\n"),
     ("<think>```python\nx\n```</think>```python\nb\n```", "b\n"), ("def add(a, b): return a + b", Reason.NO_BOX),
     ("", Reason.NO_BOX), ("```python\na", Reason.UNBALANCED), ("```python\na\n```\n```python\nb", Reason.UNBALANCED),
     ("```python\n\n```", Reason.EMPTY), ("<think>```python\na\n```", Reason.UNFINISHED_THINK),
@@ -314,6 +405,7 @@ def test_a_program_survives_its_own_block() -> None:
     ([1], {1}, False), (0.3, 0.1 + 0.2, True), (1.1, 1.0, False), (1.0000001, 1, False), (3.0, 3, True),
     (float("nan"), float("nan"), True), (float("inf"), float("inf"), True), (1e308, float("inf"), False),
     (10**400, 1.0, False), (10**400, 10**400, True), ("a", "a", True), (1e10 + 1, 1e10, True), (1 + 1j, 1 + 1j, True),
+    (10**400, 1 + 1j, False),
 ])
 def test_values(value: Any, expected: Any, same: bool) -> None:
     assert same_value(value, expected) is same
