@@ -22,7 +22,8 @@ _CHARACTERS = {
         "≈": r"\approx", "∴": r"\therefore", "ℝ": r"\mathbb{R}", "→": r"\to",
         "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\epsilon", "θ": r"\theta",
         "λ": r"\lambda", "μ": r"\mu", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau", "φ": r"\phi",
-        "ω": r"\omega", "Δ": r"\Delta", "Ω": r"\Omega"}.items()},
+        "ω": r"\omega", "⌊": r"\lfloor", "⌋": r"\rfloor",
+        "⌈": r"\lceil", "⌉": r"\rceil", "Δ": r"\Delta", "Ω": r"\Omega"}.items()},
     **{ord(sign): rf"\frac{{{a}}}{{{b}}}" for sign, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅛18")},
     ord("°"): r"^\circ",
     ord("∶"): ":",
@@ -36,13 +37,28 @@ _RULES: list[_Rule] = [(re.compile(pattern), replacement) for pattern, replaceme
     (r"[₀₁₂₃₄₅₆₇₈₉]+", lambda match: f"_{{{match[0].translate(_SUBSCRIPTS)}}}"),
     (r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+(?:\.\d+)?|[A-Za-z]))",
      lambda match: rf"\sqrt{{{match[1] or match[2] or match[3] or ''}}}"),
+    (r"∛\s*(\d+|[A-Za-z])|\\sqrt\s*\[\s*3\s*\]\s*(\d|[A-Za-z])",
+     lambda match: rf"\sqrt[3]{{{match[1] or match[2]}}}"),
+    (r"\\[hv]?phantom\s*\{[^{}]*\}", ""),  # is not printed
     (r"\\(?:boxed|fbox)\s*(?=\{)", ""),
+    (r"\\\\\s*\[\s*-?\d*\.?\d+\s*(?:pt|em|ex|mm|cm)\s*\]|\\cr(?![A-Za-z])", r"\\\\"),
     (r"\\\$|\$|(?<!\\)\\[()\[\]]", " "),  # dollar signs and math delimiters: what is left is all math
     (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits)(?![A-Za-z])\s*\.?", ""),
     (r"(?<!\\)\\!", ""),
+    (r"(?<=\d)\{\s*(\\,|[.:])\s*\}(?=\d)", r"\1"),  # 3{:}30, 2{.}5, 12{\,}345
+    (r"\\colon(?![A-Za-z])", ":"),
     (r"(?<=[\d})])\s*\\q?quad\s*(?=[-+]?\d)", ", "),
     (r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|\\thinspace(?![A-Za-z])|~", " "),
-    (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+    (r"\\(?:[dtc]|nice|s)frac(?![A-Za-z])", r"\\frac"),
+    (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+    (r"\\binom\s*(\d)\s*(\d)", r"\\binom{\1}{\2}"),
+    (r"\{\s*([^{}\\]+)\\choose(?![A-Za-z])([^{}\\]+)\}", r"\\binom{\1}{\2}"),
+    (r"\\bigcup(?![A-Za-z])(?!\s*[_^])", r"\\cup "),
+    (r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])(?![A-Za-z])\s*\}?", r"\\mathbb{\1}"),
+    (r"\\\{\s+\\\}", r"\\{\\}"),
+    (r"\\log\s*_\s*(?:e|\{\s*e\s*\})(?![A-Za-z])", r"\\ln "),
+    (r"\\pmod\s*(\d)", r"\\pmod{\1}"),
+    (r"\^\s*(?:\\prime|\{\s*\\prime\s*\})(?![A-Za-z])", "'"),
     (r"\\(?:varnothing|empty)(?![A-Za-z])", r"\\emptyset"),
     (r"\\(?:geqslant|geq)(?![A-Za-z])", r"\\ge"),
     (r"\\(?:leqslant|leq)(?![A-Za-z])", r"\\le"),
@@ -55,11 +71,19 @@ _RULES: list[_Rule] = [(re.compile(pattern), replacement) for pattern, replaceme
     (r":=", "="),
     (r"<=", r"\\le "),
     (r">=", r"\\ge "),
-    (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])", r"^\\circ "),
+    (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\(?:text)?degree(?![A-Za-z])", r"^\\circ "),
     (r"(?<!\\)%", r"\\%"),
     # \mathbf{8}, \text{8.5}: fonts around a number
     (r"\\(?:math(?:bf|rm|it|sf|tt)|bm|boldsymbol|text(?:bf|rm|it|normal)?|mbox|emph|underline)"
      r"\s*\{\s*([-+]?[\d.,]*\d)\s*\}", r"\1"),
+    # mathematics in words: \text{1:2}, \text{3:45 PM}, \text{2 and 3}, \text{A, C}, \text{x = 5}, \text{, }, \text{\%}
+    (r"\\(?:text(?:bf|rm|it|normal)?|mathrm|mbox)\s*\{\s*(\d{1,2} ?: ?\d\d(?: ?[AaPp]\.? ?[Mm]\.?)?|"
+     r"\d+(?: ?: ?\d+)+|\d[\d.]*(?:,? (?:and|or) \d[\d.]*)+|[A-Z](?:\s*(?:,|,? and|,? or)\s*[A-Z])+|"
+     r"[A-Za-z]{1,12} ?= ?[-+]?\d[\d.]*|\s*[,;]|\\%)\s*\}", r" \1 "),
+    (r"\\frac\s*\{\s*(\\(?:text|mathrm)\s*\{[A-Za-z ]*\})\s*\}\s*\{\s*(\\(?:text|mathrm)\s*\{[A-Za-z ]*\}"
+     r"(?:\^\{?\d\}?)?)\s*\}$", r"\1/\2"),
+    (r"\s*\\(?:l?or|vee)(?![A-Za-z])\s*(?=[A-Za-z]\w* ?=)", r" \\text{ or } "),  # x = 1 \lor x = 2
+    (r"(\\(?:sin|cos|tan|cot|sec|csc|ln|log))\s+([a-z]|\\[a-z]+)\s*(?=\\(?:cdot|times)(?![A-Za-z]))", r"\1(\2) "),
     # {\bf 8}, \textcolor{red}{8}, the upright i and e
     (r"\{\s*\\(?:bf|rm|it|sf|tt)\s*([-+]?[\d.,]*\d)\s*\}", r"\1"),
     (r"\\(?:text)?color\s*\{\s*[a-z]+\s*\}", ""),
@@ -77,12 +101,15 @@ _RULES: list[_Rule] = [(re.compile(pattern), replacement) for pattern, replaceme
     (r"(?<![\d.])([-+]?\d+(?:\.\d+)?)[eE]([-+]?\d+)(?![\dA-Za-z]|\.\d)",
      lambda match: rf"{match[1]}\times 10^{{{int(match[2])}}}"),
     (r"(?<==)(\s*[-+]?\d{1,3})((?:,\d{3})+)(?=(?:\.\d+)?$)", lambda match: match[1] + match[2].replace(",", "")),
-    (r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?", lambda match: _repeating(*match.groups())),
+    (r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|(?<=\.)\((\d+)\)$)",
+     lambda match: _repeating(match[1], match[2], match[3] or match[4])),
 )]
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])(\d{1,3})((?:\s*(?:\\,|,?\s*\\!)\s*\d{3})+)(?!\d)")
 _LABEL = re.compile(r"^(?:\\therefore(?![A-Za-z])|\\approx(?![A-Za-z])|=|"
                     r"\\text\s*\{\s*(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is)?\s*:?\s*\}\s*:?)\s*")
-_TAIL = re.compile(r"(?:\s|[.,;]|\\)+$")
+_TAIL = re.compile(r"(?:\s|(?<!\.)\.|[,;]|\\)+$")
+"""Three dots are no full stop: 42... is not 42."""
+_BOLD = re.compile(r"\\(?:math(?:bf|rm)|bm|boldsymbol)\s*(?=\{.*[\\^/].*\}$)")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 _OPEN, _CLOSE = {"(", "[", "{", r"\{", r"\lfloor", r"\lceil"}, {")", "]", "}", r"\}", r"\rfloor", r"\rceil"}
 
@@ -97,6 +124,9 @@ def normalize(latex: str) -> str:
     while True:
         before = text
         text = _TAIL.sub("", _LABEL.sub("", text))
+        bold = _BOLD.match(text)
+        if bold and _closes_at(text[bold.end() :]) == len(text) - bold.end() - 1:  # \mathbf{\frac{1}{2}}
+            text = text[bold.end() :]
         wrapped = text.startswith("{") or (text.startswith("((") and _closes_at(text[1:-1]) == len(text) - 3)
         if wrapped and _closes_at(text) == len(text) - 1:  # ((5)): the parser's time doubles with every pair
             text = text[1:-1].strip()
@@ -135,7 +165,7 @@ def nesting(text: str) -> int:
 
 def variables(text: str) -> set[str]:
     """Single letters that stand for themselves (not part of a command or of running text), case kept."""
-    bare = re.sub(r"\\(?:text|mathrm|mbox|operatorname|textbf|begin|end)\s*\{[^{}]*\}", "", text)
+    bare = re.sub(r"\\(?:text|mathrm|mathbb|mbox|operatorname|textbf|begin|end)\s*\{[^{}]*\}", "", text)
     return {match[0] for match in _TOKEN.finditer(bare) if match[0].isascii() and match[0].isalpha()}
 
 

@@ -102,6 +102,8 @@ def same_number(gold: Plain, answer: Plain) -> bool:
     decimal = gold.decimal or (answer.decimal and not _terminates(gold.value))
     if gold.percent == answer.percent:
         return _equal(gold.value, answer.value, decimal)
+    if answer.percent and 0 < abs(gold.value) < 1:  # 0.25% is not 0.25: such a gold answer is no number of percent
+        return _equal(gold.value, answer.value / 100, decimal)
     of_gold, of_answer = (number.value / 100 if number.percent else number.value for number in (gold, answer))
     return _equal(gold.value, answer.value, decimal) or _equal(of_gold, of_answer, decimal)
 
@@ -159,10 +161,10 @@ def plus_and_minus(text: str) -> str:
     parts = list(sequence.parts) if sequence is not None and not sequence.brackets else [text]
     if any(part[:1] in ("(", "[") and len(re.findall(r"\\(?:pm|mp)", part)) > 1 for part in parts):
         return text
-    values: dict[str, None] = {}
-    for part in parts:
-        for upper, lower in (("+", "-"), ("-", "+")):
-            values[re.sub(r"\\mp(?![A-Za-z])", lower, re.sub(r"\\pm(?![A-Za-z])", upper, part))] = None
+    values: list[str] = []
+    for part in parts:  # a part without signs is one value; one that is there twice stays so
+        values += dict.fromkeys(re.sub(r"\\mp(?![A-Za-z])", lower, re.sub(r"\\pm(?![A-Za-z])", upper, part))
+                                for upper, lower in (("+", "-"), ("-", "+")))
     return ", ".join(value.strip().removeprefix("+").strip() for value in values)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,10 @@ _CONFIG = LatexExtractionConfig(
     ),
 )
 _POINTS = (0.7390851332, 1.3247179572, 2.2955871494)
+_NEGATIVE = -0.8414709848
+"""Only where both values are real there: sqrt(x^3) and x sqrt(x) are on other branches, sqrt(x^2) is not x."""
+_DIGITS = 300
+"""Constants without decimals have to agree to so many digits: 1 - 2^{-100} is not 1."""
 _RELATIVE = 2e-6
 _LARGEST = sympy.Float("1e300")
 _SPARE_NAMES = "qwzyvujkhgbaprstmnlcx"
@@ -92,6 +97,8 @@ def _exact(parsed: Any) -> Any:
     exponents = {power.exp for power in parsed.atoms(sympy.Pow)}
     decimals = {number for exponent in exponents for number in exponent.atoms(sympy.Float)}
     exact = parsed.xreplace({number: sympy.Rational(str(number)) for number in decimals})
+    if exact.free_symbols:
+        exact = sympy.powdenest(exact, force=True)  # sqrt(x^3) is x^{3/2}; _differ has looked at negative x
     return sympy.expand_log(exact, force=True) if exact.has(sympy.log) and exact.free_symbols else exact
 
 
@@ -117,21 +124,51 @@ def misreading(gold: str) -> str | None:
             return f"its letters {', '.join(sorted(lost))} are lost when it is parsed"
     if not equal(gold, gold):
         return "it does not equal itself once parsed"
-    if isinstance(parsed, sympy.Expr) and equal(gold, f"({gold})+1"):
+    if isinstance(parsed, sympy.Expr) and not parsed.is_infinite and equal(gold, f"({gold})+1"):
         return "it still counts as equal when 1 is added to it"
     return None
 
 
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Any:
-    found = parse(rf"\boxed{{{text}}}", [_CONFIG], fallback_mode="first_match", extraction_mode="first_match",
-                  parsing_timeout=None)  # pyright: ignore[reportArgumentType] (None is documented, the hint says int)
+    found = parse(rf"\boxed{{{_with_products(text)}}}", [_CONFIG], fallback_mode="first_match",
+                  extraction_mode="first_match", parsing_timeout=None)  # pyright: ignore[reportArgumentType] (None is documented, the hint says int)
     if not found or isinstance(found[0], str):
         return None
-    parsed = found[0]
-    if isinstance(parsed, sympy.Expr) and {symbol.name for symbol in parsed.free_symbols} == {"i"}:
-        return parsed.xreplace(dict.fromkeys(parsed.free_symbols, sympy.I))  # alone it is no index
+    parsed = _with_names_for_derivatives(found[0])
+    names = {symbol.name for symbol in parsed.free_symbols} if isinstance(parsed, sympy.Expr) else set()
+    if names == {"i"} or ("i" in names and "I" not in variables(text) and _POLAR.search(text)):  # it is no index
+        return parsed.xreplace({symbol: sympy.I for symbol in parsed.free_symbols if symbol.name == "i"})
     return parsed
+
+
+_POLAR = re.compile(r"e\s*\^\s*\{[^{}]*(?<![A-Za-z\\])i(?![A-Za-z])|(?<![A-Za-z\\])i\s*\\sin(?![A-Za-z])")
+_BESIDE = (
+    re.compile(r"(?<![\w.^{])(\d+)\s*(?=[(\[]|\\binom|e\s*\^)"),
+    re.compile(r"(\(\s*[-+]?\d+\s*\)|\\binom\s*\{[^{}]*\}\s*\{[^{}]*\})\s*(?=[\d(]|\\(?:frac|binom|sqrt)(?![A-Za-z]))"),
+)
+_BEFORE_FRACTION = re.compile(r"(?<![\w.^{])(\d+)\s*(?=\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\})")
+
+
+def _with_products(text: str) -> str:
+    r"""A dot between factors: the parser adds an integer to any number beside it, so that `2(3)` would be 5.
+
+    Only `2\frac{1}{3}` is left as it is, a mixed number; `2\frac{4}{3}` is none.
+    """
+    for pattern in _BESIDE:
+        text = pattern.sub(r"\1\\cdot ", text)
+    return _BEFORE_FRACTION.sub(
+        lambda match: match[0] if len(match[2] + match[3]) > 30 or int(match[2]) < int(match[3])
+        else match[1] + r"\cdot ", text)
+
+
+def _with_names_for_derivatives(parsed: Any) -> Any:
+    """Derivatives of mere names become names: the parser's own df/dx is 0 or solved for, whatever f and x are."""
+    if not isinstance(parsed, sympy.Basic):
+        return parsed
+    return parsed.xreplace({each: sympy.Symbol(f"derivative_{each.expr}_{'_'.join(map(str, each.variables))}")
+                            for each in parsed.atoms(sympy.Derivative)
+                            if isinstance(each.expr, (sympy.Symbol, sympy.core.function.AppliedUndef))})
 
 
 def _keep_case(gold: str, answer: str) -> tuple[str, str]:
@@ -166,8 +203,35 @@ def _differ(gold: Any, answer: Any) -> bool:
     """
     if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
         return False
-    return any(left != right if math.inf in (abs(left), abs(right)) else
-               abs(left - right) > _RELATIVE * max(abs(left), abs(right)) for left, right in _values(gold, answer))
+    coarsely = any(left != right if math.inf in (abs(left), abs(right)) else
+                   abs(left - right) > _RELATIVE * max(abs(left), abs(right)) for left, right in _values(gold, answer))
+    return coarsely or _differ_exactly(gold, answer)
+
+
+def _differ_exactly(gold: Any, answer: Any) -> bool:
+    """Whether two constants differ within `_DIGITS` digits, or an exact and a decimal one by more than a millionth."""
+    vague = (sympy.core.function.AppliedUndef, sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit)
+    if any(expression.free_symbols or expression.has(*vague) for expression in (gold, answer)):
+        return False
+    decimal = answer.has(sympy.Float)
+    if gold.has(sympy.Float):
+        return False
+    answer = answer.xreplace({number: sympy.Rational(str(number)) for number in answer.atoms(sympy.Float)})
+    if not decimal and gold.is_Rational and answer.is_Rational:
+        return bool(gold != answer)
+    try:
+        left, right = (expression.doit().evalf(_DIGITS, maxn=2 * _DIGITS) for expression in (gold, answer))
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError):
+        return False  # no number, as in _value
+    parts = [part for number in (left, right) for part in number.as_real_imag()]
+    if not all(isinstance(part, (sympy.Float, sympy.Integer)) for part in parts):
+        return False
+    distance, size = (abs(left - right), max(abs(left), abs(right)))
+    if decimal and (rest := (gold - answer).doit()).is_Rational:
+        distance = abs(rest)  # also of numbers of more than `_DIGITS` digits
+    if decimal:  # 2^{1009} + 0.001 is not 2^{1009}
+        return bool(distance > sympy.Float("1e-6", _DIGITS) * min(1, size))
+    return bool(distance > size * sympy.Float(f"1e-{_DIGITS - 20}", _DIGITS))
 
 
 def _kinds_differ(gold: Any, answer: Any) -> bool:
@@ -197,10 +261,10 @@ def _values(gold: Any, answer: Any) -> list[tuple[complex, complex]]:
     """Their values at the points where both have one; the same letter has the same value in both."""
     names = sorted({symbol.name for expression in (gold, answer) for symbol in expression.atoms(sympy.Symbol)})
     pairs = []
-    for point in _POINTS[: 3 if names else 1]:
+    for point in (*_POINTS, _NEGATIVE) if names else _POINTS[:1]:
         at = {name: point + 0.1234567 * index for index, name in enumerate(names)}
         left, right = _value(gold, at), _value(answer, at)
-        if left is not None and right is not None:
+        if left is not None and right is not None and (point > 0 or left.imag == right.imag == 0):
             pairs.append((left, right))
     return pairs
 

@@ -10,15 +10,16 @@ import re
 
 _FONT = r"\\(?:text|mathrm|mbox|textrm|textit|textbf|operatorname|rm)"
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
-_IN_TEXT = re.compile(rf"(?:\s*(?:/|\\cdot|\\times)?\s*{_FONT}\s*\{{[^{{}}]*\}}{_POWER})+$")
-_CONTENT = re.compile(rf"{_FONT}\s*\{{([^{{}}]*)\}}")
+_IN_BRACES = r"(?:[^{}]|\^\{-?\d\})*"
+_IN_TEXT = re.compile(rf"(?:\s*(?:/|\\cdot|\\times)?\s*{_FONT}\s*\{{{_IN_BRACES}\}}{_POWER})+$")
+_CONTENT = re.compile(rf"{_FONT}\s*\{{({_IN_BRACES})\}}")
 _UNIT_WORDS = re.compile(r"(?:[A-Za-z°/.\-^ ]|(?<=[A-Za-z^])\d|(?<=\^-)\d)*")
 _NOT_UNITS = re.compile(
     r"\b(?:or|and|not|no|nor|either|neither|maybe|perhaps|but|if|is|are|to|than|isn|base|"
     # a doubt or a condition
     r"unless|when|where|wrong|false|incorrect|mistake|otherwise|alternatively|versus|vs|"
     # an operation: "5 squared" is 25
-    r"(?<![a-z]\s)(?:squared|cubed)(?!\s*[a-z])|factorial|plus|minus|times\s+\S+|divided|choose|mod|modulo|pi)\b",
+    r"(?<![a-z]\s)(?:squared|cubed)(?!\s*[a-z])|factorial|plus|minus|times\s+\S+|divided|doubled|tripled|halved|off|choose|mod|modulo|pi)\b",
     re.IGNORECASE)
 _NEVER_ALONE = re.compile(
     r"[ /.^\-\d]*[eijknopqrvwxyz][ ./^\-\d]*|"  # a variable in an upright font
@@ -44,7 +45,7 @@ def without_unit(text: str) -> str:
     if match is None or not rest or "\\text" in rest or "\\mathrm" in rest:
         return text
     words = _CONTENT.findall(match[0])
-    return rest if all(map(_is_unit, words)) else text
+    return rest if all(_is_unit(word.replace("{", "").replace("}", "")) for word in words) else text
 
 
 def _is_unit(word: str) -> bool:

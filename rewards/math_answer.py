@@ -21,11 +21,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from rlvr.interfaces import Verifier
+from rlvr.rewards._approximate import approximates
 from rlvr.rewards._extract import decisive_box, final_answer
-from rlvr.rewards._guards import MAX_CHARS, bad_form, bomb, is_constant, is_name, numeral
+from rlvr.rewards._guards import MAX_CHARS, bad_form, bomb, is_constant, is_name, numeral, other_case, other_points
 from rlvr.rewards._inequalities import as_intervals, is_interval
 from rlvr.rewards._latex import normalize, split_top, squeezed
 from rlvr.rewards._numbers import plus_and_minus, read_number, read_sequence, same_number, same_sequence
+from rlvr.rewards._structure import compare_parts
 from rlvr.rewards._units import same_unit_other_power, without_unit
 from rlvr.types import Problem, Reason, Verdict
 
@@ -40,6 +42,9 @@ _BARE_WORDS = re.compile(r"(?=.{4})[A-Za-z]{2,}(?:[ '-]+[A-Za-z]+)*")
 _CHOICE = re.compile(r"\(?([A-Z])\)?")
 _CLOCK = re.compile(r"(\d{1,2}) ?: ?(\d\d)(?: ?(?:\\text ?\{)? ?([aApP])\.? ?[mM]\.? ?\}?)?")
 _RATIO = re.compile(r"(\d+(?: ?: ?\d+)+)")
+
+
+_REASONS = {"same": Reason.SYMBOLIC, "multiset": Reason.MULTISET, "other": Reason.WRONG_ANSWER}
 
 
 class Outcome(NamedTuple):
@@ -60,7 +65,7 @@ class MathVerifier(Verifier):
     """
 
     name = "math"
-    version = "+".join(["3", *(f"{package}-{installed(package)}" for package in _PARSERS)])
+    version = "+".join(["4", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
         from rlvr.rewards import _symbolic  # sympy: not for those who only ask for the version
@@ -115,8 +120,11 @@ class MathVerifier(Verifier):
             return "its braces do not match"
         if _words(gold) or numeral(gold) or read_number(gold) or _RATIO.fullmatch(gold) or _CLOCK.fullmatch(gold):
             return None
+        if bomb("", gold):
+            return "it is too large to evaluate, so only an answer written the same way would count"
         sequence = read_sequence(gold)
-        if sequence is not None and same_sequence(sequence, sequence) == "same":
+        if sequence is not None and (same_sequence(sequence, sequence) == "same"
+                                     or all(map(_CHOICE.fullmatch, sequence.parts))):
             return None
         return self._symbolic.misreading(without_unit(plus_and_minus(_value_side(gold))))
 
@@ -134,7 +142,7 @@ class MathVerifier(Verifier):
         """Both normalized; gold is not empty."""
         if not answer:
             return Outcome(Reason.UNPARSABLE, "guard")
-        if squeezed(gold) == squeezed(answer):
+        if squeezed(gold) == squeezed(answer) and _words(gold) is None:  # in words blanks count: no table, notable
             return Outcome(Reason.IDENTICAL, "text")
         gold, answer = _without_common_names(gold, answer)
         if same_unit_other_power(gold, answer):
@@ -145,13 +153,20 @@ class MathVerifier(Verifier):
         intervals = _as_intervals(gold, answer)
         if intervals is not None:
             return self._compare(*intervals)
-        reason = bomb(gold, answer) or bad_form(gold, answer)
+        reason = bomb(gold, answer) or bomb("", gold) or bad_form(gold, answer)
         if reason is not None:
             return Outcome(reason, "guard")
         signs = plus_and_minus(gold), plus_and_minus(answer)
         if signs != (gold, answer):
             return self._compare(*signs)
-        return self._as_equation(gold, answer) or self._as_algebra(gold, answer)
+        close = approximates(gold, answer, self._same, self._symbolic.constant)
+        if close is not None:
+            return Outcome(Reason.SYMBOLIC if close else Reason.FALSE_EQUATION, "symbolic")
+        return (self._as_equation(gold, answer) or self._as_sequences(gold, answer)
+                or self._as_algebra(gold, answer))
+
+    def _same(self, gold: str, answer: str) -> bool:
+        return self._compare(gold, answer).correct
 
     def _as_equation(self, gold: str, answer: str) -> Outcome | None:
         """Refuses false equations; compares the right-hand sides where the left ones are mere names."""
@@ -163,19 +178,29 @@ class MathVerifier(Verifier):
         if len(gold_sides) == 1:
             if len(sides) == 1:
                 return None
-            if not (is_name(sides[0]) or is_constant(sides[0])):
+            if not (is_name(sides[0]) or is_constant(sides[0])) or (
+                    _CHOICE.fullmatch(gold) and _CHOICE.fullmatch(sides[0])):  # B = A
                 return Outcome(Reason.WRONG_ANSWER, "guard")
             if constants and not is_constant(without_unit(sides[-1])):  # 17 = x^2: a number is no name
                 return Outcome(Reason.WRONG_ANSWER, "guard")
             return self._compare(gold, sides[-1])
-        if is_name(gold_sides[0]) and (len(sides) == 1 or squeezed(gold_sides[0]) == squeezed(sides[0])):
+        if is_name(gold_sides[0]) and (len(sides) == 1 or _plain_name(gold_sides[0]) == _plain_name(sides[0])):
             return self._compare(gold_sides[-1], sides[-1])
         return None
+
+    def _as_sequences(self, gold: str, answer: str) -> Outcome | None:
+        sequence, answer_sequence = read_sequence(gold), read_sequence(answer)
+        if sequence is None or answer_sequence is None or r"\pm" in gold + answer:
+            return None
+        found = compare_parts(sequence, answer_sequence, self._same)
+        return found and Outcome(_REASONS[found], "symbolic")
 
     def _as_algebra(self, gold: str, answer: str) -> Outcome:
         gold, answer = without_unit(gold), without_unit(answer)
         if squeezed(gold) == squeezed(answer):
             return Outcome(Reason.IDENTICAL, "text")
+        if other_case(gold, answer) or other_points(gold, answer) or gold.count("'") != answer.count("'"):
+            return Outcome(Reason.WRONG_ANSWER, "guard")
         equal = self._symbolic.equal(gold, answer)
         if equal is None:
             return Outcome(Reason.UNPARSABLE, "symbolic")
@@ -212,7 +237,8 @@ def _normalized(gold: str) -> str:
 
 def _sides(text: str) -> list[str]:
     r"""`x = 5` and `x \in S` cut at the relation; one part where there is none, or where it is a list of equations."""
-    if len(split_top(text, frozenset({",", ";"}))) > 1:
+    several = read_sequence(text)
+    if several is not None and not several.brackets:
         return [text]
     return split_top(text, frozenset({"=", "\\in"}))
 
@@ -235,6 +261,10 @@ def _common_name(text: str) -> tuple[str, str]:
     return (squeezed(name), ", ".join(value for _, value in equations)) if is_name(name) else ("", text)
 
 
+def _plain_name(side: str) -> str:
+    return squeezed(_FONTS.sub(r" \1 ", side))
+
+
 def _value_side(gold: str) -> str:
     sides = _sides(gold)
     return sides[-1] if is_name(sides[0]) else gold
@@ -245,7 +275,7 @@ def _words(text: str, *, where_words_are_due: bool = False) -> str | None:
 
     Short bare words such as `yes` may be products of variables, so they count only where words are due.
     """
-    without_fonts = _FONTS.sub(r" \1 ", text).strip()
+    without_fonts = _FONTS.sub(r" \1 ", text.strip("\"“”`' ")).strip(" .")
     if where_words_are_due or (without_fonts != text and not _FONTS.sub("", text).strip(" .,")):
         if not _WORDS.fullmatch(without_fonts):
             return None
@@ -286,8 +316,7 @@ def _as_numbers(gold: str, answer: str) -> Outcome | None:
     same = same_sequence(sequence, answer_sequence)
     if same is None:
         return None
-    reason = {"same": Reason.EXACT_NUMBER, "multiset": Reason.MULTISET, "other": Reason.WRONG_ANSWER}[same]
-    return Outcome(reason, "exact")
+    return Outcome(Reason.EXACT_NUMBER if same == "same" else _REASONS[same], "exact")
 
 
 def _as_ratio(gold: str, answer: str, clock: re.Match[str] | None) -> Outcome | None:
