@@ -10,7 +10,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from rlvr._strict import describe, did_you_mean
-from rlvr.data import check_spec
+from rlvr.data import DataSpec, check_spec
+from rlvr.registry import target_of
 from rlvr.types import UserError
 
 if TYPE_CHECKING:
@@ -44,13 +45,14 @@ def validate(recipe: Recipe) -> None:
     """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
     _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train, recipe.probes), _rewards(recipe.train.rewards),
             _arms_in_budget(recipe.probes))
+    _known("algorithm.name", "algorithms", recipe.algorithm_name)
     validate_probe(recipe)
     try:
         recipe.run_dir.format(name="", algorithm="", seed=0)
     except (LookupError, ValueError):
         raise UserError(f"run_dir: found {recipe.run_dir!r}, expected a path with no other braces than {{name}}, "
                         "{algorithm} and {seed}") from None
-    check_spec(recipe.data.train, "data.train")
+    _check_data(recipe.data.train, "data.train")
     _check_steps(recipe)
 
 
@@ -58,7 +60,7 @@ def validate_probe(recipe: Recipe | ProbeRecipe) -> None:
     """As `validate`, for the part of a recipe that a probe without training needs."""
     _refuse(_top(recipe), () if recipe.model is None else _model(recipe.model), _probes(recipe.probes),
             *(_arm(f"probes.arms.{name}", name, arm, recipe.probes) for name, arm in recipe.probes.arms.items()))
-    check_spec(recipe.data.probe, "data.probe")
+    _check_data(recipe.data.probe, "data.probe")
     _check_plans(recipe.probes)
     for name, arm in recipe.probes.arms.items():
         check_spec(dataclasses.replace(recipe.data.probe, **arm.prompt), f"probes.arms.{name}")
@@ -88,6 +90,20 @@ def plan_of_steps(recipe: Recipe, world_size: int) -> StepPlan:
         total_rollouts=batches * rollouts,
         max_tokens=batches * rollouts * train.max_new_tokens,
     )
+
+
+def _check_data(spec: DataSpec, where: str) -> None:
+    if spec.verifier is not None:
+        _known(f"{where}.verifier", "verifiers", spec.verifier)
+    check_spec(spec, where)
+
+
+def _known(where: str, kind: str, name: str) -> None:
+    """Raises UserError for a name that nothing has; what it stands for is imported later, with torch if need be."""
+    try:
+        target_of(kind, name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _refuse(*groups: Iterable[Check]) -> None:

@@ -8,12 +8,14 @@ import inspect
 import sys
 import textwrap
 import typing
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlvr._strict import did_you_mean
 from rlvr.interfaces import Algorithm, Verifier
 from rlvr.presets import PRESETS
-from rlvr.registry import names, resolve, resolve_reader
+from rlvr.registry import BUILT_IN, names, resolve, resolve_reader
 from rlvr.types import UserError
 
 SECTIONS = {
@@ -129,14 +131,35 @@ def _summary(kind: str, name: str) -> str:
     if kind == "data presets":
         return PRESETS[name].about
     try:
-        found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
+        texts = _written(BUILT_IN[kind][name]) if name in BUILT_IN[kind] else _live(kind, name)
     except UserError as error:
         return f"(not usable: {error})"
+    text = next((text.strip() for text in texts if text and text.strip()), "(no description)")
+    return text.splitlines()[0]
+
+
+def _written(target: str) -> tuple[str | None, str | None]:
+    """Docstrings of what is built in, the one to prefer first, from its source: a list needs no torch."""
+    module, _, name = target.partition(":")
+    spec = find_spec(module)
+    assert spec is not None and spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    own = next(node for node in tree.body
+               if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name)
+    neighbours = sum(other.startswith(f"{module}:") for table in BUILT_IN.values() for other in table.values())
+    return _preferred(ast.get_docstring(tree), ast.get_docstring(own), neighbours)
+
+
+def _live(kind: str, name: str) -> tuple[str | None, str | None]:
+    """The same of a plug-in, which is imported: whether it can be is what its user wants to know."""
+    found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
     module = sys.modules[found.__module__]
     neighbours = [value for value in vars(module).values()
                   if isinstance(value, type) and issubclass(value, (Algorithm, Verifier))
                   and value.__module__ == module.__name__]
-    # A file's first line says what the one class in it does; of several, each speaks for itself.
-    texts = (module.__doc__, found.__doc__) if len(neighbours) == 1 else (found.__doc__, module.__doc__)
-    text = next((text.strip() for text in texts if text and text.strip()), "(no description)")
-    return text.splitlines()[0]
+    return _preferred(module.__doc__, found.__doc__, len(neighbours))
+
+
+def _preferred(of_file: str | None, own: str | None, neighbours: int) -> tuple[str | None, str | None]:
+    """A file's first line says what the one class in it does; of several, each speaks for itself."""
+    return (of_file, own) if neighbours == 1 else (own, of_file)

@@ -196,14 +196,17 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from rlvr.offline_probe import judge_file, probe
     from rlvr.probe_recipe import probe_request
+    from rlvr.run_dir import RunDir
 
     samples = arguments.samples
     request = probe_request(
         arguments.words, data=arguments.data, plan=arguments.plan, verifier=arguments.verifier,
         base=arguments.base if samples is None else None, samples_given=samples is not None,
     )
+    RunDir(arguments.output).check_usable(resume=arguments.resume)
+    from rlvr.offline_probe import judge_file, probe  # torch and all: not before the request is sound
+
     if samples is None:
         probe(request, arguments.output, resume=arguments.resume)
     else:
@@ -213,6 +216,9 @@ def _probe(arguments: argparse.Namespace) -> None:
 
 
 def _perplexity(arguments: argparse.Namespace) -> None:
+    from rlvr.run_dir import RunDir
+
+    RunDir(arguments.run_dir).read_recipe()  # another directory than a run's is refused before torch loads
     from rlvr.perplexity import run
 
     run(arguments.run_dir, samples=arguments.samples)
@@ -318,12 +324,14 @@ def _lab_exact(arguments: argparse.Namespace) -> None:
 
 
 def _lab_distill(arguments: argparse.Namespace) -> None:
-    from rlvr.lab.distill import distill
+    from rlvr._quiet import quiet
     from rlvr.recipe import load_recipe
-    from rlvr.train import quiet
 
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
     quiet()
-    run = distill(load_recipe(arguments.recipe, arguments.overrides), resume=arguments.resume)
+    from rlvr.lab.distill import distill
+
+    run = distill(recipe, resume=arguments.resume)
     _write_report(run.path)
 
 

@@ -23,6 +23,7 @@ from rlvr.probe_budget import (
     mixed_of_beta,
 )
 from rlvr.probes.plan import PLANS, SamplingPlan
+from rlvr.problem_checks import check_prompt_lengths, overlap
 from rlvr.recipe import ArmSpec, ProbeSection, Recipe, StepPlan, algorithm_config, build_algorithm, plan_of_steps
 from rlvr.types import Problem, UserError
 
@@ -54,7 +55,6 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
     Raises: UserError for whatever training would refuse before it loads the model.
     """
     from rlvr.judge import Judge
-    from rlvr.train import overlap
 
     build_algorithm(recipe)
     steps = plan_of_steps(recipe, world_size)
@@ -110,8 +110,6 @@ def _check_model(recipe: Recipe, problems: Sequence[Problem]) -> str:
         if path.startswith((".", "/", "~")):
             raise UserError(f"model.path: no directory {path!r}; expected `lab`, a hub id or the directory of a model")
         return f"{path} (hub id: not looked up here)"
-    from rlvr.train import check_prompt_lengths
-
     processing = load_processing(path, images=any(problem.images for problem in problems))
     check_prompt_lengths(processing, problems, recipe.train.max_prompt_tokens)
     return f"{path}; its tokenizer reads every prompt"

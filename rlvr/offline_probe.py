@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr._quiet import quiet
 from rlvr._strict import to_tree
 from rlvr.completions import read_completions
 from rlvr.data import load_problems, problem_rows, problem_set_hash
@@ -19,11 +20,12 @@ from rlvr.judge import Judge
 from rlvr.loading import load_model, load_processing
 from rlvr.probe_arms import ArmCallback, arms_of, open_arms
 from rlvr.probe_recipe import ProbeRequest
+from rlvr.probe_settings import probe_callback, probe_settings, truth_for
 from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.probes.plan import PLANS
+from rlvr.problem_checks import check_prompt_lengths
 from rlvr.recipe import ModelSpec
 from rlvr.run_dir import RunDir
-from rlvr.train import check_prompt_lengths, probe_callback, probe_settings, quiet, truth_for
 from rlvr.types import Problem, UserError
 
 ANY_LENGTH = sys.maxsize

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
+from rlvr._quiet import quiet
 from rlvr.data import load_problems
 from rlvr.loading import load_model, load_tokenizer
 from rlvr.probes.journal import read_samples
@@ -168,8 +169,6 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
 
 def run(run_path: Path, *, samples: int) -> None:
     """`rlvr perplexity`: measure and print."""
-    from rlvr.train import quiet
-
     quiet()
     path = measure(run_path, samples=samples)
     sys.stdout.write(summary(RunDir.read_jsonl(path)) + f"\nwritten to {path}; `rlvr report` draws it\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.loading import source
+from rlvr.probe_settings import verifier_versions
 from rlvr.probes.baseline import default_store, newest_probe
 from rlvr.probes.budget import FEWEST, RESERVE, Budget, Schedule, choose, fit, nearest, plans_for
 from rlvr.probes.plan import PLANS
@@ -58,8 +59,6 @@ def stored_base(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, A
 
     Found by the base's name, as weights are not read before the run: good enough for a forecast.
     """
-    from rlvr.train import verifier_versions
-
     decoding, plan = recipe.probe_decoding, PLANS[recipe.probes.base_plan]
     store = default_store() if recipe.probes.baselines is None else Path(recipe.probes.baselines)
     stored = newest_probe(

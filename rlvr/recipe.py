@@ -393,13 +393,13 @@ def algorithm_config(recipe: Recipe) -> Any:
 
 def build_algorithm(recipe: Recipe) -> Algorithm[Any]:
     """The algorithm with its config, checked against the recipe's group size and on a tiny batch (imports torch)."""
-    from rlvr.algorithm_checks import check_shapes_and_finiteness, check_token_loss
-
     algorithm = _algorithm_class(recipe)(algorithm_config(recipe))
     least = algorithm.needs.min_group_size
     if recipe.train.group_size < least:
         raise UserError(f"train.group_size: found {recipe.train.group_size}, expected at least {least} for algorithm "
                         f"{recipe.algorithm_name!r}: it compares the rollouts of one prompt")
+    from rlvr.algorithm_checks import check_shapes_and_finiteness, check_token_loss
+
     try:  # milliseconds, where the first step of a broken plug-in comes after the base probe
         check_shapes_and_finiteness(algorithm)
         check_token_loss(algorithm)

@@ -80,7 +80,8 @@ def resolve_reader(name: str) -> Callable[[Mapping[str, Any]], Reading]:
     return reader
 
 
-def _find(kind: str, name: str) -> tuple[Any, str]:
+def target_of(kind: str, name: str) -> str:
+    """`package.module:Class` of a name; imports nothing. UserError, with the nearest ones, for an unknown name."""
     target = _built_in(kind).get(name) or _plug_ins(kind).get(name)
     if target is None and ":" in name:
         target = name
@@ -90,11 +91,12 @@ def _find(kind: str, name: str) -> tuple[Any, str]:
         hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
         raise UserError(f"unknown name {name!r} in {kind}: {hint}known are {', '.join(known)}; "
                         "a class of your own is written package.module:Class")
-    return _load(kind, name, target)
+    return target
 
 
-def _load(kind: str, name: str, target: str) -> tuple[Any, str]:
-    """What the target is, and how to call it in a message."""
+def _find(kind: str, name: str) -> tuple[Any, str]:
+    """What the name stands for, and how to call it in a message."""
+    target = target_of(kind, name)
     module_name, _, class_name = target.partition(":")
     where = f"{name!r} in {kind}" + ("" if target == name else f" ({target})")
     try:

@@ -125,21 +125,30 @@ class RunDir:
         for a path that cannot be a directory. Resuming an empty or missing directory starts a new run.
         """
         run = cls(path)
+        run.check_usable(resume=resume)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            found = sorted(entry.name for entry in run.path.iterdir())
         except OSError as error:
             raise UserError(f"run_dir {run.path}: cannot be used: {error.strerror}; choose another run_dir") from None
+        return run
+
+    def check_usable(self, *, resume: bool) -> None:
+        """Raises UserError for what is there and `create` would refuse; makes nothing."""
+        try:
+            found = sorted(entry.name for entry in self.path.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"run_dir {self.path}: cannot be used: {error.strerror}; choose another run_dir") from None
         names = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
         # A kill inside write_recipe leaves its temporary file and nothing else: no run was started.
-        begun = [name for name in found if name != temporary(run.recipe).name]
+        begun = [name for name in found if name != temporary(self.recipe).name]
         if begun and not resume:
-            raise UserError(f"run_dir {run.path}: found {len(found)} entries ({names}), expected an empty directory; "
+            raise UserError(f"run_dir {self.path}: found {len(found)} entries ({names}), expected an empty directory; "
                             "go on with that run by --resume, or choose another run_dir")
-        if begun and not run.recipe.is_file():
-            raise UserError(f"run_dir {run.path}: found {len(found)} entries ({names}) but no recipe.json, so it is "
+        if begun and not self.recipe.is_file():
+            raise UserError(f"run_dir {self.path}: found {len(found)} entries ({names}) but no recipe.json, so it is "
                             "not a run and cannot be resumed; choose another run_dir")
-        return run
 
     def write_recipe(self, tree: Mapping[str, Any], *, lab: bool = False) -> None:
         """Write recipe.json; in a resumed run compare instead and keep the file.

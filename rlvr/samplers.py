@@ -114,9 +114,15 @@ def seeded_generation(model: Any, sampling: SeededSampling) -> Iterator[None]:
             do_sample=False,
             disable_compile=True,
         )
-        return original(
-            *args, generation_config=config, logits_processor=LogitsProcessorList([sampling]), **kwargs
-        )
+        # transformers fills what is not set from what the model declares, such as Qwen2.5-Instruct's
+        # repetition_penalty, and the draws would be another distribution's than the decoding says.
+        declared, model.generation_config = model.generation_config, GenerationConfig()
+        try:
+            return original(
+                *args, generation_config=config, logits_processor=LogitsProcessorList([sampling]), **kwargs
+            )
+        finally:
+            model.generation_config = declared
 
     model.generate = generate
     try:

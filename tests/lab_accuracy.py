@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr._quiet import quiet
 from rlvr.lab.countdown import problems
 from rlvr.lab.exact import exact_success
 from rlvr.lab.model import load_lab_model
@@ -32,7 +33,6 @@ from rlvr.probes.statistics import benchmark_ci
 from rlvr.rewards.countdown import CountdownVerifier
 from rlvr.run_dir import RunDir
 from rlvr.samplers import TransformersSampler
-from rlvr.train import quiet
 from rlvr.types import Decoding, Problem, Verdict
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -81,6 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from rlvr.train import leave
+    from rlvr._processes import leave
 
     leave(main())

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
+from rlvr._processes import leave
 from rlvr.interfaces import Algorithm
 from rlvr.lab.model import build_tokenizer
 from rlvr.registry import resolve
-from rlvr.train import leave
 from rlvr.trainer import RLVRTrainer
 from tests.tiny import ParityJudge, config, train_problems
 

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from rlvr import train
 from rlvr.cli import EXAMPLES, main, parse
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.run_dir import RunDir
+from tests.probe_processes import LAUNCH
 from tests.small_run import RECIPE, command, rows, write_recipe
 
+ROOT = Path(__file__).parents[1]
+RECIPE_FILE = "recipes/quickstart/lab_grpo.yaml"
 GSM = '{"question": "1+1?", "answer": "2"}\n'
 ONE_PROMPT = ("train.prompts_per_step=1", "train.micro_batch_size=8")
 LOCAL = 'data.train={source: FILE, prompt: question, gold: answer, verifier: math}'
@@ -68,6 +72,16 @@ def test_a_launcher_is_told_the_line_for_its_summary(tmp_path: Path, monkeypatch
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
     assert train.main(["recipes/quickstart/lab_grpo.yaml", "train.steps=many"]) == 2
     assert json.loads(file.read_text())["message"] == capsys.readouterr().err.strip()
+
+
+def test_a_launcher_ends_with_the_line_of_rank_0() -> None:
+    done = subprocess.run([sys.executable, *LAUNCH, "-m", "rlvr.train", RECIPE_FILE, "train.steps=many"], cwd=ROOT,
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    line = "train.steps: found 'many'"
+    assert line in done.stderr.splitlines()[0] and done.stderr.count(line) == 2
+    cause = done.stderr.rpartition("Root Cause")[2]
+    assert line in cause and "rank      : 0" in cause
 
 
 @pytest.mark.parametrize(
@@ -160,6 +174,34 @@ def test_counts_below_one(capsys: pytest.CaptureFixture[str], arguments: list[st
     assert stopped.value.code == 2 and "at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("program", "arguments", "part"),
+    [
+        ("rlvr.cli", ["train", RECIPE_FILE, "train.stepz=3"], "train.stepz: unknown key"),
+        ("rlvr.cli", ["train", RECIPE_FILE, "algorithm.name=grpoo"], "algorithm.name: unknown name 'grpoo'"),
+        ("rlvr.cli", ["train", RECIPE_FILE, "run_dir=rlvr"], "expected an empty directory"),
+        ("rlvr.train", [RECIPE_FILE, "train.steps=many"], "train.steps: found 'many'"),
+        ("rlvr.cli", ["check", RECIPE_FILE, "data.probe.verifier=countdwon"], "data.probe.verifier: unknown name"),
+        ("rlvr.cli", ["check", RECIPE_FILE, "data.train.split=tset"], "data.train.split: lab split 'tset'"),
+        ("rlvr.cli", ["probe", "lab", RECIPE_FILE, "probes.evry=3", "-o", "nowhere"], "probes.evry"),
+        ("rlvr.cli", ["probe", "lab", RECIPE_FILE, "-o", "rlvr"], "expected an empty directory"),
+        ("rlvr.cli", ["compare", "recipes/compare/lab_six.yaml", "train.stepz=3"], "train.stepz"),
+        ("rlvr.cli", ["lab", "distill", RECIPE_FILE, "train.stepz=3"], "train.stepz"),
+        ("rlvr.cli", ["perplexity", "nowhere"], "nowhere/recipe.json"),
+        ("rlvr.cli", ["report", "nowhere"], "nowhere"),
+        ("rlvr.cli", ["compare", "nowhere", "elsewhere"], "nowhere"),
+        ("rlvr.cli", ["review", "nowhere", "-o", "sheet.html"], "nowhere"),
+    ],
+)
+def test_what_needs_no_torch_to_be_found_is_told_without_it(program: str, arguments: list[str], part: str) -> None:
+    """Importing torch and transformers takes seconds: for a typo in a key the user would wait for nothing."""
+    code = (f"import atexit, runpy, sys; atexit.register(lambda: print('torch' in sys.modules)); "
+            f"sys.argv[0] = {program!r}; runpy.run_module({program!r}, run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (2, "False"), done.stderr
+    assert done.stderr.startswith("error: ") and part in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("verb", ["train", "check"])
 def test_a_comparison_is_no_recipe_of_one_run(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     line = failure(capsys, verb, "recipes/compare/lab_six.yaml", "train.steps=1")
@@ -201,6 +243,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments_of(folder: Path) -> list[str]:
     changes = ["train.steps=2", "probes.every=2", "data.probe.size=3", "tracking.wandb=disabled"]
     return [str(folder / "recipe.yaml"), f"run_dir={folder}/run", f"probes.baselines={folder}/baselines", *changes]
+
+
+@pytest.mark.parametrize("arguments", [
+    ["list"], ["report", "{run}"], ["compare", "{run}", "-o", "{run}/page.html"],
+    ["review", "{run}", "-o", "{run}/sheet.html"],
+])
+def test_what_only_reads_needs_no_torch(finished: Path, arguments: list[str]) -> None:
+    words = [word.format(run=finished / "run") for word in arguments]
+    code = f"import sys; from rlvr.cli import main; print('ended', main({words!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["ended 0 False"], done.stdout + done.stderr
 
 
 def test_resuming_with_another_recipe(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

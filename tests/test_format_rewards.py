@@ -14,7 +14,7 @@ from rlvr.algorithms.dapo import DAPO, DAPOConfig
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.recipe import load_recipe, resolved
 from rlvr.rewards.format import Boxed, Length, Think, ThinkAnswer
-from rlvr.train import shaped_rewards
+from rlvr.training_arguments import shaped_rewards
 from rlvr.types import Problem, Reason, UserError, Verdict
 from tests.test_trainer import Recorder, make
 

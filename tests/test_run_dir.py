@@ -84,7 +84,7 @@ def test_a_kill_inside_the_first_write_leaves_a_fresh_start(run: RunDir):
 
 def test_a_path_that_cannot_be_a_directory(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"run_dir .*file: cannot be used: File exists; choose another run_dir"):
+    with pytest.raises(UserError, match=r"run_dir .*file: cannot be used: Not a directory; choose another run_dir"):
         RunDir.create(tmp_path / "file")
 
 

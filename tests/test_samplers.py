@@ -108,6 +108,21 @@ def test_draws_do_not_depend_on_batch_or_global_state() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_what_a_model_declares_does_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: the repetition_penalty in the generation_config.json of an instruct model bends rollouts and probes."""
+    told: list[str] = []
+    monkeypatch.setattr("transformers.generation.configuration_utils.logger.warning_once", told.append)
+    tokenizer, model = build_tokenizer(), tiny_model()
+    sampler = TransformersSampler(model, tokenizer)
+    requests = [SampleRequest(problem, s) for problem in problems("test", 4) for s in range(4)]
+    before = sampler.sample(requests, Decoding(max_new_tokens=8), seed=0, stream="s")
+    declared = model.generation_config
+    declared.update(repetition_penalty=3.0, top_k=5, temperature=0.1, no_repeat_ngram_size=1)
+    assert sampler.sample(requests, Decoding(max_new_tokens=8), seed=0, stream="s") == before
+    assert model.generation_config is declared and declared.repetition_penalty == 3.0
+    assert told == []
+
+
 def test_seed_and_stream_change_the_draws_and_zero_temperature_is_greedy() -> None:
     decoding = Decoding(max_new_tokens=8)
     assert sample([(0, 0)], decoding) != sample([(0, 0)], decoding, seed=1)

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 
+from rlvr._processes import leave
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.lab.model import build_tokenizer
-from rlvr.train import leave
 from rlvr.trainer import RLVRTrainer
 from tests.tiny import ParityJudge, config, tiny_model, train_problems
 

@@ -65,7 +65,7 @@ def _lab_problems(spec: DataSpec, where: str) -> list[Problem]:
     try:
         problems = countdown.problems(spec.split, spec.size)
     except UserError as error:
-        raise UserError(f"{where}.split: {error}") from None
+        raise UserError(f"{where}.size: {error}") from None
     if spec.verifier is None:
         return problems
     return [dataclasses.replace(problem, verifier=spec.verifier) for problem in problems]

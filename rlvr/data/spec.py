@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlvr.data._words import short
+from rlvr.lab.countdown import SPLITS as LAB_SPLITS
 from rlvr.presets import FILE_TYPES
 from rlvr.registry import resolve_reader
 from rlvr.types import UserError
@@ -118,6 +119,9 @@ def check_spec(spec: DataSpec, where: str) -> None:
         raise UserError(f"{where}.skip: found {spec.skip}, expected at least 0")
     if not on_disk_or_hub(spec.source) and spec.size is None:
         raise UserError(f"{where}.size: found null, expected a number: {kind} makes problems without end; set size")
+    if spec.source == LAB and spec.split not in LAB_SPLITS:
+        raise UserError(f"{where}.split: lab split {spec.split!r} does not exist: choose one of "
+                        f"{', '.join(LAB_SPLITS)}")
     if spec.source.startswith(GYM):
         _check_gym(spec, where)
     if spec.template.count("{prompt}") != 1:

@@ -19,14 +19,14 @@ from transformers.trainer_callback import ProgressCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from rlvr.data import LAB, DataSpec, load_problems, problem_rows
+from rlvr._open_run import open_run
+from rlvr.data import LAB, DataSpec, load_problems
 from rlvr.judge import Judge
 from rlvr.lab.countdown import derivations
 from rlvr.lab.exact import exact_success
 from rlvr.lab.model import EOS, load_lab_model
-from rlvr.probes.callback import BoundaryProbeCallback
+from rlvr.probe_settings import probe_callback
 from rlvr.recipe import Recipe, resolved
-from rlvr.registry import resolve
 from rlvr.run_dir import RunDir
 from rlvr.tracking import CheckpointMarker, MetricsCallback, ProgressLine, WandbRun
 from rlvr.types import Decoding, Problem, UserError
@@ -55,10 +55,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     recipe = distilled(recipe)
     probe_problems = load_problems(recipe.data.probe, where="data.probe")
     run = RunDir.create(recipe.run_path, resume=resume)
-    run.write_recipe(resolved(recipe), lab=True)
-    run.write_problems(problem_rows(probe_problems))
-    checkpoint = run.latest_checkpoint(discard_incomplete=True) if resume else None
-    run.truncate_after(int(checkpoint.name.split("-")[1]) if checkpoint else -1)
+    checkpoint = open_run(run, resolved(recipe), probe_problems, lab=True, resume=resume)
     model, tokenizer = load_lab_model(LAB)
     taught = rarely_solved(model, tokenizer, recipe.data.train)
     progress = ProgressLine()
@@ -66,16 +63,19 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     finished = False
     try:
         with Judge(**recipe.judge.options()) as judge:
-            listeners = [progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])]
+            probe = probe_callback(
+                recipe, probe_problems, judge, run.path, every=recipe.probes.every, truth=exact_success,
+                listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+                progress=progress.on_probe_progress,
+            )
             trainer = SFTTrainer(
                 model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
                 processing_class=tokenizer,
-                callbacks=[progress, _probes(recipe, probe_problems, judge, run, listeners, progress),
-                           MetricsCallback(run, wandb_run), CheckpointMarker(run)],
+                callbacks=[progress, probe, MetricsCallback(run, wandb_run), CheckpointMarker(run)],
             )
             trainer.remove_callback(PrinterCallback)
             trainer.remove_callback(ProgressCallback)
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            trainer.train(resume_from_checkpoint=checkpoint)
             finished = True
     finally:
         progress.close()
@@ -136,20 +136,6 @@ def answers(taught: list[Problem], tokenizer: PreTrainedTokenizerFast) -> Datase
             answer = [ids[word] for word in f"{text} {EOS}".split()]
             rows.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
     return Dataset.from_list(rows)
-
-
-def _probes(
-    recipe: Recipe, probe_problems: list[Problem], judge: Judge, run: RunDir, listeners: list[Any],
-    progress: ProgressLine,
-) -> BoundaryProbeCallback:
-    probes, name = recipe.probes, probe_problems[0].verifier
-    verifier = resolve("verifiers", name)
-    return BoundaryProbeCallback(
-        probe_problems, judge=judge, run_dir=run.path, every=probes.every, plan=probes.plan, base_plan=probes.base_plan,
-        decoding=recipe.probe_decoding, ks=probes.ks, seed=recipe.seed, batch_size=probes.batch_size,
-        baselines=probes.baselines, versions={name: verifier.version}, answer_keys={name: verifier.answer_key},
-        truth=exact_success, listeners=listeners, progress=progress.on_probe_progress,
-    )
 
 
 def _wandb(recipe: Recipe, run: RunDir) -> WandbRun | None:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlvr._quiet import quiet
 from rlvr.interfaces import SampleRequest
 from rlvr.judge import Judge
 from rlvr.lab.countdown import problems
@@ -36,7 +37,6 @@ from rlvr.probes.plan import PLANS, SamplingPlan
 from rlvr.probes.probe import run_probe
 from rlvr.run_dir import RunDir
 from rlvr.samplers import TransformersSampler
-from rlvr.train import quiet
 from rlvr.types import Completion, Decoding
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

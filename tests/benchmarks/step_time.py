@@ -19,6 +19,7 @@ from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from rlvr._quiet import quiet
 from rlvr.algorithms.grpo import GRPO
 from rlvr.algorithms.grpo import GRPOConfig as Settings
 from rlvr.judge import Judge
@@ -26,7 +27,6 @@ from rlvr.lab.countdown import problems
 from rlvr.lab.model import load_lab_model
 from rlvr.rewards.countdown import CountdownVerifier
 from rlvr.rollouts import PromptStream
-from rlvr.train import quiet
 from rlvr.trainer import RLVRTrainer
 
 
