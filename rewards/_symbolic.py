@@ -58,11 +58,6 @@ def warm_up() -> None:
     equal(_USUAL[0], _USUAL[1])
 
 
-def parses(text: str) -> bool:
-    """Whether the normalized answer is read as a mathematical object."""
-    return _parse(text) is not None
-
-
 def equal(gold: str, answer: str) -> bool | None:
     """Whether the two normalized answers mean the same; None when the answer cannot be parsed.
 

@@ -152,31 +152,6 @@ def aggregate(
     )
 
 
-def rollout_weights(
-    old_logps: torch.Tensor, rollout_logps: torch.Tensor, mask: torch.Tensor, mode: str, cap: float
-) -> torch.Tensor:
-    """Importance weights pi_old / pi_rollout against the sampler's engine, (B, T), detached, 0 where masked out.
-
-    token-truncate: min(w, cap). token-mask: w inside [1 / cap, cap], else 0. sequence-truncate, sequence-mask: the
-    same with w the product over the row's tokens; over thousands of tokens that product is mostly rounding noise.
-    Tokens of weight 0 stay in the denominators of `aggregate`.
-    """
-    with torch.no_grad():
-        kept = mask.bool()
-        log_weight = torch.where(kept, old_logps - rollout_logps, torch.zeros_like(old_logps))
-        unit, _, action = mode.partition("-")
-        if unit not in ("token", "sequence") or action not in ("truncate", "mask"):
-            raise ValueError(f"rollout_weights: unknown mode {mode!r}, expected '(token|sequence)-(truncate|mask)'")
-        if unit == "sequence":
-            log_weight = log_weight.sum(1, keepdim=True).expand_as(log_weight)
-        weight = log_weight.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
-        if action == "truncate":
-            weight = weight.clamp(max=cap)
-        else:
-            weight = torch.where((weight >= 1.0 / cap) & (weight <= cap), weight, torch.zeros_like(weight))
-        return torch.where(kept, weight, torch.zeros_like(weight))
-
-
 def _per_token(advantages: torch.Tensor) -> torch.Tensor:
     return advantages.unsqueeze(1) if advantages.dim() == 1 else advantages
 

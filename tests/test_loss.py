@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlvr.loss import aggregate, clip_fractions, kl_estimate, policy_loss, rollout_weights, value_loss
+from rlvr.loss import aggregate, clip_fractions, kl_estimate, policy_loss, value_loss
 
 VECTORS = Path(__file__).parent / "data" / "vectors"
 INPUTS = json.loads((VECTORS / "inputs.json").read_text())
@@ -35,7 +35,8 @@ def tensor(x: list) -> torch.Tensor:
 MASK = tensor(INPUTS["response_mask"])
 OLD = tensor(INPUTS["old_log_prob"])
 REF = tensor(INPUTS["ref_log_prob"])
-ROLLOUT = tensor(INPUTS["rollout_log_prob"])
+WEIGHTS = tensor(LOSSES["policy_loss_tis"]["inputs"]["rollout_is_weights"])
+"""Of tokens, truncated at 2."""
 ADVANTAGES = tensor(LOSSES["advantages"])
 
 
@@ -61,7 +62,7 @@ def gradient(loss: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
 def test_policy_loss_and_its_gradient_equal_the_reference(name: str, mode: str) -> None:
     # Bugs: a wrong clip side, dual clip on positive advantages, a weight that is not applied, a wrong denominator.
     logps = new_logps()
-    weights = rollout_weights(OLD, ROLLOUT, MASK, "token-truncate", 2.0) if name.endswith("tis") else None
+    weights = WEIGHTS * MASK if name.endswith("tis") else None
     loss_BT = policy_loss(logps, OLD, ADVANTAGES, rollout_weights=weights, **CLIPS[name])
     num_sequences = 16
     if mode == "seq-mean-token-mean":  # the reference divides by L + 1e-8 instead of L
@@ -125,25 +126,6 @@ def test_only_the_policy_gets_a_gradient() -> None:
     logps = torch.zeros(2, 3, requires_grad=True)
     policy_loss(logps, old, advantages, clip_low=0.2, clip_high=0.2, rollout_weights=weights).sum().backward()
     assert logps.grad is not None and old.grad is None and advantages.grad is None and weights.grad is None
-
-
-def test_rollout_weights() -> None:
-    old = tensor([[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    rollout = -tensor([[4.0, 1.5, 0.25, 7.0], [1.5, 0.5, 1.6, 7.0]]).log()
-    rollout[:, 3] = math.nan  # padding
-    mask = tensor([[1, 1, 1, 0], [1, 1, 1, 0]])
-    # weights per token 4, 1.5, 0.25 | 1.5, 0.5, 1.6; per sequence 4 * 1.5 * 0.25 = 1.5 | 1.2
-    close(rollout_weights(old, rollout, mask, "token-truncate", 2.0), tensor([[2, 1.5, 0.25, 0], [1.5, 0.5, 1.6, 0]]))
-    close(rollout_weights(old, rollout, mask, "token-mask", 2.0), tensor([[0, 1.5, 0, 0], [1.5, 0.5, 1.6, 0]]))
-    close(rollout_weights(old, rollout, mask, "sequence-truncate", 1.25), tensor([[1.25] * 3 + [0], [1.2] * 3 + [0]]))
-    close(rollout_weights(old, rollout, mask, "sequence-mask", 1.25), tensor([[0, 0, 0, 0], [1.2, 1.2, 1.2, 0]]))
-    with pytest.raises(ValueError, match="unknown mode 'token'"):
-        rollout_weights(old, rollout, mask, "token", 2.0)
-
-
-def test_rollout_weights_equal_the_reference() -> None:
-    expected = tensor(LOSSES["policy_loss_tis"]["inputs"]["rollout_is_weights"])
-    close(rollout_weights(OLD, ROLLOUT, MASK, "token-truncate", 2.0), expected * MASK)
 
 
 # --- value loss
@@ -279,8 +261,8 @@ def test_a_bad_number_in_a_masked_slot_leaks_nowhere(mode: str, bad: float) -> N
 
         logps, values = dirty(new_logps().detach()).requires_grad_(), dirty(OLD).requires_grad_()
         terms = [policy_loss(logps, dirty(OLD), ADVANTAGES, clip_low=0.2, clip_high=0.2, dual_clip=3.0,
-                             rollout_weights=rollout_weights(dirty(OLD), dirty(ROLLOUT), MASK, "token-mask", 2.0)),
-                 value_loss(values, dirty(REF), dirty(ROLLOUT), clip=0.2), value_loss(values, REF, REF, clip=None),
+                             rollout_weights=dirty(WEIGHTS)),
+                 value_loss(values, dirty(REF), dirty(OLD), clip=0.2), value_loss(values, REF, REF, clip=None),
                  *(kl_estimate(logps, dirty(REF), kind) for kind in ("k1", "k2", "k3"))]
         loss = torch.stack([aggregate(term, MASK, mode, num_tokens=68, num_sequences=16, max_length=7)
                             for term in terms]).sum()
