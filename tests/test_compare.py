@@ -138,6 +138,25 @@ def test_a_boundary_that_expands_is_said_to(tmp_path: Path) -> None:
     assert f"expanded under taught (+75.0 [+{100 * low:.1f}, +{100 * high:.1f}]); is undecided under same (" in text
 
 
+def test_an_undecided_arm_whose_interval_excludes_0_names_the_correction(tmp_path: Path) -> None:
+    """b loses 6 of 60 problems with all seeds: its interval excludes 0, Holm over four changes does not let it pass."""
+    base, less = [4] * 60, [4] * 54 + [0] * 6
+    for seed in (0, 1):
+        write_run(tmp_path / f"a-{seed}", "a", seed, {8: base}, base=base)
+        write_run(tmp_path / f"b-{seed}", "b", seed, {8: less}, base=base)
+    (b,) = [d for d in changes(load_arms([tmp_path])) if (d.arm, d.metric) == ("b", "pass@4")]
+    same = [[1.0] * 60] * 2
+    after = [[1.0] * 54 + [0.0] * 6] * 2
+    alone = interval_p_value(lambda c: arm_difference_ci(after, same, confidence=c))
+    assert (b.alone, b.p) == (alone, 4 * alone) and b.value.estimate.high < 0 and alone < 0.05 < b.p
+    words = difference_text(b.value.estimate).replace("\N{MINUS SIGN}", "-")
+    write_comparison([tmp_path], tmp_path / "page.html")
+    for text in (comparison_summary([tmp_path]), (tmp_path / "page.md").read_text()):
+        text = " ".join(text.split())
+        assert f"b ({words}, p = {alone:.3f}, {4 * alone:.2f} after Holm). Each interval" in text
+        assert "after Holm's correction over the 4 changes looked at (2 arms, pass@1 and pass@4)." in text
+
+
 def test_the_folded_axis_holds_both_ends(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "a", 0, {10: A0})
     write_run(tmp_path / "b", "b", 0, {10: B0})
@@ -182,7 +201,8 @@ def test_differences_are_paired_and_corrected_over_the_whole_table(tmp_path: Pat
     text = " ".join(comparison_summary([tmp_path]).split())
     by_arm = {d.arm: difference_text(d.value.estimate).replace("\N{MINUS SIGN}", "-")
               for d in changes(load_arms([tmp_path])) if d.metric == "pass@4"}
-    assert f"points, shrank under a ({by_arm['a']}); is undecided under b ({by_arm['b']}), c ({by_arm['c']})." in text
+    undecided = f"is undecided under b ({by_arm['b']}), c ({by_arm['c']})."
+    assert f"points, shrank under a ({by_arm['a']}); {undecided} Each" in text
     assert "2 of 3 in pass@1 (b above a, c above a); 2 of 3 in pass@4 (b above a, c above a)" in text
     moved = {(d.arm, d.metric): d.resolved and np.sign(d.value.estimate.value) for d in changes(load_arms([tmp_path]))}
     assert moved["a", "pass@4"] == -1 and moved["b", "pass@1"] == moved["c", "pass@1"] == 1

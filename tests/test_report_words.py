@@ -16,13 +16,14 @@ import pytest
 
 from rlvr.probes.plan import PLANS
 from rlvr.report import reasons as verdict_reasons
-from rlvr.report.changes import change, crossing, level_at, named_plan
+from rlvr.report.changes import change, crossing, level_at, named_plan, plan_text, resolved_crossing, tries_text
 from rlvr.report.figures import BINS, binned, thinned
-from rlvr.report.load import ProbePoint, ProblemRow, load_run
+from rlvr.report.load import ProbePoint, ProblemRow, Run, load_run
 from rlvr.report.page import render, write_report
+from rlvr.report.style import figure, settle_percent_ticks
 from rlvr.report.summary import summary_table
 from rlvr.report.words import headline, interval, judge_words, number
-from rlvr.types import Estimate
+from rlvr.types import Estimate, UserError
 from tests.fake_run import FakeRun, read_rows, write_fake_run
 
 
@@ -87,6 +88,65 @@ def test_plans_are_recognised_by_name_and_by_their_numbers() -> None:
     spelt = named_plan("checkpoints=[12, 24, 256] stop_at=[5, 2]")
     assert spelt is not None and (spelt.checkpoints, spelt.stop_at) == ((12, 24, 256), (5, 2))
     assert named_plan("checkpoints=[256] stop_at=[]") == PLANS["fixed"] and named_plan("of my own") is None
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("balanced", "plan balanced, n up to 256"),
+    ("checkpoints=[64] stop_at=[]", "64 completions of each problem"),
+    ("checkpoints=[12, 24, 256] stop_at=[5, 2]",
+     "up to 256 completions of each problem, fewer once 5 right of 12, 2 right of 24"),
+    ("of my own", "plan of my own"),
+])
+def test_plans_as_words(name: str, words: str) -> None:
+    assert plan_text(name) == words
+
+
+def test_percent_ticks_have_the_digits_of_their_distance() -> None:
+    """230 pixels, a tick every 36 at least: 1.4 points / 6.4 is above 0.2, so 0.5 apart; 90 points: 20 apart."""
+    cases = ((0.016, 0.030, 0.005, ".1%"), (0.786, 0.7935, 0.002, ".1%"), (0, 0.9, 0.2, ".0%"))
+    for low, high, distance, digits in cases:
+        fig = settle_percent_ticks(figure(266, y_percent=True, legend="none", yaxis_range=[low, high], margin_b=26))
+        assert fig.layout.yaxis.dtick == pytest.approx(distance) and fig.layout.yaxis.tickformat == digits
+    nats = settle_percent_ticks(figure(266))
+    assert nats.layout.yaxis.dtick is None
+
+
+def test_a_crossing_is_resolved_only_where_both_sides_are(run_dir: Path, tmp_path: Path) -> None:
+    """pass@1 rises beyond its interval; the crossing stands only when pass@k above it falls beyond its own."""
+    def with_shrinkage(name: str, low: float, high: float) -> Run:
+        def change_row(row: dict[str, Any]) -> None:
+            if row["kind"] == "probe":
+                for k in (16, 32, 64, 128, 256):
+                    row["estimates"][f"boundary/shrinkage@{k}"] = {"value": 0.05, "low": low, "high": high}
+
+        return load_run(edited(run_dir, tmp_path / name, change_row))
+
+    clear, noise = with_shrinkage("clear", 0.01, 0.09), with_shrinkage("noise", -0.01, 0.11)
+    assert clear.last is not None and noise.last is not None
+    assert crossing(clear.base, clear.last) == crossing(noise.base, noise.last) is not None
+    assert resolved_crossing(clear, clear.last) == crossing(clear.base, clear.last)
+    assert resolved_crossing(noise, noise.last) is None
+    assert "No crossing of the latest curve with the base is resolved." in render(noise)
+    assert "A ring marks k*, the number of tries" in render(clear)
+    assert (tries_text(128.7), tries_text(5.66)) == ("130", "5.7")
+
+
+def test_one_look_is_said_as_one(run_dir: Path, tmp_path: Path) -> None:
+    def one_look(row: dict[str, Any]) -> None:
+        if row.get("sequential"):
+            row["sequential"]["planned_looks"] = 1
+
+    path = edited(run_dir, tmp_path / "run", one_look)
+    assert "one-sided and hold for the one probe of this run:" in headline(load_run(path)).notes[0]
+    page = render(load_run(path))
+    assert "all 1 looks" not in page and "holds for the one look" in page
+
+
+def test_a_run_killed_in_its_first_probe_is_told_to_go_on(run_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_dir, tmp_path / "run")
+    (tmp_path / "run" / "boundary.jsonl").unlink()
+    with pytest.raises(UserError, match="interrupted before its first probe ended; go on with it by --resume"):
+        load_run(tmp_path / "run")
 
 
 def curve(step: int, **values: float) -> ProbePoint:

@@ -40,9 +40,17 @@ def named_plan(name: str) -> SamplingPlan | None:
 
 
 def plan_text(name: str) -> str:
-    """A plan with the most samples that it draws of a problem."""
+    """How many samples of a problem a plan draws, with the plan's name where it has one that says more."""
     plan = named_plan(name)
-    return name if plan is None else f"{name}, n up to {plan.max_samples}"
+    if plan is None:
+        return f"plan {name}"
+    if not plan.stop_at:
+        return f"{plan.max_samples} completions of each problem"
+    if name in PLANS:
+        return f"plan {name}, n up to {plan.max_samples}"
+    *early, most = plan.checkpoints
+    rule = ", ".join(f"{enough} right of {n}" for enough, n in zip(plan.stop_at, early, strict=True))
+    return f"up to {most} completions of each problem, fewer once {rule}"
 
 
 def crossing(base: ProbePoint, probe: ProbePoint, *, exact: bool = False) -> float | None:
@@ -59,6 +67,22 @@ def crossing(base: ProbePoint, probe: ProbePoint, *, exact: bool = False) -> flo
         if gap > 0 > next_gap:
             found = 2 ** (x + (next_x - x) * gap / (gap - next_gap))
     return found
+
+
+def resolved_crossing(run: Run, probe: ProbePoint) -> float | None:
+    """`crossing`, where it is more than noise: the change's 95% interval lies above 0 at some k below it and below 0
+    at some k above it. None otherwise."""
+    at = crossing(run.base, probe)
+    if at is None:
+        return None
+    by = {k: change(run, probe, k) for k in run.ks}
+    above = any(k < at and e.low > 0 for k, e in by.items())
+    return at if above and any(k > at and e.high < 0 for k, e in by.items()) else None
+
+
+def tries_text(k: float) -> str:
+    """A k read off between the measured ones, with the two digits that it has at most."""
+    return f"{float(f'{k:.2g}'):g}"
 
 
 def level_at(probe: ProbePoint, k: float) -> float:

@@ -20,6 +20,7 @@ from rlvr.report.comparison_words import (
     finding,
     over_text,
     p_text,
+    padding_text,
     seeds_text,
     value_text,
 )
@@ -117,6 +118,7 @@ def _render(arms: Arms, tables: Mapping[str, list[Row]], title: str) -> str:
         settings=_settings(arms),
         conditions=f"{conditions(arms.base).rstrip('.')}; {seeds_text(arms)}.",
         base_text=base_text(arms),
+        padding=padding_text(arms),
         css=Markup("".join((here / name).read_text(encoding="utf-8") for name in ("page.css", "compare.css"))),
         js=Markup("".join((here / name).read_text(encoding="utf-8") for name in ("page.js", "compare.js"))),
         plotly=Markup(get_plotlyjs()),
@@ -196,6 +198,7 @@ def _figures(arms: Arms) -> dict[str, Any]:
     """Figures by name, the same against tokens, and the (name, title, note) of the panels."""
     from rlvr.report import comparison_figures as drawn
     from rlvr.report.folded import folded
+    from rlvr.report.style import settle_percent_ticks
 
     plots = {"curves": drawn.pass_at_k(arms), "change": drawn.change_by_k(arms), "folded": folded(arms)}
     names, alternatives = [], {}
@@ -206,5 +209,6 @@ def _figures(arms: Arms) -> dict[str, Any]:
         plots[name] = fig
         if title in by_tokens:
             alternatives[name] = by_tokens[title]
-    ready = [{name: json.loads(fig.to_json() or "") for name, fig in some.items()} for some in (plots, alternatives)]
+    ready = [{name: json.loads(settle_percent_ticks(fig).to_json() or "") for name, fig in some.items()}
+             for some in (plots, alternatives)]
     return {"json": ready[0], "tokens": ready[1], "panels": names}

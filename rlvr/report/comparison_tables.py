@@ -15,6 +15,7 @@ from rlvr.report.comparison_words import (
     difference_text,
     over_text,
     p_text,
+    padding_text,
     seeds_text,
     value_text,
 )
@@ -35,14 +36,16 @@ def markdown(arms: Arms, tables: dict[str, list[Row]], found: Sequence[Differenc
     columns = metrics(arms)
     for name, rows in tables.items():
         heads = ["", "step", "tokens", *(_head(metric) for metric in columns)]
-        body = [[_name(row), _step(row), count_text(row.tokens), *(_cell(m, row) for m in columns)] for row in rows]
+        body = [[_name(row), _step(row), count_text(row.tokens), *(_cell(m, row, exact=True) for m in columns)]
+                for row in rows]
         lines += ["", f"## {TITLES[name]}", "", *_pipes(heads, body)]
     lines += ["", f"{over_text(tables['equal_steps'][1:])} pass@k in percent, differences in points, entropy in nats."]
     if found:
         body = [[f"{d.arm} - {d.other}", d.metric, difference_text(d.value.estimate), p_text(d.p),
                  "resolved" if d.resolved else "", number(d.value.exact, signed=True)] for d in found]
         lines += ["", "## Arm against arm", "",
-                  *_pipes(["pair", "metric", "difference, points", "p (Holm)", "", "exact"], body)]
+                  *_pipes(["pair", "metric", "difference, points", "p (Holm)", "", "exact"], body),
+                  "", padding_text(arms)]
     return plain("\n".join([*lines, "", base_text(arms), "", f"{how} {seeds_text(arms)}.".strip(), ""]))
 
 
@@ -104,12 +107,13 @@ def _step(row: Row) -> str:
     return MISSING if row.step is None else str(row.step)
 
 
-def _cell(metric: Metric, row: Row, *, bare: bool = False) -> str:
+def _cell(metric: Metric, row: Row, *, bare: bool = False, exact: bool = False) -> str:
     value = row.values.get(metric.name)
     if value is None:
         return MISSING
-    text, bounds, _ = value_text(metric, value)
-    return text if bare or not bounds else f"{text} {bounds}{dagger(row, value.over)}"
+    text, bounds, known = value_text(metric, value)
+    beside = f" (exact {known})" if exact and known else ""
+    return (text if bare or not bounds else f"{text} {bounds}{dagger(row, value.over)}") + beside
 
 
 def dagger(row: Row, over: str) -> str:

@@ -7,8 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlvr.probes.statistics import t_quantile
 from rlvr.report.arms import Arm, Arms
 from rlvr.report.standings import (
+    ALPHA,
     BOTH,
     Difference,
     Metric,
@@ -113,8 +115,20 @@ def _boundary(arms: Arms, found: Sequence[Difference]) -> str:
         ("is undecided under", [c for c in found if not c.resolved]),
     ):
         if chosen:
-            parts.append(f"{words} {', '.join(f'{c.arm} ({difference_text(c.value.estimate)})' for c in chosen)}")
-    return f"The boundary, pass@{arms.k} against the base in points, {'; '.join(parts)}."
+            parts.append(f"{words} {', '.join(f'{c.arm} ({_against_base(c)})' for c in chosen)}")
+    count = len(arms.arms)
+    return (f"The boundary, pass@{arms.k} against the base in points, {'; '.join(parts)}. Each interval is of one "
+            f"difference alone; a change is resolved when its p is at most {ALPHA:g} after Holm's correction over the "
+            f"{2 * count} changes looked at ({count} arm{'s' if count > 1 else ''}, pass@1 and pass@{arms.k}).")
+
+
+def _against_base(c: Difference) -> str:
+    """The change with its interval; with both p-values where the interval alone would say something else."""
+    text, bounds = difference_text(c.value.estimate), c.value.estimate
+    if c.resolved or bounds.low <= 0 <= bounds.high or math.isnan(bounds.low):
+        return text
+    alone = p_text(c.alone)
+    return f"{text}, p {'' if alone.startswith('<') else '= '}{alone}, {p_text(c.p)} after Holm"
 
 
 def _share(count: int, total: int) -> str:
@@ -211,6 +225,15 @@ def over_text(rows: Sequence[Row]) -> str:
     if seeds[0] == 1:
         return f"{several}; of arms with 1 seed over problems only, marked \N{DAGGER}; of the base over problems."
     return f"{several}; of the base, which has no seeds, over problems."
+
+
+def padding_text(arms: Arms) -> str:
+    """Why an interval of a difference can be wider than those of its two parts."""
+    size = len(arms.base.rows[arms.base.base.step]) + 2
+    half = t_quantile(size - 1, 0.95) * math.sqrt(2 / (size * (size - 1)))  # of differences 0, ..., 0, +1, -1
+    return (f"The interval of a difference takes in two added problems, one won (+1) and one lost (\N{MINUS SIGN}1), "
+            f"so that few problems which happen to agree claim nothing: with {size - 2} problems these alone make it "
+            f"\N{PLUS-MINUS SIGN}{number(half)} points, so it can be wider than the intervals of its two parts.")
 
 
 def difference_text(estimate: Estimate) -> str:

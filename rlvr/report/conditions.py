@@ -73,7 +73,7 @@ class Condition:
     def measured(self) -> str:
         """Problems, samples, plans and grader, in words."""
         probes = [("base", self.run.base), *([(f"step {self.last.step}", self.last)] if self.last else [])]
-        drawn = ", ".join(f"{name} {probe.samples:,} samples (plan {plan_text(probe.plan)})" for name, probe in probes
+        drawn = ", ".join(f"{name} {probe.samples:,} samples ({plan_text(probe.plan)})" for name, probe in probes
                           if probe.samples is not None)
         problems, grader = self.run.base.problems, self.run.base.verifier
         parts = (f"{problems} problems" if problems else "", drawn, f"graded by {grader}" if grader else "")

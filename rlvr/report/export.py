@@ -18,8 +18,8 @@ from rlvr.report.changes import plan_text
 from rlvr.report.companions import by_step, solvable_rows
 from rlvr.report.figures import BINS
 from rlvr.report.load import ProbePoint, Run
-from rlvr.report.summary import cells, columns, verdict
-from rlvr.report.words import budget_words, headline, interval, number
+from rlvr.report.summary import cells, columns, over_looks, verdict
+from rlvr.report.words import budget_words, headline, interval, number, verdict_text
 from rlvr.run_dir import RunDir, null_to_nan
 from rlvr.types import Estimate, UserError
 
@@ -90,11 +90,12 @@ def markdown(run: Run) -> str:
         for index, probe in enumerate(run.probes)
     ]
     lines = [f"# {run.name}", "", said.finding, "", *(f"- {note}" for note in said.notes), "", *_table(heads, body), "",
-             "Percent and percentage points with 95% intervals, each for one look; the verdict holds over all looks."]
+             "Percent and percentage points with 95% intervals, each for one look; the verdict holds "
+             f"{over_looks(run)}."]
     judged = [probe for probe in run.probes if probe.verdicts]
-    lines += ["", "Verdicts with one-sided bounds that hold over all looks:", ""] if judged else []
+    lines += ["", f"Verdicts with one-sided bounds that hold {over_looks(run)}:", ""] if judged else []
     for probe in judged:
-        words = [f"shrinkage@{k} {one.verdict} {number(one.bounds.value, signed=True)} "
+        words = [f"shrinkage@{k} {verdict_text(probe, one.verdict)} {number(one.bounds.value, signed=True)} "
                  f"{interval(one.bounds, signed=True)}".rstrip() for k, one in sorted(probe.verdicts.items())]
         lines.append(f"- step {probe.step}: {'; '.join(words)}")
     solvable = solvable_rows(by_step(run))
@@ -137,7 +138,7 @@ def conditions(run: Run) -> str:
                      f"at most {base.decoding.max_new_tokens} new tokens")
     if base.plan:
         later = run.last.plan if run.last and run.last.plan else base.plan
-        parts.append(f"plan {plan_text(later)}" + (f" (base: {plan_text(base.plan)})" if later != base.plan else ""))
+        parts.append(plan_text(later) + (f" (base: {plan_text(base.plan)})" if later != base.plan else ""))
     if base.verifier:
         parts.append(f"graded by {base.verifier}")
     return "; ".join(parts) + "." if parts else "Sampling conditions were not recorded."

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from rlvr.report.changes import change, crossing, level_at
+from rlvr.report.changes import change, level_at, resolved_crossing, tries_text
 from rlvr.report.load import ProbePoint, ProblemRow, Run
 from rlvr.report.style import (
     BASE,
@@ -35,7 +35,7 @@ BINS = ["0", *(f"{low / 10:g}\N{EN DASH}{(low + 1) / 10:g}" for low in range(10)
 
 
 def pass_at_k(run: Run) -> go.Figure:
-    """pass@k over k, the base and every probe step, with bands; a ring marks where the last curve meets the base."""
+    """pass@k over k, the base and every probe step, with bands; a ring marks a resolved crossing."""
     shown = thinned(run.probes[1:])
     highest = max((e.high for p in (run.base, *shown) for e in _curve(p)[1] if not math.isnan(e.high)), default=1.0)
     fig = figure(430, y_percent=True, legend="right", yaxis_range=[0, min(1.0, highest) * 1.03], margin_r=LEGEND_WIDTH)
@@ -47,14 +47,14 @@ def pass_at_k(run: Run) -> go.Figure:
     if any(p.exact for p in (run.base, *shown)):
         fig.add_trace(go.Scatter(x=[None], y=[None], mode="lines", name="exact truth",
                                  line={"color": MUTED, "dash": EXACT_DASH, "width": 1.5}))
-    k = crossing(run.base, run.last) if run.last else None
+    k = resolved_crossing(run, run.last) if run.last else None
     if k is not None:
         value = level_at(run.base, k)
         fig.add_trace(go.Scatter(
             x=[k], y=[value], mode="markers", showlegend=False,
             marker={"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 1.75}},
-            hovertemplate=f"the curves cross at k = {k:.1f}<extra></extra>"))
-        fig.add_annotation(x=math.log10(k), y=value, text=f"k* \N{ALMOST EQUAL TO} {k:.1f}",
+            hovertemplate=f"the curves cross near k = {tries_text(k)}<extra></extra>"))
+        fig.add_annotation(x=math.log10(k), y=value, text=f"k* \N{ALMOST EQUAL TO} {tries_text(k)}",
                            ax=34, ay=34, showarrow=True, arrowhead=0, arrowwidth=1, arrowcolor=INK, standoff=9,
                            font={"size": 12, "color": INK})
     log_k_axis(fig, run.ks)

@@ -174,6 +174,9 @@ class Run:
 def load_run(path: Path) -> Run:
     """Read the run directory `path`. Raises UserError when it holds no finished probe or a file is damaged."""
     files = RunDir(path)
+    if not files.boundary.is_file() and files.recipe.is_file():
+        raise UserError(f"{path}: found no finished probe: the run was interrupted before its first probe ended; go on "
+                        "with it by --resume")
     if not files.boundary.is_file():
         raise UserError(f"{files.boundary}: not found; expected a run directory with at least one finished probe")
     probes = _rows(files.boundary, _probe_point)

@@ -18,11 +18,12 @@ from markupsafe import Markup
 from rlvr.report import cases
 from rlvr.report import conditions as other
 from rlvr.report import reasons as verdict_reasons
+from rlvr.report.changes import resolved_crossing
 from rlvr.report.companions import by_step, companion_panels, guess_rows, solvable_rows
 from rlvr.report.export import conditions, write_exports
 from rlvr.report.load import ProbePoint, Run, load_run
-from rlvr.report.summary import cells, columns, verdict
-from rlvr.report.words import MISSING, budget_words, headline, interval, judge_words, number
+from rlvr.report.summary import cells, columns, over_looks, verdict
+from rlvr.report.words import MISSING, budget_words, headline, interval, judge_words, number, verdict_text
 from rlvr.run_dir import RunDir, nan_to_null
 from rlvr.types import UserError
 
@@ -74,6 +75,9 @@ def render(run: Run) -> str:
         headline=headline(run),
         columns=columns(run),
         rows=[(probe, cells(run, index), verdict(run, probe)) for index, probe in enumerate(run.probes)],
+        over_looks=over_looks(run),
+        verdict_text=verdict_text,
+        crossing=resolved_crossing(run, run.last) if run.last else None,
         verdicts=[(probe, sorted(probe.verdicts.items())) for probe in run.probes if probe.verdicts],
         interval=interval,
         number=number,
@@ -106,6 +110,7 @@ def _figures(run: Run, training_steps: list[int], training: Mapping[str, list[fl
              probing: Mapping[str, list[float]], reasons: list[str],
              metrics: Mapping[int, Mapping[str, Any]], others: Sequence[other.Condition]) -> dict[str, Any]:
     from rlvr.report import figures, panels
+    from rlvr.report.style import settle_percent_ticks
 
     colours = _reason_colours(reasons)
     made: dict[str, go.Figure | None] = {
@@ -132,7 +137,8 @@ def _figures(run: Run, training_steps: list[int], training: Mapping[str, list[fl
         made[compared[-1][0]] = fig
     if others and run.last:
         made["condition-changes"] = other.changes_by_k(others)
-    ready = {name: json.loads(fig.to_json() or "") for name, fig in made.items() if fig is not None}
+    ready = {name: json.loads(settle_percent_ticks(fig).to_json() or "")
+             for name, fig in made.items() if fig is not None}
     return {"json": ready, "panels": titles, "companions": beside, "conditions": compared}
 
 

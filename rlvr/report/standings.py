@@ -80,6 +80,8 @@ class Difference:
     """`arm` minus `other`."""
     p: float
     """Adjusted by Holm over all differences it was computed with."""
+    alone: float
+    """The same without the adjustment: what the interval of `value`, of this difference alone, agrees with."""
 
     @property
     def resolved(self) -> bool:
@@ -284,10 +286,11 @@ def _adjusted(
         return lambda confidence: difference(a_SP, b_SP, confidence)
 
     intervals = [interval_of(a, b, over) for _, _, _, a, b, over, _ in found]
-    adjusted = holm([interval_p_value(interval) for interval in intervals])
+    alone = [interval_p_value(interval) for interval in intervals]
     return [
-        Difference(arm, other, metric, Value(interval(0.95), over, exact), p)
-        for (arm, other, metric, _, _, over, exact), interval, p in zip(found, intervals, adjusted, strict=True)
+        Difference(arm, other, metric, Value(interval(0.95), over, exact), p, by_itself)
+        for (arm, other, metric, _, _, over, exact), interval, p, by_itself in zip(
+            found, intervals, holm(alone), alone, strict=True)
     ]
 
 

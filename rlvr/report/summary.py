@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr.report.load import ProbePoint, Run, load_run
-from rlvr.report.words import MINUS, MISSING, budget_words, headline, interval, number
+from rlvr.report.words import MINUS, MISSING, budget_words, headline, interval, number, verdict_text
 
 WIDTH = 120
 """Columns that the text table never exceeds."""
@@ -61,8 +61,14 @@ def cells(run: Run, step_index: int) -> list[Cell]:
 
 
 def verdict(run: Run, probe: ProbePoint) -> str:
-    """The sequential verdict at the headline's k; a dash where there is none."""
-    return str(probe.verdicts[run.k_max].verdict) if run.k_max in probe.verdicts else MISSING
+    """The sequential verdict at the headline's k as words; a dash where there is none."""
+    return verdict_text(probe, probe.verdicts[run.k_max].verdict) if run.k_max in probe.verdicts else MISSING
+
+
+def over_looks(run: Run) -> str:
+    """What the verdicts hold over: `over all 4 looks`, `for the one look`; `over all looks` where none were planned."""
+    planned = run.last.planned_looks if run.last else None
+    return "for the one look" if planned == 1 else f"over all {planned} looks" if planned else "over all looks"
 
 
 def summary_table(run_dir: Path) -> str:
@@ -77,7 +83,8 @@ def summary_table(run_dir: Path) -> str:
     body: list[list[str]] = []
     for index, probe in enumerate(run.probes):
         row = cells(run, index)
-        last = [verdict(run, probe)] if judged else []
+        # Bare, as the table has 120 columns; the words below it say what it means.
+        last = [str(probe.verdicts[run.k_max].verdict) if run.k_max in probe.verdicts else MISSING] if judged else []
         body.append([f"{probe.step}", *(f"{cell.value} {cell.interval}".rstrip() for cell in row), *last])
         if any(cell.exact for cell in row):
             body.append(["exact", *(cell.exact for cell in row), *("" for _ in last)])
@@ -85,7 +92,8 @@ def summary_table(run_dir: Path) -> str:
     first = headline(run)
     text = "\n".join([*wrapped(first.finding), *(w for note in first.notes for w in wrapped(note)), "", *lines, "",
                       *wrapped("Percent and percentage points with 95% intervals, each for one look"
-                               + (f"; the verdict on shrinkage@{run.k_max} holds over all looks" if judged else "")
+                               + (f"; the verdict on shrinkage@{run.k_max} holds {over_looks(run)} (not shrunk: not by "
+                                  f"{100 * run.probes[-1].margin:g} points or more)" if judged else "")
                                + ". " + "; ".join(names) + ".")])
     if budget_words(run):
         text += "\n" + "\n".join(wrapped(budget_words(run)))

@@ -11,7 +11,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from rlvr.report.changes import change, crossing
+from rlvr.report.changes import change, crossing, resolved_crossing, tries_text
 from rlvr.report.load import ProbePoint, Run
 from rlvr.types import Estimate
 
@@ -117,17 +117,25 @@ def _verdict(last: ProbePoint, k: int, large: Estimate) -> str:
     return str(last.verdicts[k].verdict)
 
 
+def verdict_text(probe: ProbePoint, verdict: str) -> str:
+    """A verdict for a table: `not shrunk` alone, beside a small exact fall, would read as false."""
+    return f"not shrunk by {100 * probe.margin:g}+" if verdict == "not shrunk" and probe.margin > 0 else str(verdict)
+
+
 def _looks_notes(last: ProbePoint, k: int) -> list[str]:
     """What the verdict holds over, and the verdicts at the other k."""
     if k not in last.verdicts:
         return []
-    looks = f"all {_count(last.planned_looks)} probes" if (last.planned_looks or 0) > 1 else "one probe" if (
-        last.planned_looks) else "any number of probes"
-    others = [f"k = {size}: {verdict.verdict}" for size, verdict in sorted(last.verdicts.items()) if size != k]
+    one = last.planned_looks == 1
+    looks = "hold for the one probe of this run" if one else (
+        f"hold over {f'all {_count(last.planned_looks)} probes' if last.planned_looks else 'any number of probes'} of "
+        "this run together")
+    others = [f"k = {size}: {verdict_text(last, one_k.verdict)}" for size, one_k in sorted(last.verdicts.items())
+              if size != k]
     also = f" At {'; '.join(others)}." if others else ""
-    return [f"The bounds of pass@{k} and the verdict are one-sided and hold over {looks} of this run together: a "
-            f"chance of {100 * last.alpha:g}% per run and k of a false alarm (the table's intervals are two-sided, "
-            f"each for one look).{also}"]
+    return [f"The bounds of pass@{k} and the verdict are one-sided and {looks}: a chance of "
+            f"{100 * last.alpha:g}% per run and k of a false alarm (the table's intervals are two-sided"
+            f"{'' if one else ', each for one look'}).{also}"]
 
 
 def _count(number: int | None) -> str:
@@ -165,12 +173,12 @@ def _exact_notes(run: Run, last: ProbePoint, k: int) -> list[str]:
 
 
 def _crossing_notes(run: Run, last: ProbePoint) -> list[str]:
-    at = crossing(run.base, last)
+    at = resolved_crossing(run, last)
     if at is None:
         return []
     truth = crossing(run.base, last, exact=True)
-    exact = f" (exactly: {truth:.1f})" if truth is not None else ""
+    exact = f" (exactly: {tries_text(truth)})" if truth is not None else ""
     return [
-        f"The curves cross near k = {at:.1f}{exact}: with fewer tries the trained model solves more problems, with "
-        "more tries the base model does."
+        f"The curves cross near k = {tries_text(at)}{exact}: with fewer tries the trained model solves more problems, "
+        "with more tries the base model does."
     ]
