@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rlvr._strict import describe, did_you_mean
 from rlvr.data import DataSpec, check_spec
+from rlvr.data.spec import LAB
 from rlvr.registry import target_of
 from rlvr.types import UserError
 
@@ -59,7 +60,8 @@ def validate(recipe: Recipe) -> None:
 def validate_probe(recipe: Recipe | ProbeRecipe) -> None:
     """As `validate`, for the part of a recipe that a probe without training needs."""
     _refuse(_top(recipe), () if recipe.model is None else _model(recipe.model), _probes(recipe.probes),
-            *(_arm(f"probes.arms.{name}", name, arm, recipe.probes) for name, arm in recipe.probes.arms.items()))
+            *(_arm(f"probes.arms.{name}", name, arm, recipe.probes, recipe.data.probe)
+              for name, arm in recipe.probes.arms.items()))
     _check_data(recipe.data.probe, "data.probe")
     _check_plans(recipe.probes)
     for name, arm in recipe.probes.arms.items():
@@ -200,21 +202,34 @@ def _arms_in_budget(probes: ProbeSection) -> Iterator[Check]:
            "afterwards by `rlvr probe RUN probes.arms.NAME...`")
 
 
-def _arm(path: str, name: str, arm: ArmSpec, probes: ProbeSection) -> Iterator[Check]:
+def _differs(arm: ArmSpec, probes: ProbeSection, data: DataSpec) -> bool:
+    """Whether an arm measures anything else than the probe does."""
+    decoding = any(getattr(arm, key) not in (None, getattr(probes, key))
+                   for key in ("temperature", "top_p", "max_new_tokens"))
+    plan = arm.plan is not None and {arm.plan} != {probes.plan, probes.base_plan}
+    return decoding or plan or any(value != getattr(data, key) for key, value in arm.prompt.items())
+
+
+def _arm(path: str, name: str, arm: ArmSpec, probes: ProbeSection, data: DataSpec) -> Iterator[Check]:
     yield path, name, bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "a name of letters, digits, '_' or '-'"
     temperature = probes.temperature if arm.temperature is None else arm.temperature
     yield f"{path}.temperature", arm.temperature, temperature > 0, "a number above 0"
     yield f"{path}.top_p", arm.top_p, arm.top_p is None or 0 < arm.top_p <= 1, "a number in (0, 1]"
     yield f"{path}.max_new_tokens", arm.max_new_tokens, arm.max_new_tokens is None or arm.max_new_tokens >= 1, COUNT
-    changes = (arm.temperature, arm.top_p, arm.max_new_tokens, arm.plan, *arm.prompt.values())
-    yield (path, "nothing that differs", arm.match_entropy or arm.direct_answer or any(x is not None for x in changes),
-           "another decoding, prompt or plan; set temperature, system, ... or remove the arm")
+    if not (arm.match_entropy or arm.direct_answer or _differs(arm, probes, data)):
+        raise UserError(f"{path}: asks for the decoding, prompt and plans that the probe itself has, expected others; "
+                        "set temperature, system, ... to another value, or remove the arm")
     if arm.match_entropy:
         yield f"{path}.match_entropy", True, not arm.direct_answer, "false with direct_answer: true"
         yield f"{path}.entropy_tolerance", arm.entropy_tolerance, arm.entropy_tolerance > 0, "nats above 0"
         yield f"{path}.entropy_samples", arm.entropy_samples, arm.entropy_samples >= 1, COUNT
         yield (f"{path}.max_temperature", arm.max_temperature, arm.max_temperature >= temperature,
                f"at least the base's temperature, {temperature:g}")
+    if data.source == LAB and (arm.direct_answer or arm.prompt):
+        asked = "direct_answer" if arm.direct_answer else next(iter(arm.prompt))
+        why = ("its answers are derivations, so none can be given without the reasoning" if arm.direct_answer else
+               "its prompts are bare numbers, the only ones its model reads")
+        raise UserError(f"{path}.{asked}: not for the lab: {why}; remove the arm, or probe a dataset of your own")
     if arm.direct_answer:
         yield (f"{path}.template", arm.template, arm.template is not None or arm.system is not None,
                "words that ask for the answer without reasoning, here or in system")

@@ -66,6 +66,8 @@ class Audit:
     disagreements: list[dict[str, Any]] = field(default_factory=list)
     completions: dict[str, Any] | None = None
     speed: dict[str, float] = field(default_factory=dict)
+    left_out: int = 0
+    """Answers that cannot be written as a completion: a target that a problem's numbers do not reach."""
 
     @property
     def passed(self) -> bool:
@@ -78,6 +80,7 @@ class Audit:
             "golds_accepted": self.problems - len(self.rejected_golds), "rejected_golds": self.rejected_golds,
             "false_positives": _rate(self.overall) if self.overall else None,
             "rules": {rule: _rate(found) for rule, found in self.rules.items()}, "accepted_wrong": self.accepted,
+            "left_out": self.left_out,
             "second_grader": self.second, "disagreements": self.disagreements, "completions": self.completions,
             "speed": self.speed,
         }
@@ -110,7 +113,7 @@ def run_audit(
         rejected = [{"id": problem.id, "gold": problem.gold, "why": complaint}
                     for problem, complaint in zip(problems, complaints, strict=True) if complaint is not None]
         usable = [problem for problem, complaint in zip(problems, complaints, strict=True) if complaint is None]
-        wrong = _wrong_items(usable, found(), cross, seed)
+        wrong, left_out = _wrong_items(usable, found(), cross, seed)
         own = _completion_items(problems, completions)
         judge.stats()
         begun = time.perf_counter()
@@ -128,6 +131,7 @@ def run_audit(
         data=data, verifier=verifier, version=found.version, problems=len(problems), rejected_golds=rejected,
         rules={rule: bound(counts[rule], accepted_counts[rule]) for rule in sorted(counts)},
         overall=bound(len(wrong), len(accepted)) if wrong else None, accepted=accepted, second=second,
+        left_out=left_out,
         speed={"verdicts": len(verdicts), "verdicts_per_s": len(verdicts) / max(seconds, 1e-9), "p50_ms": stats.p50_ms,
                "p99_ms": stats.p99_ms, "max_ms": stats.max_ms, "workers": workers},
     )
@@ -152,11 +156,13 @@ def _judge(judge: Judge, items: Sequence[Item], verifier: str) -> list[Verdict]:
     return verdicts
 
 
-def _wrong_items(problems: Sequence[Problem], verifier: Any, cross: int, seed: int) -> list[Item]:
-    """Perturbed golds and golds of other problems, each in the form in which the verifier wants an answer."""
+def _wrong_items(problems: Sequence[Problem], verifier: Any, cross: int, seed: int) -> tuple[list[Item], int]:
+    """Perturbed golds and golds of other problems, each in the form in which the verifier wants an answer; and how
+    many have no such form."""
     programs = all("tests" in problem.extra for problem in problems)
     keys = [value_key(problem.gold) for problem in problems]
     items: list[Item] = []
+    left_out = 0
     for index, problem in enumerate(problems):
         if not problem.gold:
             continue
@@ -164,9 +170,14 @@ def _wrong_items(problems: Sequence[Problem], verifier: Any, cross: int, seed: i
         others = [i for i in range(len(problems)) if keys[i] != keys[index] and problems[i].gold]
         draw = random.Random(f"{seed}/{problem.id}").sample(others, min(cross, len(others)))
         made += [(CROSS, problems[other].gold) for other in draw]
-        items += [Item(problem, rule, answer, verifier.gold_completion(dataclasses.replace(problem, gold=answer)))
-                  for rule, answer in dict.fromkeys(made)]
-    return items
+        for rule, answer in dict.fromkeys(made):
+            try:
+                text = verifier.gold_completion(dataclasses.replace(problem, gold=answer))
+            except ValueError:  # what `Verifier.gold_completion` raises for an answer without a completion
+                left_out += 1
+            else:
+                items.append(Item(problem, rule, answer, text))
+    return items, left_out
 
 
 def _wrong_programs(gold: str) -> list[tuple[str, str]]:
@@ -222,6 +233,9 @@ def table(result: Audit) -> str:
             floors = "".join(f"{found.floor(k):>15.2e}" for k in KS)
             counts = f"{found.wrong_answers:>9,} {found.accepted:>9,} {found.rate.high:>10.1e}"
             lines.append(f"{rule:<{width}} {counts}{floors}")
+    if result.left_out:
+        lines.append(f"left out            {result.left_out:,} answers that no completion of their problem can give")
+    if result.overall is not None:
         lines += _some([f"  accepted: {row['answer'][:60]!r} for gold {row['gold'][:60]!r} ({row['id']}, {row['rule']})"
                         for row in result.accepted])
     if result.completions is not None:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from rlvr._strict import did_you_mean
 from rlvr.interfaces import Algorithm, Verifier
 from rlvr.presets import PRESETS
+from rlvr.probe_budget import DIFFICULTIES
+from rlvr.probes.plan import PLANS
 from rlvr.registry import BUILT_IN, names, resolve, resolve_reader
 from rlvr.types import UserError
 
@@ -22,9 +24,12 @@ SECTIONS = {
     "algorithms": "algorithm: {name: NAME}",
     "verifiers": "data.train.verifier: NAME; they judge completions",
     "readers": "data.train.reader: NAME; they turn rows that bring tests along into prompt, gold and tests",
+    "sampling plans": "probes.plan: NAME; when a problem stops being sampled",
     "data presets": "data.train: {preset: NAME}; public benchmarks with columns and verifier",
 }
 """What there is to name, and how a recipe names it."""
+TYPICAL = "medium (7B base model on MATH500)"
+"""The difficulty for which a plan's line gives its samples."""
 
 
 class Setting(NamedTuple):
@@ -40,7 +45,8 @@ class Setting(NamedTuple):
 
 
 def overview() -> str:
-    """All algorithms, verifiers and readers, plug-ins included, and the presets of public benchmarks, a line each."""
+    """All algorithms, verifiers and readers, plug-ins included, sampling plans and presets of public benchmarks, a line
+    each."""
     lines: list[str] = []
     for kind, use in SECTIONS.items():
         table = {name: _summary(kind, name) for name in _names(kind)}
@@ -57,7 +63,8 @@ def details(name: str) -> str:
         kinds = ["algorithms"]  # a class of any kind: only its docstring and its Config are read
     if not kinds:
         known = dict.fromkeys(known for kind in SECTIONS for known in _names(kind))
-        raise UserError(f"{name!r} names no algorithm, verifier, reader or preset; {did_you_mean(name, list(known))}")
+        raise UserError(f"{name!r} names no algorithm, verifier, reader, plan or preset; "
+                        f"{did_you_mean(name, list(known))}")
     texts = [_details(kind, name) for kind in kinds]
     if len(kinds) > 1:
         texts = [f"{kind}  ({SECTIONS[kind]})\n\n{text}" for kind, text in zip(kinds, texts, strict=True)]
@@ -65,7 +72,7 @@ def details(name: str) -> str:
 
 
 def _names(kind: str) -> list[str]:
-    return list(PRESETS) if kind == "data presets" else names(kind)
+    return {"data presets": list(PRESETS), "sampling plans": list(PLANS)}.get(kind) or names(kind)
 
 
 def _details(kind: str, name: str) -> str:
@@ -73,6 +80,8 @@ def _details(kind: str, name: str) -> str:
         fields = PRESETS[name].fields
         return "\n".join([f"{name}: {PRESETS[name].about}", "", f"  preset: {name}  # in data.train or data.probe is",
                           *(f"  {key}: {_yaml(value)}" for key, value in fields.items())])
+    if kind == "sampling plans":
+        return _plan_details(name)
     found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
     summary, text = _summary(kind, name), inspect.cleandoc(found.__doc__ or "")
     lines = [f"{name}: {text}"] if text.startswith(summary) else [f"{name}: {summary}", "", text]
@@ -85,6 +94,26 @@ def _details(kind: str, name: str) -> str:
             lines.append(f"  {setting.name} = {setting.default}  ({setting.kind})")
             lines += textwrap.wrap(setting.meaning, 110, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
+
+
+def _plan_summary(name: str) -> str:
+    plan = PLANS[name]
+    mean = plan.expected_samples_beta(*DIFFICULTIES[TYPICAL])
+    first = f"{plan.first_round} samples" + (f", stops with {plan.stop_at[0]} right, ..." if plan.stop_at else "")
+    return f"{first}; at most {plan.max_samples} of a problem, {mean:.0f} on average at a typical base"
+
+
+def _plan_details(name: str) -> str:
+    plan = PLANS[name]
+    rounds = [f"  after {n:>3} samples: stops with at least {c} right"
+              for n, c in zip(plan.checkpoints, plan.stop_at, strict=False)]
+    means = [f"  {plan.expected_samples_beta(a, b):>5.0f}  if problems are {kind}, accuracies Beta({a:g}, {b:g})"
+             for kind, (a, b) in DIFFICULTIES.items()]
+    return "\n".join([
+        f"{name}: {_plan_summary(name)}", "", f"  plan: {name}  # in probes, or base_plan: {name}", *rounds,
+        f"  after {plan.max_samples:>3} samples: stops, so k is at most {plan.max_samples}", "",
+        "samples per problem, expected:", *means,
+    ])
 
 
 def settings(config: type) -> list[Setting]:
@@ -130,6 +159,8 @@ def _summary(kind: str, name: str) -> str:
     """One line; a plug-in that cannot be imported says so here instead of hiding the others."""
     if kind == "data presets":
         return PRESETS[name].about
+    if kind == "sampling plans":
+        return _plan_summary(name)
     try:
         texts = _written(BUILT_IN[kind][name]) if name in BUILT_IN[kind] else _live(kind, name)
     except UserError as error:

@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write audit.json to")
     audit.set_defaults(run=_audit)
 
-    listing = _verb(verbs, "list", "the algorithms, verifiers and data presets a recipe may name")
+    listing = _verb(verbs, "list", "the algorithms, verifiers, sampling plans and data presets a recipe may name")
     listing.add_argument("name", nargs="?", help="show the formula and the settings of this one")
     listing.set_defaults(run=_list)
 

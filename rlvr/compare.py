@@ -151,7 +151,7 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
         if run.begun and not resume:
             raise UserError(f"{run.path}: not empty; go on with this comparison by --resume, or choose another name")
         if run.begun:
-            RunDir.create(run.path, resume=True)
+            RunDir.create(run.path, resume=True, quiet=True)
             if RunDir(run.path).recipe.is_file():
                 RunDir(run.path).write_recipe(resolved(_as_run(run)))  # compares: the file is there
     seen: list[Any] = []

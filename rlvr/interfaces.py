@@ -231,7 +231,10 @@ class Verifier(ABC):
         return answer.strip()
 
     def gold_completion(self, problem: Problem) -> str:
-        """A completion text that must be judged correct: the gold answer in the form the model is asked for."""
+        """A completion text that must be judged correct: the gold answer in the form the model is asked for.
+
+        ValueError for an answer that no completion of this problem can give.
+        """
         return problem.gold
 
 

@@ -7,7 +7,7 @@ probe, judged and analysed by the code that probes a training.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rlvr.loading import load_model, load_processing
 from rlvr.probe_arms import ArmCallback, arms_of, open_arms
 from rlvr.probe_recipe import ProbeRequest
 from rlvr.probe_settings import probe_callback, probe_settings, truth_for
-from rlvr.probes.callback import BoundaryProbeCallback
+from rlvr.probes.callback import DEFAULT_KS, BoundaryProbeCallback
 from rlvr.probes.plan import PLANS
 from rlvr.problem_checks import check_prompt_lengths
 from rlvr.recipe import ModelSpec
@@ -53,6 +53,8 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
         check_prompt_lengths(tokenizer, problems, ANY_LENGTH)
     with Judge(**recipe.judge.options()) as judge:
         [problems] = usable(judge, [Section("data.probe", recipe.data.probe, problems)])
+        if recipe.probes.budget is not None:
+            sys.stderr.write(_budget_note(request, len(problems)))
         arms = arms_of(recipe, problems)
         for tokenizer in tokenizers.values():
             for arm in arms:
@@ -63,26 +65,28 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
         names = {step: "base" if step == 0 else Path(path).name for step, path in todo.items()}
         open_arms(RunDir(output), arms, tree, lab=base == "lab")
         planned = {"every": 1, "planned_looks": len(request.models) or None}
-        measured: list[tuple[BoundaryProbeCallback, list[int]]] = []
-        callback = probe_callback(recipe, problems, judge, output, progress=_shown(names), **planned)
-        measured.append((callback, callback.restore()))
+        measured: list[tuple[BoundaryProbeCallback, list[int], _Shown]] = []
+        shown = _Shown(names)
+        callback = probe_callback(recipe, problems, judge, output, progress=shown, **planned)
+        measured.append((callback, callback.restore(), shown))
         for arm in arms:
-            shown = _shown({step: f"{arm.name}, {name}" for step, name in names.items()})
+            shown = _Shown({step: f"arm {arm.name}, {name}" for step, name in names.items()})
             settings = probe_settings(recipe, arm.problems) | planned
             callback = ArmCallback(arm, judge=judge, run_dir=RunDir(output).arm(arm.name).path, progress=shown,
                                    **settings)
-            measured.append((callback, callback.restore()))
+            measured.append((callback, callback.restore(), shown))
         for step, path in todo.items():
-            missing = [each for each, done in measured if step not in done and each.measures(step)]
+            missing = [(each, shown) for each, done, shown in measured if step not in done and each.measures(step)]
             if not missing:
                 continue
             model = load_model(
                 path, dtype=recipe.model.dtype, revision=recipe.model.revision if path == base else None,
                 attn_implementation=recipe.model.attn_implementation,
             )
-            for each in missing:
+            for each, shown in missing:
                 each.truth = truth_for(recipe, tokenizers[step])
-                each.measure(step, model, tokenizers[step])
+                with shown:
+                    each.measure(step, model, tokenizers[step])
 
 
 def judge_file(
@@ -119,6 +123,13 @@ def judge_file(
         raise UserError(f"{completions}: {', '.join(f'step {s}: {plans[s].max_samples} samples' for s in later)} per "
                         "problem; expected one number for all steps: judge them into directories of their own")
     largest = min(each.max_samples for each in plans.values())
+    ks = [k for k in recipe.probes.ks if k <= largest]
+    if len(ks) < len(recipe.probes.ks) and recipe.probes.ks != DEFAULT_KS:
+        fewest = min(plans, key=lambda step: plans[step].max_samples)
+        raise UserError(f"probes.ks: found k = {recipe.probes.ks[-1]}, expected at most {largest}: there are no more "
+                        f"completions per problem of {'the base' if fewest == 0 else f'step {fewest}'}; drop that k, "
+                        "or draw more")
+    shown = _Shown({step: f"step {step}" for step in by_step})
     with Judge(**recipe.judge.options()) as judge:
         [problems] = usable(judge, [Section("data.probe", recipe.data.probe, problems)])
         identity = {step: f"{problem_set_hash(problems)}/{sampler.digest}" for step, sampler in by_step.items()}
@@ -130,19 +141,27 @@ def judge_file(
         _open(output, tree, problems, lab=False, resume=resume)
         callback = probe_callback(
             recipe, problems, judge, output, every=1, plan=plans[later[0]] if later else plans[0], base_plan=plans[0],
-            ks=[k for k in recipe.probes.ks if k <= largest], planned_looks=len(later) or None,
-            progress=_shown({step: f"step {step}" for step in by_step}),
+            ks=ks, planned_looks=len(later) or None,
+            progress=shown,
         )
         done = callback.restore()
         for step, sampler in by_step.items():
             if step in done:
                 continue
-            row = callback.measure_samples(
-                step, sampler, identity[step], decoding=recipe.probe_decoding if request.decoding_given else None
-            )
+            with shown:
+                row = callback.measure_samples(
+                    step, sampler, identity[step], decoding=recipe.probe_decoding if request.decoding_given else None
+                )
             if row["samples"] < sampler.size:
                 sys.stderr.write(f"step {step}: plan {row['plan']!r} needs {row['samples']:,} of {sampler.size:,} "
                                  "completions; the others were left out\n")
+
+
+def _budget_note(request: ProbeRequest, problems: int) -> str:
+    """`rlvr probe` trains nothing that its probes could be a share of."""
+    plan, chosen = request.recipe.probes.plan, request.schedule
+    did = f"; the run probed {chosen['problems']} by plan {chosen['plan']}" if chosen else ""
+    return f"probes.budget does not apply here: {problems} problems, plan {plan}{did}\n"
 
 
 def _open(output: Path, tree: dict[str, Any], problems: Sequence[Problem], *, lab: bool, resume: bool) -> None:
@@ -160,8 +179,21 @@ def _processing(path: str, base: ModelSpec, images: bool) -> Any:
     return processing
 
 
-def _shown(names: dict[int, str]) -> Callable[[int, int, int], None]:
-    def show(at: int, done: int, total: int) -> None:
-        sys.stderr.write(f"\r{names[at]}: {done}/{total} problems" + "\n" * (done == total))
+class _Shown:
+    """How far a probe is, on one line of stderr that ends with the block around it, also where that raises."""
 
-    return show
+    def __init__(self, names: dict[int, str]) -> None:
+        self._names = names
+        self._open = False
+
+    def __call__(self, step: int, done: int, total: int) -> None:
+        sys.stderr.write(f"\r{self._names[step]}: {done}/{total} problems")
+        self._open = True
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        if self._open:
+            sys.stderr.write("\n")
+        self._open = False

@@ -137,6 +137,6 @@ class ArmCallback(BoundaryProbeCallback):
 def open_arms(run: RunDir, arms: Sequence[Arm], tree: dict[str, Any], *, lab: bool) -> None:
     """Make the run directories of the arms, or compare their recipes with those that are there. On one process."""
     for arm in arms:
-        home = RunDir.create(run.arm(arm.name).path, resume=True)  # the run itself was new, or is resumed
+        home = RunDir.create(run.arm(arm.name).path, resume=True, quiet=True)  # the run itself was new, or is resumed
         home.write_recipe({**tree, "arm": {"name": arm.name, **asdict(arm.spec)}}, lab=lab)
         home.write_problems(problem_rows(arm.problems))

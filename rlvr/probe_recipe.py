@@ -7,7 +7,7 @@ same keys, the same defaults and the same checks.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class ProbeRequest:
     """Step -> `lab`, hub id or directory, by step; empty: the base alone. Step 0, the base, is not among them."""
     decoding_given: bool
     """Whether temperature, top_p and token limit were stated and are not mere defaults."""
+    schedule: Mapping[str, Any] | None = None
+    """What the run that the models come from chose for its `probes.budget`; None without one."""
 
 
 def probe_request(
@@ -82,6 +84,8 @@ def probe_request(
         raise UserError(f"found the model {models[0]!r} beside --from, whose samples are drawn already; remove one")
     if not samples_given and not models:
         raise UserError("found no model to probe; expected `lab`, hub ids, directories of models, or a run directory")
+    if base is not None and not samples_given:
+        _check_there(base)
     paths = [path for model in models for path in _expanded(model)]
     stated = {word.partition("=")[0] for word in settings}
     if "probes.budget" in stated:
@@ -112,7 +116,8 @@ def probe_request(
         validate_probe(recipe)
     except UserError as error:
         raise UserError(f"{where}{error}") from None
-    return ProbeRequest(recipe, _by_step(paths, recipe.model and recipe.model.path), given or run is not None)
+    by_step = _by_step(paths, recipe.model and recipe.model.path)
+    return ProbeRequest(recipe, by_step, given or run is not None, _schedule(run))
 
 
 def step_of(model: str) -> int | None:
@@ -142,6 +147,7 @@ def _sorted_words(words: Sequence[str]) -> tuple[list[str], list[str], list[str]
 def _expanded(model: str) -> list[str]:
     """The model itself, or the checkpoints of a run directory or of a trainer's output directory."""
     folder = Path(model)
+    _check_there(model)
     if model == "lab" or not folder.is_dir() or any((folder / f"{kind}.json").is_file()
                                                     for kind in ("config", "adapter_config")):
         return [model]
@@ -153,6 +159,24 @@ def _expanded(model: str) -> list[str]:
         raise UserError(f"{model}: found no config.json and no complete checkpoint-N in it; expected a model, or the "
                         "directory of a run that saved checkpoints")
     return [str(path) for path in found]
+
+
+def _check_there(name: str) -> None:
+    """Raises UserError for a local path that does not exist; what may be a hub id is left to the loader.
+
+    A hub id is `name` or `owner/name`: with a third part, or where `owner` is a folder here, it is a path.
+    """
+    model = Path(name)
+    if model.exists() or name == "lab":
+        return
+    home = next((run for run in (model, *model.parents[:2]) if RunDir(run).recipe.is_file()), None)
+    if home is not None:
+        saved = [f"checkpoint-{step}" for step, _ in RunDir(home).complete_checkpoints()]
+        raise UserError(f"{model}: no such path; complete checkpoints in {RunDir(home).checkpoints}: "
+                        f"{', '.join(saved) or 'none'}")
+    local = model.is_absolute() or len(model.parts) > 2 or name.startswith((".", "~"))
+    if local or (len(model.parts) == 2 and model.parent.is_dir()):
+        raise UserError(f"{model}: no such path; expected `lab`, a hub id, the directory of a model or of a run")
 
 
 def _common_run(models: Sequence[str]) -> RunDir | None:
@@ -174,6 +198,11 @@ def _stored(run: RunDir) -> dict[str, Any]:
     if isinstance(kept.get("data"), dict):
         kept["data"] = {key: value for key, value in kept["data"].items() if key == "probe"}
     return kept
+
+
+def _schedule(run: RunDir | None) -> Mapping[str, Any] | None:
+    rows = run.read_jsonl(run.boundary) if run is not None else []
+    return rows[0].get("schedule") if rows else None
 
 
 def _skeleton() -> dict[str, Any]:

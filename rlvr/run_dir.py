@@ -118,14 +118,17 @@ class RunDir:
     # ---------------------------------------------------------------- start and resume
 
     @classmethod
-    def create(cls, path: str | Path, *, resume: bool = False) -> RunDir:
+    def create(cls, path: str | Path, *, resume: bool = False, quiet: bool = False) -> RunDir:
         """Make the directory, or with `resume` take the one of an earlier run.
 
         Raises UserError for a non-empty directory without `resume`, for files that are no run's even with it, and
-        for a path that cannot be a directory. Resuming an empty or missing directory starts a new run.
+        for a path that cannot be a directory. Resuming an empty or missing directory starts a new run
+        and, unless `quiet`, says so on stderr.
         """
         run = cls(path)
         run.check_usable(resume=resume)
+        if resume and not quiet and not run.recipe.is_file():
+            sys.stderr.write(f"--resume: there is no run in {run.path} yet: starting it\n")
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -243,8 +246,10 @@ class RunDir:
         for key in [*new, *(key for key in old if key not in new)]:
             if key.split(".")[0] in MAY_DIFFER or (key in old and key in new and old[key] == new[key]):
                 continue
-            was, now = (json.dumps(side[key]) if key in side else "absent" for side in (old, new))
-            raise UserError(f"{key}: the run in {self.path} was started with {was}, the recipe now says {now}; a run "
+            was, now = (json.dumps(side[key]) if key in side else None for side in (old, new))
+            begun = "was started without it" if was is None else f"was started with {was}"
+            says = "no longer has it" if now is None else f"now says {now}"
+            raise UserError(f"{key}: the run in {self.path} {begun}, the recipe {says}; a run "
                             "resumes with the recipe it began with: set it back, or choose another run_dir")
 
 

@@ -356,9 +356,13 @@ class ProgressLine(TrainerCallback):
             key, newest = list(row["sequential"]["verdicts"].items())[-1]
             self._show(**{f"boundary@{key.split('@')[1]}": newest["verdict"]})
 
-    def on_probe_progress(self, step: int, finished: int, total: int) -> None:
-        """Progress of BoundaryProbeCallback."""
-        self._show(probe=f"{finished}/{total} problems")
+    def on_probe_progress(self, step: int, finished: int, total: int, *, arm: str = "") -> None:
+        """Progress of BoundaryProbeCallback; `arm` names the one that is measured."""
+        self._show(probe=f"{f'arm {arm}: ' * bool(arm)}{finished}/{total} problems")
+
+    def on_arm(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """Listener of an arm's probes, whose numbers are not the run's."""
+        self._show(probe="")
 
     def close(self) -> None:
         """End the line, whether the training finished or failed."""

@@ -182,7 +182,8 @@ def _train(
         )
     for arm in arms:
         settings = probe_settings(recipe, arm.problems) | live | {"every": recipe.train.steps}
-        listeners = [partial(wandb_run.log_arm, arm.name)] if wandb_run else []
+        settings["progress"] = partial(progress.on_probe_progress, arm=arm.name)
+        listeners = [progress.on_arm, *([partial(wandb_run.log_arm, arm.name)] if wandb_run else [])]
         trainer.add_callback(
             ArmCallback(arm, judge=judge, run_dir=run_dir.arm(arm.name).path, listeners=listeners, **settings)
         )

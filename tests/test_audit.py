@@ -160,3 +160,16 @@ def test_plain_graders() -> None:
             judge.judge(math(["5"], "math_verfy"), ["5"])
     assert seen == {"math": [True, True, False, False, False], "math_verify": [True, True, True, True, False],
                     "exact_string": [True, False, False, False, False]}
+
+
+def test_wrong_answers_that_no_completion_can_give_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug: `audit --data lab` ended in a traceback at a target that another problem's numbers do not reach."""
+    reached = [Problem("a", "?", "5", "countdown", extra={"numbers": [2, 3]}),
+               Problem("b", "?", "6", "countdown", extra={"numbers": [2, 3]}),
+               Problem("c", "?", "9", "countdown", extra={"numbers": [4, 5]})]
+    found = audit(reached, "countdown")
+    assert found.passed and found.rules[CROSS].wrong_answers == 2  # 6 for a, 5 for b; c's 9 and the others' for c: none
+    assert found.left_out >= 4 and found.as_dict()["left_out"] == found.left_out and found.accepted == []
+    assert f"left out            {found.left_out} answers" in table(found)
+    assert main(["audit", "--data", "lab", "size=3", "split=test", "--cross", "2", "--workers", "1"]) == 0
+    assert "left out" in capsys.readouterr().out

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/_policy_training.py": TRAINER,
     "rlvr/trainer.py": TRAINER,
     "rlvr/probes/callback.py": VOCABULARY
-    | {"rlvr.probes", "rlvr.run_dir", "rlvr.samplers", "torch", "transformers", "accelerate", "numpy"},
+    | {"rlvr.probes", "rlvr.registry", "rlvr.run_dir", "rlvr.samplers", "torch", "transformers", "accelerate", "numpy"},
     "rlvr/probes/weights.py": {"torch"},
     "rlvr/probes/": VOCABULARY | {"rlvr.probes", "numpy", "scipy"},
     "rlvr/report/": {"rlvr.types", "rlvr._files", "rlvr.run_dir", "rlvr.report", "rlvr.probes.statistics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,16 @@ from rlvr.completions import read_completions, read_texts
 from rlvr.lab.countdown import derivations, problems
 from rlvr.lab.model import load_lab_model
 from rlvr.probe_recipe import probe_request, step_of
+from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.probes.journal import Journal
 from rlvr.recipe import load_recipe, resolved
 from rlvr.report.load import load_run
+from rlvr.report.summary import summary_table
+from rlvr.rewards.countdown import CountdownVerifier
 from rlvr.run_dir import RunDir
+from rlvr.tracking import ProgressLine
 from rlvr.types import Problem, UserError
+from tests.arm_runs import write_run
 from tests.small_run import RECIPE, rows
 from tests.test_bad_input import failure
 
@@ -302,3 +308,93 @@ def test_no_recipe_is_needed(tmp_path: Path) -> None:
 def test_a_model_without_a_recipe_names_the_way_out() -> None:
     with pytest.raises(UserError, match=r"--data with a \.jsonl"):
         probe_request(["some/model"])
+
+
+# ---------------------------------------------------------------- what a newcomer was told
+
+
+def test_ks_that_were_asked_for_and_that_the_completions_do_not_reach_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: k = 128 of 64 completions was dropped without a word, and the headline compared pass@1 with itself."""
+    samples = write(tmp_path / "c.jsonl", with_counts([1, 4, 0]))
+    base = write(tmp_path / "b.jsonl", with_counts([1, 1, 1]))
+    line = failure(capsys, "probe", "--from", samples, "--base", base, *LAB, "probes.ks=[1,8]", "-o",
+                   str(tmp_path / "out"))
+    assert "probes.ks: found k = 8, expected at most 4" in line and not (tmp_path / "out").exists()
+
+
+def test_an_error_does_not_share_its_line_with_the_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = offline_probe._Shown({0: "base"})
+    with pytest.raises(UserError), shown:
+        shown(0, 1, 3)
+        raise UserError("x")
+    with shown:
+        pass
+    assert capsys.readouterr().err == "\rbase: 1/3 problems\n"
+
+
+def test_a_budget_that_does_not_apply_is_said(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    request = probe_request(["lab", str(tmp_path / "r.yaml")])
+    recipe = dataclasses.replace(request.recipe, probes=dataclasses.replace(request.recipe.probes, budget=0.1))
+    chosen = dataclasses.replace(request, recipe=recipe, schedule={"problems": 32, "plan": "cheap"})
+    assert offline_probe._budget_note(chosen, 128) == (
+        "probes.budget does not apply here: 128 problems, plan balanced; the run probed 32 by plan cheap\n")
+
+
+@pytest.mark.parametrize(("model", "says"), [
+    ("runs/nope", "runs/nope: no such path"),
+    ("runs/a/checkpoints/checkpoint-99", "no such path; complete checkpoints in runs/a/checkpoints: checkpoint-5"),
+    ("./nope", "no such path"),
+])
+def test_a_path_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, says: str
+) -> None:
+    """Bug: "found no recipe and no --data", and the hub's words about repo ids."""
+    monkeypatch.chdir(tmp_path)
+    run = RunDir.create("runs/a")
+    run.write_recipe({"name": "a"})
+    run.checkpoint(5).mkdir(parents=True)
+    run.mark_complete(run.checkpoint(5))
+    with pytest.raises(UserError) as caught:
+        probe_request([model])
+    assert says in str(caught.value)
+    with pytest.raises(UserError, match="found no recipe and no --data"):
+        probe_request(["someone/on-the-hub"])
+
+
+def test_a_callback_names_the_graders_of_its_problems(tmp_path: Path) -> None:
+    """Bug: runs of plain trainers had no grader in boundary.jsonl, and shared bases over versions of it."""
+    asked = [*problems("test", 1), Problem("x", "?", "1", "of-my-own"), Problem("y", "?", "1", "")]
+    nobody: Any = None
+    callback = BoundaryProbeCallback(asked, judge=nobody, run_dir=tmp_path, every=1)
+    assert callback.versions == {"countdown": CountdownVerifier.version, "of-my-own": "unversioned"}
+    assert BoundaryProbeCallback(asked, judge=nobody, run_dir=tmp_path, every=1, versions={}).versions == {}
+
+
+def test_the_terminal_shows_arms_and_how_was_measured(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "grpo", 0, {4: (2, 1, 0, 1)})
+    alone = summary_table(tmp_path / "run")
+    assert "Measured at temperature 1, top_p 1, at most 18 tokens; 4 problems;" in alone and "n\nup to 4" in alone
+    assert "graded by countdown/1." in alone and "condition" not in alone
+    write_run(tmp_path / "run" / "arms" / "hot", "grpo", 0, {4: (3, 1, 1, 1)}, arm={"name": "hot", "temperature": 1.2})
+    head, _, probed, hot = summary_table(tmp_path / "run").rstrip().splitlines()[-4:]
+    assert probed.startswith("as probed") and hot.startswith("hot") and "50.0 -> 50.0" in hot
+    assert head.index("pass@4") == hot.rindex("50.0 -> 50.0")  # columns stay under their heads
+
+
+def test_progress_names_the_arm() -> None:
+    progress = ProgressLine()
+    progress.on_probe_progress(0, 54, 64, arm="hot")
+    assert progress.shown["probe"] == "arm hot: 54/64 problems"
+    progress.on_probe_progress(0, 1, 2)
+    assert progress.shown["probe"] == "1/2 problems"
+
+
+def test_sampling_plans_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "balanced"]) == 0
+    out = capsys.readouterr().out
+    assert "after  12 samples: stops with at least 5 right" in out and "k is at most 256" in out
+    assert main(["list", "fixed"]) == 0
+    assert out.count("  48 ") and "  256  if problems are hard" in capsys.readouterr().out

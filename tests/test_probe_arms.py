@@ -291,14 +291,15 @@ def test_a_system_message_and_a_template_reach_the_prompt(tmp_path: Path) -> Non
     [
         (["probes.arms.hot.temperature=0"], ["probes.arms.hot.temperature", "above 0"]),
         (["probes.arms.hot.temprature=1"], ["probes.arms.hot.temprature", "did you mean 'temperature'"]),
-        (["probes.arms.hot={}"], ["probes.arms.hot", "nothing that differs"]),
+        (["probes.arms.hot={}"], ["probes.arms.hot", "that the probe itself has"]),
+        (["probes.arms.hot={temperature: 1.0, plan: fixed, chat: false}"], ["probes.arms.hot", "itself has"]),
         (["probes.arms.hot.top_p=1.5"], ["probes.arms.hot.top_p", "(0, 1]"]),
         (["probes.arms.hot.plan=balance"], ["probes.arms.hot.plan", "'balanced'"]),
         (["probes.arms={../up: {temperature: 1}}"], ["probes.arms.../up", "letters, digits"]),
         (["probes.arms.m={match_entropy: true, max_temperature: 0.5}"], ["max_temperature", "base's temperature, 1"]),
         (["probes.arms.m={match_entropy: true, entropy_tolerance: 0}"], ["entropy_tolerance", "above 0"]),
-        (["probes.arms.b.template=hi {prompt}"], ["probes.arms.b.template", "the lab"]),
-        (["probes.arms.d={direct_answer: true, max_new_tokens: 4}"], ["probes.arms.d.template", "without reasoning"]),
+        (["probes.arms.b.template=hi {prompt}"], ["probes.arms.b.template", "the lab", "your own"]),
+        (["probes.arms.d={direct_answer: true, max_new_tokens: 4}"], ["probes.arms.d.direct_answer", "derivations"]),
     ],
 )
 def test_mistakes_in_arms_are_one_line(
@@ -313,6 +314,7 @@ def test_mistakes_in_arms_are_one_line(
 @pytest.mark.parametrize(
     ("arm", "verifier", "parts"),
     [
+        ("{direct_answer: true, max_new_tokens: 4}", "math", ["probes.arms.d.template", "without reasoning"]),
         ("{direct_answer: true, template: '1 {prompt}'}", "math", ["max_new_tokens", "no room for reasoning"]),
         ("{direct_answer: true, template: '1 {prompt}', max_new_tokens: 4, plan: balanced}", "math",
          ["probes.arms.d.plan", "bends accuracies"]),

@@ -114,9 +114,9 @@ def test_resuming_keeps_the_recipe_file(run: RunDir):
     ({"train": {"steps": 8, "learning_rate": 1e-6}},
      "train.steps: the run in {run} was started with 4, the recipe now says 8;"),
     ({"train": {"steps": 4, "learning_rate": 2e-6}}, "train.learning_rate: the run in {run} was started with 1e-06, "),
-    ({"model": {"lora": {"r": 8}}}, "model.lora.r: the run in {run} was started with absent, the recipe now says 8;"),
+    ({"model": {"lora": {"r": 8}}}, "model.lora.r: the run in {run} was started without it, the recipe now says 8;"),
     ({"probes": {"ks": [1, 4]}}, "probes.ks: the run in {run} was started with [1, 2], the recipe now says [1, 4];"),
-    ({"probes": {}}, "probes: the run in {run} was started with absent, the recipe now says {{}};"),
+    ({"probes": {}}, "probes: the run in {run} was started without it, the recipe now says {{}};"),
     ({"name": "b", "train": {}}, 'name: the run in {run} was started with "a", the recipe now says "b";'),
 ])
 def test_resuming_with_another_recipe(run: RunDir, change, message):
@@ -129,7 +129,7 @@ def test_resuming_with_another_recipe(run: RunDir, change, message):
 
 def test_a_key_that_went_away_is_a_difference(run: RunDir):
     run.write_recipe(TREE)
-    with pytest.raises(UserError, match=r"^train.learning_rate: .* started with 1e-06, the recipe now says absent"):
+    with pytest.raises(UserError, match=r"^train.learning_rate: .* started with 1e-06, the recipe no longer has it"):
         run.write_recipe({**TREE, "train": {"steps": 4}})
 
 
@@ -399,3 +399,12 @@ def test_importing_the_run_directory_needs_nothing_heavy():
             "print([m for m in ('torch', 'numpy', 'yaml', 'transformers', 'wandb') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_resuming_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    created = RunDir.create(tmp_path / "new", resume=True)
+    assert capsys.readouterr().err == f"--resume: there is no run in {tmp_path / 'new'} yet: starting it\n"
+    created.write_recipe(TREE)
+    RunDir.create(tmp_path / "new", resume=True)
+    RunDir.create(tmp_path / "other", resume=True, quiet=True)
+    assert capsys.readouterr().err == ""

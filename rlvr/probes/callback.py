@@ -32,6 +32,7 @@ from rlvr.probes.journal import Journal, read_samples
 from rlvr.probes.plan import PLANS, SamplingPlan
 from rlvr.probes.probe import ProbeJudge, ProbeResult, run_probe
 from rlvr.probes.weights import weights_hash
+from rlvr.registry import resolve
 from rlvr.run_dir import RunDir
 from rlvr.samplers import TransformersSampler, eos_ids, prompt_fingerprint
 from rlvr.types import Counts, Decoding, Problem, UserError
@@ -67,7 +68,7 @@ class BoundaryProbeCallback(TrainerCallback):
         seed: with step, problem id and sample index it determines every draw.
         batch_size: completions per generation batch over all ranks.
         baselines: folder of the base measurements shared between runs; None: `$RLVR_CACHE/baselines`.
-        versions: verifier name -> version, part of the base measurement's key.
+        versions: verifier name -> version, part of the base measurement's key; None: those of the problems' verifiers.
         answer_keys: verifier name -> canonical form of an answer (`Verifier.answer_key`), for the guess rates; answers
             of verifiers that are missing are compared as stripped text.
         truth: exact success probabilities, where they are known (the lab).
@@ -128,7 +129,7 @@ class BoundaryProbeCallback(TrainerCallback):
         self.seed = seed
         self.batch_size = batch_size
         self.store = Path(baselines) if baselines is not None else default_store()
-        self.versions = versions or {}
+        self.versions = _versions(problems) if versions is None else versions
         self.answer_keys = answer_keys or {}
         self.truth = truth
         self.sampler = sampler
@@ -407,6 +408,18 @@ def rng_restored() -> Iterator[None]:
         torch.set_rng_state(cpu)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
+
+
+def _versions(problems: Sequence[Problem]) -> dict[str, str]:
+    """Version of every verifier that the problems name. A judge of the caller's own may know names that the registry
+    does not: they are named as they are, "unversioned"."""
+    found = {}
+    for name in sorted({problem.verifier for problem in problems} - {""}):
+        try:
+            found[name] = resolve("verifiers", name).version
+        except UserError:
+            found[name] = "unversioned"
+    return found
 
 
 def _name(model: Any) -> str:

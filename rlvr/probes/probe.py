@@ -136,7 +136,8 @@ def run_probe(
         seed, stream: with problem id and sample index they determine every draw.
         batch_size: completions per generation batch over all ranks.
         journal: on rank 0, where batches are recorded and replayed from; None elsewhere or for no record.
-        progress: called on every rank after each batch with (problems finished, problems).
+        progress: called on every rank after each batch with (problems finished, problems); batches that are replayed
+            from the journal count, and only the last of them is shown.
 
     Raises: RuntimeError if a verdict is missing (our machinery failed): it must not enter n as a wrong answer.
     """
@@ -187,7 +188,7 @@ def run_probe(
                 judged[problem_id] = []
                 del open_rounds[problem_id]
                 start_round(results[problem_id])
-        if progress is not None:
+        if progress is not None and not replay:  # a resumed probe is shown from where it stopped
             progress(len(problems) - len(open_rounds), len(problems))
 
     judging = ThreadPoolExecutor(1, "rlvr-probe-judge")

@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr.report.conditions import ARROW, AS_PROBED, Condition, conditions_of, table, without_guesses
 from rlvr.report.load import ProbePoint, Run, load_run
 from rlvr.report.words import MINUS, MISSING, budget_words, headline, interval, number, verdict_text
 
@@ -97,7 +98,28 @@ def summary_table(run_dir: Path) -> str:
                                + ". " + "; ".join(names) + ".")])
     if budget_words(run):
         text += "\n" + "\n".join(wrapped(budget_words(run)))
-    return plain(text) + "\n"
+    probed = Condition(AS_PROBED, run, run.last)
+    text += "\n" + "\n".join(wrapped(f"Measured at {probed.decoding}; {probed.measured}."))
+    return plain("\n".join([text, *_arms(run)])) + "\n"
+
+
+def _arms(run: Run) -> list[str]:
+    """The other conditions of the probe (`probes.arms`) as a table, base before trained model; [] without arms."""
+    conditions = conditions_of(run)
+    lines = []
+    if len(conditions) > 1:
+        head, body = table(run, conditions)
+        lines = ["", *aligned(head, [[plain(cell) for cell in row] for row in body])]  # before widths are taken
+    for one in conditions:
+        lines += wrapped(f"{one.name}: {one.unmatched}") if one.unmatched else []
+    for one in without_guesses(run):
+        k, base, last, gap = one.rows[-1]
+        after = f" -> {number(last.value)}; shrinkage {number(gap.value, signed=True)} {interval(gap, signed=True)}"
+        lines += ["", *wrapped(
+            f"{one.name}: direct answers guess {len(one.guessable)} of {one.problems} problems; without them pass@{k} "
+            f"is {number(base.value)}{after.rstrip() if run.last else ''}"
+        )]  # fmt: skip
+    return lines
 
 
 def aligned(head: list[str], body: list[list[str]]) -> list[str]:
@@ -109,7 +131,7 @@ def aligned(head: list[str], body: list[list[str]]) -> list[str]:
 
 def plain(text: str) -> str:
     """The page's minus signs and dashes as what every terminal and every spreadsheet reads."""
-    return text.replace(MINUS, "-").replace(MISSING, "-")
+    return text.replace(MINUS, "-").replace(MISSING, "-").replace(ARROW, "->")
 
 
 def wrapped(text: str) -> list[str]:
