@@ -251,8 +251,8 @@ class Pool:
     def _blame(self, item: Item, how: str, seconds: float, exit_code: int) -> int:
         """A hang is a time-out at once; a death counts as the completion's own when it happens twice."""
         if how == "hangs":
-            log.warning("a completion of problem %s is not judged after %.1f s, time-out: %r", item.label, seconds,
-                        (item.text or "gold answer")[-200:])
+            log.warning("no verdict on a completion of problem %s after %.1f s, counted as wrong (timeout): %r",
+                        item.label, seconds, (item.text or "gold answer")[-200:])
             item.verdict = Verdict(False, Reason.TIMEOUT, ms=1000 * seconds)
             return 1
         item.deaths += 1

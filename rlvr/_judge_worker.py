@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from rlvr.registry import resolve
@@ -122,14 +123,26 @@ def _judge(verifier: Verifier, problem: Problem, text: str | None) -> tuple[Verd
         if text is None:
             return _check_gold(verifier, problem)
         verdict: Any = verifier.verify(problem, text)
-        if isinstance(verdict, Verdict):
+        note = _malformed(verdict)
+        if not note:
             return verdict, ""
-        note = f"verify() returned {type(verdict).__name__}, expected a Verdict"
     except MemoryError:
         raise
     except BaseException as error:  # SystemExit and time-outs derived from BaseException too: none may end the loop
         note = _describe(error)
     return Verdict(None, Reason.HARNESS_ERROR), note
+
+
+def _malformed(verdict: Any) -> str:
+    """What is wrong with what a verifier returned, "" for nothing. A type slip in it is no answer's fault."""
+    if not isinstance(verdict, Verdict):
+        return f"verify() returned {type(verdict).__name__}, expected a Verdict"
+    for name, kinds, expected in (("correct", (bool, NoneType), "True, False or None"), ("reason", Reason, "a Reason"),
+                                  ("extracted", (str, NoneType), "text or None")):
+        value = getattr(verdict, name)
+        if not isinstance(value, kinds):
+            return f"verify() returned a Verdict with {name}={value!r} ({type(value).__name__}), expected {expected}"
+    return ""
 
 
 def _check_gold(verifier: Verifier, problem: Problem) -> tuple[Verdict, str]:

@@ -119,14 +119,16 @@ def test_a_death_is_tried_again_and_counts_when_it_happens_twice(judge: Judge, t
     assert short(verdicts) == [RIGHT, WRONG, WRONG, CRASHED, RIGHT]
 
 
-@pytest.mark.parametrize("text", ["raise", "exit", "nothing"])
+@pytest.mark.parametrize("text", ["raise", "exit", "nothing", "half", "words", "number"])
 def test_a_failing_verifier_is_not_a_wrong_answer(
     judge: Judge, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Bug: the silent zero, where a broken verifier looks like a hard task. And it says what happened."""
     with caplog.at_level(logging.ERROR, logger="rlvr.judge"):
         assert short(ask(judge, "yes", text, "no")) == [RIGHT, NOT_JUDGED, WRONG]
-    cause = {"raise": "ValueError: boom", "exit": "SystemExit: 3", "nothing": "NoneType, expected a Verdict"}[text]
+    cause = {"raise": "ValueError: boom", "exit": "SystemExit: 3", "nothing": "NoneType, expected a Verdict",
+             "half": "correct=0.5 (float), expected True, False or None", "words": "reason='identical' (str), expected",
+             "number": "extracted=18 (int), expected text or None"}[text]
     assert len(caplog.records) == 1
     assert cause in caplog.text
     assert "p/yes" in caplog.text

@@ -41,6 +41,12 @@ class Obedient(Verifier):
             sys.exit(3)
         elif command == "nothing":
             return None  # type: ignore[return-value]
+        elif command == "half":
+            return Verdict(0.5, Reason.IDENTICAL)  # type: ignore[arg-type]
+        elif command == "words":
+            return Verdict(True, "identical")  # type: ignore[arg-type]
+        elif command == "number":
+            return Verdict(True, Reason.IDENTICAL, 18)  # type: ignore[arg-type]
         elif command == "fill":
             bytearray(int(float(argument) * 2**30))
         elif command == "print":
