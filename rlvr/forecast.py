@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr._strict import to_tree
-from rlvr.data import load_problems, on_disk_or_hub
+from rlvr.data import is_file, load_problems, on_disk_or_hub
 from rlvr.golds import Section, usable
 from rlvr.loading import load_processing
 from rlvr.probe_budget import (
@@ -150,10 +150,10 @@ def _generated_too(recipe: Recipe) -> str:
 
 
 def _absent(recipe: Recipe) -> list[str]:
-    """Sources that are neither made here nor a file that is there."""
+    """Sources that would have to be downloaded: neither made here nor a file, which is missing if it is not there."""
     specs = [recipe.data.train, *([recipe.data.probe] if recipe.probes.enabled else [])]
     sources = dict.fromkeys(spec.source for spec in specs)
-    return [source for source in sources if on_disk_or_hub(source) and not Path(source).expanduser().is_file()]
+    return [source for source in sources if on_disk_or_hub(source) and not is_file(source)]
 
 
 def _arm_plans(arm: ArmSpec, probes: ProbeSection) -> list[SamplingPlan]:

@@ -38,8 +38,8 @@ def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int
         except Exception as error:  # tokenizers and chat templates raise what they like
             raise UserError(f"problem {problem.id!r}: the tokenizer of model.path cannot render its prompt "
                             f"({str(error).splitlines()[0]}); use a model and a template that fit the data") from error
-    longest = max(lengths, key=lengths.__getitem__)
-    if lengths[longest] > limit:
+    longest = max(lengths, key=lengths.__getitem__, default=None)
+    if longest is not None and lengths[longest] > limit:
         over = sum(n > limit for n in lengths.values())
         raise UserError(
             f"train.max_prompt_tokens: found {limit}, but problem {longest!r} has {lengths[longest]} prompt tokens "

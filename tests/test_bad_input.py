@@ -65,6 +65,15 @@ def test_the_help_of_every_verb_has_an_example_that_parses(capsys: pytest.Captur
     assert set(EXAMPLES) == set(listed) - {"lab"}
 
 
+def test_offline_leaves_out_the_hub_and_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bugs: a missing file was taken for a hub id, and a check without any problem ended in a traceback."""
+    lab, data = "recipes/quickstart/lab_grpo.yaml", "{{source: {}, prompt: question, gold: answer, verifier: math}}"
+    line = failure(capsys, "check", lab, "--offline", f"data.train={data.format('missing.jsonl')}")
+    assert "missing.jsonl" in line
+    assert main(["check", lab, "--offline", f"data.train={data.format('openai/gsm8k')}"]) == 0
+    assert "not looked up: openai/gsm8k" in capsys.readouterr().out
+
+
 def test_a_launcher_is_told_the_line_for_its_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
     """torchrun prints `message` of this file below its own traceback (torch.distributed.elastic's error protocol)."""

@@ -8,7 +8,7 @@ Whether a gold answer can be *judged* is the verifier's `check_gold` (rlvr.golds
 from rlvr.data.load import load_problems
 from rlvr.data.problem_sets import check_overlap, problem_rows, problem_set_hash, question, to_columns
 from rlvr.data.sources import jsonl_rows
-from rlvr.data.spec import LAB, NEUTRAL_TEMPLATE, DataSpec, check_spec, on_disk_or_hub
+from rlvr.data.spec import LAB, NEUTRAL_TEMPLATE, DataSpec, check_spec, is_file, on_disk_or_hub
 
-__all__ = ["LAB", "NEUTRAL_TEMPLATE", "DataSpec", "check_overlap", "check_spec", "jsonl_rows", "load_problems",
-           "on_disk_or_hub", "problem_rows", "problem_set_hash", "question", "to_columns"]
+__all__ = ["LAB", "NEUTRAL_TEMPLATE", "DataSpec", "check_overlap", "check_spec", "is_file", "jsonl_rows",
+           "load_problems", "on_disk_or_hub", "problem_rows", "problem_set_hash", "question", "to_columns"]
