@@ -172,11 +172,11 @@ def _check_there(name: str) -> None:
     home = next((run for run in (model, *model.parents[:2]) if RunDir(run).recipe.is_file()), None)
     if home is not None:
         saved = [f"checkpoint-{step}" for step, _ in RunDir(home).complete_checkpoints()]
-        raise UserError(f"{model}: no such path; complete checkpoints in {RunDir(home).checkpoints}: "
+        raise UserError(f"{name}: no such path; complete checkpoints in {RunDir(home).checkpoints}: "
                         f"{', '.join(saved) or 'none'}")
     local = model.is_absolute() or len(model.parts) > 2 or name.startswith((".", "~"))
     if local or (len(model.parts) == 2 and model.parent.is_dir()):
-        raise UserError(f"{model}: no such path; expected `lab`, a hub id, the directory of a model or of a run")
+        raise UserError(f"{name}: no such path; expected `lab`, a hub id, the directory of a model or of a run")
 
 
 def _common_run(models: Sequence[str]) -> RunDir | None:

@@ -376,7 +376,8 @@ def test_a_callback_names_the_graders_of_its_problems(tmp_path: Path) -> None:
 def test_the_terminal_shows_arms_and_how_was_measured(tmp_path: Path) -> None:
     write_run(tmp_path / "run", "grpo", 0, {4: (2, 1, 0, 1)})
     alone = summary_table(tmp_path / "run")
-    assert "Measured at temperature 1, top_p 1, at most 18 tokens; 4 problems;" in alone and "n\nup to 4" in alone
+    assert "Measured at temperature 1, top_p 1, at most 18 tokens; 4 problems;" in alone
+    assert "16 samples (4 completions of each problem)" in " ".join(alone.split())
     assert "graded by countdown/1." in alone and "condition" not in alone
     write_run(tmp_path / "run" / "arms" / "hot", "grpo", 0, {4: (3, 1, 1, 1)}, arm={"name": "hot", "temperature": 1.2})
     head, _, probed, hot = summary_table(tmp_path / "run").rstrip().splitlines()[-4:]
