@@ -83,7 +83,8 @@ def settle_percent_ticks(fig: go.Figure) -> go.Figure:
 def _extent(fig: go.Figure, axis: str) -> tuple[float, float]:
     """Lowest and highest point that an axis (`y`, `y2`) without a range shows, error bars among them."""
     found: list[float] = []
-    for trace in (t.to_plotly_json() for t in fig.data):
+    traces: Any = fig.data
+    for trace in (t.to_plotly_json() for t in traces):
         if (trace.get("yaxis") or "y") == axis:
             y = [value for value in trace.get("y") or () if value is not None and not math.isnan(value)]
             bars = trace.get("error_y") or {}
