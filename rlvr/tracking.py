@@ -10,8 +10,9 @@ import math
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 from requests.utils import get_netrc_auth
 from tqdm import tqdm
@@ -20,6 +21,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rlvr.probes.budget import in_words
 from rlvr.probes.journal import read_samples
 from rlvr.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from rlvr.recipe import Recipe
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
@@ -373,3 +377,23 @@ class ProgressLine(TrainerCallback):
         self.shown |= values
         if self.bar is not None:
             self.bar.set_postfix({k: v for k, v in self.shown.items() if v})
+
+
+@contextmanager
+def tracked(recipe: Recipe, run_dir: RunDir, *, main: bool = True) -> Iterator[tuple[ProgressLine, WandbRun | None]]:
+    """The progress line and, on the main process, the W&B run of a training; both end with it, failed if it raises."""
+    tracking, wandb_run, failed = recipe.tracking, None, True
+    if main and tracking.wandb != "disabled":
+        wandb_run = WandbRun(
+            run_dir, config=run_dir.read_recipe(), mode=tracking.wandb, name=recipe.run_path.name,
+            project=tracking.project, entity=tracking.entity, group=tracking.group,
+            tags=[recipe.algorithm_name, *tracking.tags], ks=recipe.probes.ks,
+        )
+    progress = ProgressLine()
+    try:
+        yield progress, wandb_run
+        failed = False
+    finally:
+        progress.close()
+        if wandb_run is not None:
+            wandb_run.finish(exit_code=int(failed))

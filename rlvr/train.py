@@ -124,7 +124,7 @@ def _train(
     from transformers.trainer_callback import ProgressCallback
 
     from rlvr.probe_arms import ArmCallback
-    from rlvr.tracking import CheckpointMarker, MetricsCallback, ProgressLine, WandbRun
+    from rlvr.tracking import CheckpointMarker, MetricsCallback, tracked
     from rlvr.trainer import RLVRTrainer
 
     images = any(problem.images for problem in [*train_problems, *probe_problems])
@@ -151,52 +151,38 @@ def _train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    tracking, wandb_run = recipe.tracking, None
-    if main and tracking.wandb != "disabled":
-        wandb_run = WandbRun(
-            run_dir, config=run_dir.read_recipe(), mode=tracking.wandb, name=recipe.run_path.name,
-            project=tracking.project, entity=tracking.entity, group=tracking.group,
-            tags=[recipe.algorithm_name, *tracking.tags], ks=recipe.probes.ks,
-        )
-    progress = ProgressLine()
-    trainer.add_callback(progress)
-    live: dict[str, Any] = {
-        "truth": truth_for(recipe, tokenizer),
-        "sampler": trainer.live_sampler,
-        "unwrap": trainer.unwrapped,
-        "progress": progress.on_probe_progress,
-    }
-    if recipe.probes.enabled:
-        trainer.add_callback(
-            probe_callback(
-                recipe,
-                probe_problems,
-                judge,
-                run_dir.path,
-                every=recipe.probes.every,
-                generated_tokens=lambda: trainer.progress.generated_tokens,
-                listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
-                budget=budget_of(recipe),
-                **live,
+    with tracked(recipe, run_dir, main=main) as (progress, wandb_run):
+        trainer.add_callback(progress)
+        live: dict[str, Any] = {
+            "truth": truth_for(recipe, tokenizer),
+            "sampler": trainer.live_sampler,
+            "unwrap": trainer.unwrapped,
+            "progress": progress.on_probe_progress,
+        }
+        if recipe.probes.enabled:
+            trainer.add_callback(
+                probe_callback(
+                    recipe,
+                    probe_problems,
+                    judge,
+                    run_dir.path,
+                    every=recipe.probes.every,
+                    generated_tokens=lambda: trainer.progress.generated_tokens,
+                    listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+                    budget=budget_of(recipe),
+                    **live,
+                )
             )
-        )
-    for arm in arms:
-        settings = probe_settings(recipe, arm.problems) | live | {"every": recipe.train.steps}
-        settings["progress"] = partial(progress.on_probe_progress, arm=arm.name)
-        listeners = [progress.on_arm, *([partial(wandb_run.log_arm, arm.name)] if wandb_run else [])]
-        trainer.add_callback(
-            ArmCallback(arm, judge=judge, run_dir=run_dir.arm(arm.name).path, listeners=listeners, **settings)
-        )
-    trainer.add_callback(MetricsCallback(run_dir, wandb_run))
-    trainer.add_callback(CheckpointMarker(run_dir))
-    finished = False
-    try:
+        for arm in arms:
+            settings = probe_settings(recipe, arm.problems) | live | {"every": recipe.train.steps}
+            settings["progress"] = partial(progress.on_probe_progress, arm=arm.name)
+            listeners = [progress.on_arm, *([partial(wandb_run.log_arm, arm.name)] if wandb_run else [])]
+            trainer.add_callback(
+                ArmCallback(arm, judge=judge, run_dir=run_dir.arm(arm.name).path, listeners=listeners, **settings)
+            )
+        trainer.add_callback(MetricsCallback(run_dir, wandb_run))
+        trainer.add_callback(CheckpointMarker(run_dir))
         trainer.train(resume_from_checkpoint=checkpoint)
-        finished = True
-    finally:
-        progress.close()
-        if wandb_run is not None:
-            wandb_run.finish(exit_code=0 if finished else 1)
 
 
 def _report(run_dir: RunDir) -> None:

@@ -12,6 +12,28 @@ if TYPE_CHECKING:
     from rlvr._shaping import ShapedReward
 
 
+def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
+    """What every training of ours, whatever its loss, asks of transformers' Trainer."""
+    train = recipe.train
+    return {
+        "output_dir": str(run_dir.checkpoints),
+        "seed": recipe.seed,
+        "max_steps": train.steps,
+        "learning_rate": train.learning_rate,
+        "lr_scheduler_type": train.lr_schedule,
+        "warmup_steps": train.warmup_steps,
+        "weight_decay": train.weight_decay,
+        "use_cpu": not cuda(),
+        "dataloader_pin_memory": cuda(),
+        "save_strategy": "steps",
+        "save_steps": train.save_every,
+        "save_total_limit": train.keep_checkpoints,
+        "logging_steps": train.log_every,
+        "disable_tqdm": True,
+        "report_to": [],
+    }
+
+
 def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
     """The recipe in TRL's terms. What an algorithm owns (loss type, clip, KL) is set by the trainer."""
     from rlvr.trainer import RLVRConfig
@@ -37,9 +59,7 @@ def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
                 "vllm_importance_sampling_clip_min": correction.floor or None,
             }
     return RLVRConfig(
-        output_dir=str(run_dir.checkpoints),
-        seed=recipe.seed,
-        max_steps=train.steps,
+        **common_arguments(recipe, run_dir),
         per_device_train_batch_size=train.micro_batch_size,
         gradient_accumulation_steps=steps.gradient_accumulation,
         steps_per_generation=steps.gradient_accumulation * train.updates_per_rollout,
@@ -48,24 +68,12 @@ def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
         temperature=train.temperature,
         top_p=1.0,
         top_k=0,
-        learning_rate=train.learning_rate,
-        lr_scheduler_type=train.lr_schedule,
-        warmup_steps=train.warmup_steps,
-        weight_decay=train.weight_decay,
         adam_beta1=train.adam_beta1,
         adam_beta2=train.adam_beta2,
         max_grad_norm=train.max_grad_norm,
         gradient_checkpointing=train.gradient_checkpointing,
         bf16=train.bf16,
-        use_cpu=not cuda(),
-        dataloader_pin_memory=cuda(),
         ddp_find_unused_parameters=False,
-        save_strategy="steps",
-        save_steps=train.save_every,
-        save_total_limit=train.keep_checkpoints,
-        logging_steps=train.log_every,
-        disable_tqdm=True,
-        report_to=[],
         disable_dropout=True,
         model_init_kwargs={
             "dtype": recipe.model.dtype,

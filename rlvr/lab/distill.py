@@ -11,7 +11,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast, PrinterCallback
@@ -28,7 +27,8 @@ from rlvr.lab.model import EOS, load_lab_model
 from rlvr.probe_settings import probe_callback
 from rlvr.recipe import Recipe, resolved
 from rlvr.run_dir import RunDir
-from rlvr.tracking import CheckpointMarker, MetricsCallback, ProgressLine, WandbRun
+from rlvr.tracking import CheckpointMarker, MetricsCallback, tracked
+from rlvr.training_arguments import common_arguments
 from rlvr.types import Decoding, Problem, UserError
 
 CANDIDATES = 2048
@@ -58,29 +58,20 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     checkpoint = open_run(run, resolved(recipe), probe_problems, lab=True, resume=resume)
     model, tokenizer = load_lab_model(LAB)
     taught = rarely_solved(model, tokenizer, recipe.data.train)
-    progress = ProgressLine()
-    wandb_run = _wandb(recipe, run)
-    finished = False
-    try:
-        with Judge(**recipe.judge.options()) as judge:
-            probe = probe_callback(
-                recipe, probe_problems, judge, run.path, every=recipe.probes.every, truth=exact_success,
-                listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
-                progress=progress.on_probe_progress,
-            )
-            trainer = SFTTrainer(
-                model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
-                processing_class=tokenizer,
-                callbacks=[progress, probe, MetricsCallback(run, wandb_run), CheckpointMarker(run)],
-            )
-            trainer.remove_callback(PrinterCallback)
-            trainer.remove_callback(ProgressCallback)
-            trainer.train(resume_from_checkpoint=checkpoint)
-            finished = True
-    finally:
-        progress.close()
-        if wandb_run is not None:
-            wandb_run.finish(exit_code=0 if finished else 1)
+    with tracked(recipe, run) as (progress, wandb_run), Judge(**recipe.judge.options()) as judge:
+        probe = probe_callback(
+            recipe, probe_problems, judge, run.path, every=recipe.probes.every, truth=exact_success,
+            listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+            progress=progress.on_probe_progress,
+        )
+        trainer = SFTTrainer(
+            model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
+            processing_class=tokenizer,
+            callbacks=[progress, probe, MetricsCallback(run, wandb_run), CheckpointMarker(run)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        trainer.train(resume_from_checkpoint=checkpoint)
     return run
 
 
@@ -138,39 +129,13 @@ def answers(taught: list[Problem], tokenizer: PreTrainedTokenizerFast) -> Datase
     return Dataset.from_list(rows)
 
 
-def _wandb(recipe: Recipe, run: RunDir) -> WandbRun | None:
-    tracking = recipe.tracking
-    if tracking.wandb == "disabled":
-        return None
-    return WandbRun(
-        run, config=run.read_recipe(), mode=tracking.wandb, name=recipe.run_path.name, project=tracking.project,
-        entity=tracking.entity, group=tracking.group, tags=[recipe.algorithm_name, *tracking.tags],
-        ks=recipe.probes.ks,
-    )
-
-
 def _arguments(recipe: Recipe, run: RunDir) -> SFTConfig:
-    train = recipe.train
     return SFTConfig(
-        output_dir=str(run.checkpoints),
-        seed=recipe.seed,
-        max_steps=train.steps,
+        **common_arguments(recipe, run),
         per_device_train_batch_size=BATCH_SIZE,
-        learning_rate=train.learning_rate,
-        lr_scheduler_type=train.lr_schedule,
-        warmup_steps=train.warmup_steps,
-        weight_decay=train.weight_decay,
         loss_type="nll",
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         bf16=False,
         gradient_checkpointing=False,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        save_strategy="steps",
-        save_steps=train.save_every,
-        save_total_limit=train.keep_checkpoints,
-        logging_steps=train.log_every,
-        disable_tqdm=True,
-        report_to=[],
     )
