@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment
-from markupsafe import Markup
 
 from rlvr.report.arms import Arms, algorithm_of, load_arms, other_settings
 from rlvr.report.comparison_tables import TITLES, csv_text, dagger, markdown, terminal
@@ -38,6 +34,7 @@ from rlvr.report.standings import (
     metrics,
     token_budget,
 )
+from rlvr.report.template import page_of
 from rlvr.report.words import MISSING, number
 from rlvr.types import UserError
 
@@ -92,15 +89,11 @@ def _tables(arms: Arms) -> dict[str, list[Row]]:
 
 
 def _render(arms: Arms, tables: Mapping[str, list[Row]], title: str) -> str:
-    from plotly.offline import get_plotlyjs
-
     from rlvr.report.comparison_figures import looks
 
-    here = files("rlvr.report")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (here / "compare.html").read_text(encoding="utf-8")
-    )
-    return template.render(
+    return page_of(
+        "compare",
+        parts=("page", "compare"),
         title=_title(arms, title),
         finding=finding(arms, tables["equal_steps"][1:], tables.get("equal_tokens", [])[1:]),
         about=_about(arms),
@@ -119,9 +112,6 @@ def _render(arms: Arms, tables: Mapping[str, list[Row]], title: str) -> str:
         conditions=f"{conditions(arms.base).rstrip('.')}; {seeds_text(arms)}.",
         base_text=base_text(arms),
         padding=padding_text(arms),
-        css=Markup("".join((here / name).read_text(encoding="utf-8") for name in ("page.css", "compare.css"))),
-        js=Markup("".join((here / name).read_text(encoding="utf-8") for name in ("page.js", "compare.js"))),
-        plotly=Markup(get_plotlyjs()),
     )
 
 

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment
-from markupsafe import Markup
 
 from rlvr.report import cases
 from rlvr.report import conditions as other
@@ -23,6 +19,7 @@ from rlvr.report.companions import by_step, companion_panels, guess_rows, solvab
 from rlvr.report.export import conditions, write_exports
 from rlvr.report.load import ProbePoint, Run, load_run
 from rlvr.report.summary import cells, columns, over_looks, verdict
+from rlvr.report.template import page_of
 from rlvr.report.words import MISSING, budget_words, headline, interval, judge_words, number, verdict_text
 from rlvr.run_dir import RunDir, nan_to_null
 from rlvr.types import UserError
@@ -57,19 +54,15 @@ def write_report(run_dir: Path) -> Path:
 
 def render(run: Run) -> str:
     """The page of a run as HTML."""
-    from plotly.offline import get_plotlyjs
-
     from rlvr.report.figures import MAX_CURVES
 
-    here = files("rlvr.report")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (here / "page.html").read_text(encoding="utf-8")
-    )
     training_steps, training = verdict_reasons.training_verdicts(run)
     probe_steps, probing = verdict_reasons.probe_verdicts(run)
     reasons = verdict_reasons.shared_reasons(training, probing)
     metrics, others = by_step(run), other.conditions_of(run)
-    return template.render(
+    return page_of(
+        "page",
+        parts=("page",),
         run=run,
         about=_about(run),
         headline=headline(run),
@@ -100,9 +93,6 @@ def render(run: Run) -> str:
         judging=judge_words(run),
         recipe=json.dumps(run.recipe, indent=2, ensure_ascii=False, default=str),
         boundary=_embedded(run),
-        css=Markup((here / "page.css").read_text(encoding="utf-8")),
-        js=Markup((here / "page.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
     )
 
 
