@@ -30,6 +30,8 @@ class Sample:
     correct: bool
     reason: str
     extracted: str | None
+    detail: str
+    """What the verifier said beyond the reason, "" if nothing."""
     text: str
 
 
@@ -193,7 +195,7 @@ def _samples(
             if left.get(key, 0):
                 found[key[0]].append(Sample(
                     model=model, correct=key[1], reason=str(row.get("reason") or ""), extracted=row.get("extracted"),
-                    text=shorten(str(row.get("text") or "")),
+                    detail=str(row.get("detail") or ""), text=shorten(str(row.get("text") or "")),
                 ))  # fmt: skip
                 left[key] -= 1
                 open_ -= 1
