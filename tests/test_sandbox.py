@@ -21,8 +21,10 @@ from pathlib import Path
 import pytest
 
 from rlvr.judge import Judge
-from rlvr.rewards import _landlock, _sandbox, _seccomp
-from rlvr.rewards._sandbox import TIERS, Jails, SandboxError, Stopped, choose_tier, interpreter, limits
+from rlvr.rewards import _jail, _jail_command, _landlock, _seccomp
+from rlvr.rewards._jail import Jails, Stopped, limits
+from rlvr.rewards._jail_command import SandboxError, interpreter
+from rlvr.rewards._sandbox import TIERS, choose_tier
 from rlvr.rewards.unit_tests import UnitTestsVerifier
 from rlvr.types import Problem, Reason, UserError
 from tests.sandbox_tiers import each_tier, missing
@@ -59,12 +61,17 @@ def descendants(pid: int) -> set[int]:
 def gone(pids: set[int], seconds: float = 3.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        left = {pid for pid in pids if Path(f"/proc/{pid}/stat").exists()
-                and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"}
-        if not left:
+        if not any(map(alive, pids)):
             return True
         time.sleep(0.02)
     return False
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # it may end between the opening and the reading
+        return False
 
 
 def test_a_tier_holds_on_this_machine(caplog: pytest.LogCaptureFixture) -> None:
@@ -120,12 +127,12 @@ def test_an_escape_disqualifies_the_tier(tier: str, monkeypatch: pytest.MonkeyPa
 
 def test_without_a_tier_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bug: falling back to a plain subprocess. The refusal is one sentence that says what to install."""
-    monkeypatch.setattr(_sandbox.shutil, "which", lambda name: None)
+    monkeypatch.setattr(_jail_command.shutil, "which", lambda name: None)
     monkeypatch.setattr(_landlock, "version", lambda: 0)
-    _sandbox._command.cache_clear()
+    _jail_command.command.cache_clear()
     with pytest.raises(UserError, match="apt-get install bubblewrap") as caught:
         UnitTestsVerifier()
-    _sandbox._command.cache_clear()
+    _jail_command.command.cache_clear()
     assert "\n" not in str(caught.value)
 
 
@@ -134,10 +141,10 @@ def test_the_second_tier_says_that_it_is_the_second(
 ) -> None:
     if missing("landlock"):
         pytest.skip(missing("landlock"))
-    monkeypatch.setattr(_sandbox.shutil, "which", lambda name: None)
-    _sandbox._command.cache_clear()
+    monkeypatch.setattr(_jail_command.shutil, "which", lambda name: None)
+    _jail_command.command.cache_clear()
     assert choose_tier() == "landlock"
-    _sandbox._command.cache_clear()
+    _jail_command.command.cache_clear()
     assert "weaker than bwrap" in caplog.text and "bwrap is not installed" in caplog.text
 
 
@@ -251,7 +258,7 @@ def test_a_jail_that_dies_while_it_waits_is_replaced(tier: str) -> None:
 
 
 def test_jails_that_do_not_start_are_our_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sandbox, "_command", lambda tier: ["/bin/false"])
+    monkeypatch.setattr(_jail, "command", lambda tier: ["/bin/false"])
     with pytest.raises(SandboxError, match="3 landlock jails in a row"):
         Jails("landlock").take()
 
@@ -294,11 +301,11 @@ def test_string_hashes_do_not_vary(tier: str) -> None:
 def test_jails_run_a_python_that_cannot_read_our_bytecode(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bug: compiled modules are sent to an interpreter of another version; it gets source instead."""
     other = dataclasses.replace(interpreter(), magic="00000000")
-    monkeypatch.setattr(_sandbox, "interpreter", lambda: other)
-    _sandbox._payload.cache_clear()
+    monkeypatch.setattr(_jail_command, "interpreter", lambda: other)
+    _jail_command.payload.cache_clear()
     jail = Jails(tier, ahead=0).take()
     jail.kill()
-    _sandbox._payload.cache_clear()
+    _jail_command.payload.cache_clear()
 
 
 @each_tier
