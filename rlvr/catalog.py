@@ -17,6 +17,7 @@ from rlvr.interfaces import Algorithm, Verifier
 from rlvr.presets import PRESETS
 from rlvr.probe_budget import DIFFICULTIES
 from rlvr.probes.plan import PLANS
+from rlvr.recipe import RewardSection
 from rlvr.registry import BUILT_IN, names, resolve, resolve_reader
 from rlvr.types import UserError
 
@@ -26,8 +27,12 @@ SECTIONS = {
     "readers": "data.train.reader: NAME; they turn rows that bring tests along into prompt, gold and tests",
     "sampling plans": "probes.plan: NAME; when a problem stops being sampled",
     "data presets": "data.train: {preset: NAME}; public benchmarks with columns and verifier",
+    "reward terms": "train.rewards: {NAME: {weight: 0.1}}; form and length beside the accuracy",
 }
 """What there is to name, and how a recipe names it."""
+LISTED = {"data presets": list(PRESETS), "sampling plans": list(PLANS),
+          "reward terms": [term.name for term in dataclasses.fields(RewardSection)]}
+"""Names of the kinds that no plug-in adds to."""
 TYPICAL = "medium (7B base model on MATH500)"
 """The difficulty for which a plan's line gives its samples."""
 
@@ -63,7 +68,7 @@ def details(name: str) -> str:
         kinds = ["algorithms"]  # a class of any kind: only its docstring and its Config are read
     if not kinds:
         known = dict.fromkeys(known for kind in SECTIONS for known in _names(kind))
-        raise UserError(f"{name!r} names no algorithm, verifier, reader, plan or preset; "
+        raise UserError(f"{name!r} names no algorithm, verifier, reader, plan, preset or reward term; "
                         f"{did_you_mean(name, list(known))}")
     texts = [_details(kind, name) for kind in kinds]
     if len(kinds) > 1:
@@ -72,7 +77,7 @@ def details(name: str) -> str:
 
 
 def _names(kind: str) -> list[str]:
-    return {"data presets": list(PRESETS), "sampling plans": list(PLANS)}.get(kind) or names(kind)
+    return LISTED.get(kind) or names(kind)
 
 
 def _details(kind: str, name: str) -> str:
@@ -82,18 +87,32 @@ def _details(kind: str, name: str) -> str:
                           *(f"  {key}: {_yaml(value)}" for key, value in fields.items())])
     if kind == "sampling plans":
         return _plan_details(name)
+    if kind == "reward terms":
+        return "\n".join([f"{name}: {_summary(kind, name)}", "", *_setting_lines(_term(name))])
     found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
     summary, text = _summary(kind, name), inspect.cleandoc(found.__doc__ or "")
-    lines = [f"{name}: {text}"] if text.startswith(summary) else [f"{name}: {summary}", "", text]
+    of_file = inspect.cleandoc(sys.modules[found.__module__].__doc__ or summary)
+    lines = [f"{name}: {text}"] if text.startswith(summary) else [f"{name}: {of_file}", "", text]
     config = getattr(found, "Config", None)
     if config is not None:
         about = inspect.cleandoc(config.__doc__ or "")
         # A dataclass without a docstring gets its signature as one, which the settings below repeat.
         lines += [*(() if about.startswith(f"{config.__name__}(") else ("", about)), ""]
-        for setting in settings(config):
-            lines.append(f"  {setting.name} = {setting.default}  ({setting.kind})")
-            lines += textwrap.wrap(setting.meaning, 110, initial_indent="      ", subsequent_indent="      ")
+        lines += _setting_lines(config)
     return "\n".join(lines)
+
+
+def _term(name: str) -> type:
+    """The dataclass of the settings of a reward term."""
+    return next(hint for hint in typing.get_args(typing.get_type_hints(RewardSection)[name]) if hint is not type(None))
+
+
+def _setting_lines(config: type) -> list[str]:
+    lines = []
+    for setting in settings(config):
+        lines.append(f"  {setting.name} = {setting.default}  ({setting.kind})")
+        lines += textwrap.wrap(setting.meaning, 110, initial_indent="      ", subsequent_indent="      ")
+    return lines
 
 
 def _plan_summary(name: str) -> str:
@@ -118,8 +137,19 @@ def _plan_details(name: str) -> str:
 
 def settings(config: type) -> list[Setting]:
     """The fields of a dataclass with their docstrings, which are read from its source; inherited ones included."""
-    hints = typing.get_type_hints(config)
-    meanings: dict[str, str] = {}
+    hints, meanings = typing.get_type_hints(config), _meanings(config)
+    return [
+        Setting(
+            field.name, _kind(hints[field.name]),
+            "required" if field.default is dataclasses.MISSING else _yaml(field.default), meanings[field.name],
+        )
+        for field in dataclasses.fields(config)
+    ]
+
+
+def _meanings(config: type) -> dict[str, str]:
+    """The docstring below each field of a dataclass, inherited fields included, "" where there is none."""
+    meanings = {field.name: "" for field in dataclasses.fields(config)}
     for base in reversed(config.__mro__):
         if dataclasses.is_dataclass(base):
             tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
@@ -129,13 +159,7 @@ def settings(config: type) -> list[Setting]:
                     below = body[i + 1] if i + 1 < len(body) else None
                     if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
                         meanings[node.target.id] = " ".join(str(below.value.value).split())
-    return [
-        Setting(
-            field.name, _kind(hints[field.name]),
-            "required" if field.default is dataclasses.MISSING else _yaml(field.default), meanings.get(field.name, ""),
-        )
-        for field in dataclasses.fields(config)
-    ]
+    return meanings
 
 
 def _kind(hint: Any) -> str:
@@ -161,6 +185,8 @@ def _summary(kind: str, name: str) -> str:
         return PRESETS[name].about
     if kind == "sampling plans":
         return _plan_summary(name)
+    if kind == "reward terms":
+        return _meanings(RewardSection)[name] or inspect.cleandoc(_term(name).__doc__ or "").splitlines()[0]
     try:
         texts = _written(BUILT_IN[kind][name]) if name in BUILT_IN[kind] else _live(kind, name)
     except UserError as error:
