@@ -18,9 +18,11 @@ import dataclasses
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from tqdm.auto import tqdm
 
 from rlvr.judge import Judge
 from rlvr.perturb import value_key, wrong_answers
@@ -35,7 +37,9 @@ SHOWN = 5
 CROSS = "another problem's gold"
 SECOND = {"math": "math_verify"}
 """Default second grader by verifier."""
-CHUNK = 2000
+CHUNK = 500
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +97,15 @@ def _rate(found: FalsePositiveAudit) -> dict[str, Any]:
 
 def run_audit(
     problems: Sequence[Problem], *, data: str, verifier: str, second: str | None = None,
-    completions: Sequence[tuple[str, str]] = (), cross: int = 20, seed: int = 0, workers: int = 2,
-    timeout: float = 10.0,
+    completions: Sequence[tuple[str, str]] = (), without_gold: Sequence[str] = (), cross: int = 20, seed: int = 0,
+    workers: int = 2, timeout: float = 10.0,
 ) -> Audit:
     """Audit `verifier` on `problems` (whose own `verifier` is replaced).
 
     Args:
         second: registry name of the grader to compare with; None: the default for `verifier`, if there is one.
         completions: (problem id, text) of a model.
+        without_gold: what is said of the rows whose gold answer could not be read; each is a rejected gold.
         cross: golds of other problems given as the answer to each problem.
 
     Raises: UserError for an unknown verifier or problem id.
@@ -109,18 +114,21 @@ def run_audit(
     second = second or SECOND.get(verifier)
     found = resolve("verifiers", verifier)
     with Judge(workers=workers, timeout=timeout, cache_size=0) as judge:
-        complaints = judge.check_golds(problems)
-        rejected = [{"id": problem.id, "gold": problem.gold, "why": complaint}
-                    for problem, complaint in zip(problems, complaints, strict=True) if complaint is not None]
+        complaints: list[str | None] = []
+        for chunk in _chunks(problems, "gold answers"):
+            complaints += judge.check_golds(chunk)
+        rejected = [{"id": "", "gold": "", "why": line} for line in without_gold]
+        rejected += [{"id": problem.id, "gold": problem.gold, "why": complaint}
+                     for problem, complaint in zip(problems, complaints, strict=True) if complaint is not None]
         usable = [problem for problem, complaint in zip(problems, complaints, strict=True) if complaint is None]
         wrong, left_out = _wrong_items(usable, found(), cross, seed)
         own = _completion_items(problems, completions)
         judge.stats()
         begun = time.perf_counter()
-        verdicts = _judge(judge, [*wrong, *own], verifier)
+        verdicts = _judge(judge, [*wrong, *own], verifier, "wrong answers")
         seconds = time.perf_counter() - begun
         stats = judge.stats()
-        others = _judge(judge, [*wrong, *own], second) if second else None
+        others = _judge(judge, [*wrong, *own], second, "second grader") if second else None
     counts, accepted_counts = Counter(item.rule for item in wrong), Counter[str]()
     accepted = []
     for item, verdict in zip(wrong, verdicts, strict=False):
@@ -128,7 +136,8 @@ def run_audit(
             accepted_counts[item.rule] += 1
             accepted.append(_row(item, verdict))
     result = Audit(
-        data=data, verifier=verifier, version=found.version, problems=len(problems), rejected_golds=rejected,
+        data=data, verifier=verifier, version=found.version, problems=len(problems) + len(without_gold),
+        rejected_golds=rejected,
         rules={rule: bound(counts[rule], accepted_counts[rule]) for rule in sorted(counts)},
         overall=bound(len(wrong), len(accepted)) if wrong else None, accepted=accepted, second=second,
         left_out=left_out,
@@ -146,11 +155,17 @@ def run_audit(
     return result
 
 
-def _judge(judge: Judge, items: Sequence[Item], verifier: str) -> list[Verdict]:
-    """In chunks, so that a verifier's time-outs are spread and memory stays flat."""
+def _chunks(things: Sequence[T], what: str) -> Iterator[Sequence[T]]:
+    """In chunks, so that memory stays flat, under a progress bar where there is a terminal."""
+    with tqdm(total=len(things), desc=what, unit="", disable=None) as bar:
+        for start in range(0, len(things), CHUNK):
+            yield things[start : start + CHUNK]
+            bar.update(len(things[start : start + CHUNK]))
+
+
+def _judge(judge: Judge, items: Sequence[Item], verifier: str, what: str) -> list[Verdict]:
     verdicts: list[Verdict] = []
-    for start in range(0, len(items), CHUNK):
-        chunk = items[start : start + CHUNK]
+    for chunk in _chunks(items, what):
         verdicts += judge.judge([dataclasses.replace(item.problem, verifier=verifier) for item in chunk],
                                 [item.text for item in chunk])
     return verdicts
@@ -224,15 +239,17 @@ def table(result: Audit) -> str:
     lines = [f"{result.data}: {result.problems:,} problems, verifier {result.verifier} ({result.version})",
              f"gold accepts gold   {accepted:,} of {result.problems:,}"
              + ("" if result.passed else f": {len(result.rejected_golds)} FAIL")]
-    lines += _some([f"  {row['id']}: {row['why']}" for row in result.rejected_golds], result.problems)
+    lines += _some(["  " + ": ".join(filter(None, (row["id"], row["why"]))) for row in result.rejected_golds],
+                   result.problems)
     if result.overall is not None:
         width = max(map(len, [*result.rules, "all wrong answers"]))
-        heads = "".join(f"{f'pass@{k} floor':>15}" for k in KS)
+        heads = "".join(f"{f'pass@{k} by it':>15}" for k in KS)
         lines += ["", f"{'wrong answers':<{width}} {'judged':>9} {'accepted':>9} {'95% upper':>10}{heads}"]
         for rule, found in [*result.rules.items(), ("all wrong answers", result.overall)]:
             floors = "".join(f"{found.floor(k):>15.2e}" for k in KS)
             counts = f"{found.wrong_answers:>9,} {found.accepted:>9,} {found.rate.high:>10.1e}"
             lines.append(f"{rule:<{width}} {counts}{floors}")
+        lines.append("by it               what an unsolvable problem could reach by false positives at the 95% bound")
     if result.left_out:
         lines.append(f"left out            {result.left_out:,} answers that no completion of their problem can give")
     if result.overall is not None:

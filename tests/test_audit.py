@@ -134,6 +134,22 @@ def test_a_rejected_gold_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1 of 2: 1 FAIL" in capsys.readouterr().out
 
 
+def test_rows_without_a_gold_answer_are_listed_with_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: the audit ended at the first of them, with a word about a recipe's key."""
+    data = write(tmp_path / "d.jsonl", [{"problem": "p", "answer": gold} for gold in ("5", "", "7", None)])
+    assert main(["audit", "--data", data, "--second", "exact_string", "-o", str(tmp_path / "out")]) == 1
+    shown = capsys.readouterr().out
+    assert "gold accepts gold   2 of 4: 2 FAIL" in shown
+    assert "  d.jsonl:2: no gold answer in column 'answer'" in shown.replace(f"{tmp_path}/", "")
+    rows = json.loads((tmp_path / "out/audit.json").read_text())["rejected_golds"]
+    assert [row["why"].partition(": no")[0].rpartition("/")[2] for row in rows] == ["d.jsonl:2", "d.jsonl:4"]
+    none = write(tmp_path / "none.jsonl", [{"problem": "p", "answer": ""}])
+    assert main(["audit", "--data", none]) == 2
+    assert "none of the 1 rows" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("completions", "fragment"), [
     ([], "c.jsonl: found no rows, expected at least one completion"),
     ([{"problem_id": "x"}], "c.jsonl:1: no field 'text'; expected problem_id, text (found: problem_id)"),

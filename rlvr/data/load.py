@@ -14,8 +14,11 @@ from rlvr.types import Problem, UserError
 logger = logging.getLogger(__name__)
 
 
-def load_problems(spec: DataSpec, *, where: str) -> list[Problem]:
+def load_problems(spec: DataSpec, *, where: str, without_gold: list[str] | None = None) -> list[Problem]:
     """All problems of a source, in its order. `where` is the dotted path of the spec, such as `data.train`.
+
+    Rows without a gold answer that can be read are an error, or left out under `spec.drop_bad_golds`. A list
+    `without_gold` takes a line for each of them instead.
 
     Raises UserError with file and line (JSONL, from 1) or row (Parquet and hub, from 0): missing file, bad JSON,
     missing column, no gold answer, a pattern that does not match, an id given twice, too few rows, none at all.
@@ -37,7 +40,7 @@ def load_problems(spec: DataSpec, *, where: str) -> list[Problem]:
         try:
             problem = problem_of(row, at, f"{label}/{index}", spec, pattern, where)
         except NoGold as error:
-            if not spec.drop_bad_golds:
+            if not spec.drop_bad_golds and without_gold is None:
                 raise
             dropped.append(str(error))
             continue
@@ -46,9 +49,14 @@ def load_problems(spec: DataSpec, *, where: str) -> list[Problem]:
                             f"choose another column for {where}.id, or remove it to number the rows")
         first_at[problem.id] = at
         problems.append(problem)
-    if dropped:
+    if without_gold is not None:
+        without_gold += dropped
+    elif dropped:
         logger.warning("%s: %d of %d rows have no gold answer that can be read and are left out (drop_bad_golds); the "
                        "first: %s", where, len(dropped), len(problems) + len(dropped), dropped[0])
+    if not problems and dropped:
+        raise UserError(f"{where}.source: none of the {len(dropped)} rows of {spec.source!r} has a gold answer that "
+                        f"can be read; the first: {dropped[0]}")
     if not problems:
         raise UserError(f"{where}.source: found no rows in {spec.source!r}{_after_skip(spec)}, expected at least one")
     rows = len(problems) + len(dropped)
