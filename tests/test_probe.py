@@ -151,14 +151,19 @@ class KilledSampler(FakeSampler):
 
 
 @pytest.mark.parametrize("survived", [0, 1, 2, 4])
-def test_a_killed_probe_resumes_to_the_same_samples(tmp_path: Path, survived: int) -> None:
+def test_a_killed_probe_resumes_to_the_same_samples(
+    tmp_path: Path, survived: int, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = probe(journal=Journal(tmp_path / "whole.gz", {"id": 1}))
     with pytest.raises(Killed):
         probe(sampler=KilledSampler(survived), journal=Journal(tmp_path / "killed.gz", {"id": 1}))
     kept = sum(map(len, Journal(tmp_path / "killed.gz", {"id": 1}).batches))
     assert kept >= 10 * (survived - 1)  # the batch that was being judged is lost
     sampler = FakeSampler()
+    caplog.clear()
     resumed = probe(sampler=sampler, journal=Journal(tmp_path / "killed.gz", {"id": 1}))
+    assert [r.getMessage() for r in caplog.records] == (
+        [f"{tmp_path / 'killed.gz'}: going on after the {kept} samples of a probe that was cut off"] if kept else [])
     assert [r.row() for r in resumed.problems] == [r.row() for r in whole.problems]
     assert (tmp_path / "killed.gz").read_bytes() == (tmp_path / "whole.gz").read_bytes()
     assert sum(sampler.calls) == whole.samples - kept  # only what was missing is drawn

@@ -174,7 +174,7 @@ def test_runs_from_one_base_share_the_subset_whatever_their_seed(whole: Path) ->
     assert [r for r in ours if r["step"] == 8] != [r for r in others if r["step"] == 8]
 
 
-def test_another_kind_of_sampler_measures_its_own_base(tmp_path: Path) -> None:
+def test_another_kind_of_sampler_measures_its_own_base(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Engines round differently, so what vLLM drew is no base for what transformers draws."""
     class Engine(Sampler):
         pass
@@ -182,6 +182,8 @@ def test_another_kind_of_sampler_measures_its_own_base(tmp_path: Path) -> None:
     for name, sampler in (("a", Sampler), ("b", Sampler), ("c", Engine)):
         run(tmp_path / name, None, until=0, sampler=sampler)
         assert len(list((tmp_path / "baselines").glob("*/probe.json"))) == (2 if name == "c" else 1)
+        assert ("base probe: measured before" in caplog.text) == (name == "b")
+        caplog.clear()
 
 
 @pytest.mark.parametrize("share", [0.11, 0.02])

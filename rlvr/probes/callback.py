@@ -8,6 +8,7 @@ disturbed: random states are saved and restored, and a run with probes is bit-id
 from __future__ import annotations
 
 import json
+import logging
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ from rlvr.registry import resolve
 from rlvr.run_dir import RunDir
 from rlvr.samplers import TransformersSampler, eos_ids, prompt_fingerprint
 from rlvr.types import Counts, Decoding, Problem, UserError
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -342,6 +345,8 @@ class BoundaryProbeCallback(TrainerCallback):
                 stored = _stored_form(run("base", entry.samples)) | {"model": name}
                 if main:
                     entry.save(stored)
+            elif main:
+                logger.warning("base probe: measured before, taken from %s", entry.folder)
             if main:
                 entry.copy_samples(samples)
         return stored

@@ -41,6 +41,9 @@ class Journal:
                 os.truncate(path, good)
             if members and json.loads(members[0])["header"] == json.loads(json.dumps(header)):
                 self.batches = [[json.loads(x) for x in m.splitlines()[1:]] for m in members[1:]]
+                if self.batches:
+                    logger.warning("%s: going on after the %d samples of a probe that was cut off", path,
+                                   sum(map(len, self.batches)))
                 return
             if members:
                 stale = path.with_name(path.name + ".stale")
