@@ -21,17 +21,18 @@ from rlvr.registry import resolve
 from rlvr.rollouts import PromptStream
 from rlvr.run_dir import RunDir
 from rlvr.trainer import RLVRTrainer
-from rlvr.types import Decoding
+from rlvr.types import Decoding, Problem, Reason
 from tests.small_run import rows
 from tests.tiny import ParityJudge, config, tiny_model, train_problems
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 ALGORITHMS = (ROOT / "algorithms/README.md").read_text()
+VERIFIERS = (ROOT / "rewards/README.md").read_text()
 
 
 def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_your_own_algorithm_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +70,31 @@ def train_plain(folder: Path, probes: BoundaryProbeCallback | None) -> list[torc
     return list(trainer.model.parameters())
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_script_that_judges_prints_what_the_page_says(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    script = blocks("python", VERIFIERS)[number]
+    exec(script, {})
+    assert capsys.readouterr().out.strip() == script.rstrip().rpartition("\n# ")[2]
+
+
+def test_your_own_verifier_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [block for block in blocks("python", VERIFIERS) if "class LastWord" in block]
+    (tmp_path / "readme_verifiers.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "readme_verifiers:LastWord"
+    good, bad = Problem("a", "?", "Paris", name), Problem("b", "?", "New York", name)
+    with Judge(workers=1) as judge:
+        verdicts = judge.judge([good] * 3, ["It is Paris.", "Paris or Rome", ""])
+        assert [(v.correct, v.reason.value, v.extracted) for v in verdicts] == [
+            (True, "identical", "paris."), (False, "wrong_answer", "rome"), (False, "empty", None)]
+        assert judge.check_golds([good, bad]) == [None, "expected one word, found 'New York'"]
+
+
+def test_the_table_of_reasons_has_each_once() -> None:
+    table = VERIFIERS.partition("## Reasons")[2].partition("\n\n|")[2]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(reason.value for reason in Reason)
+
+
 def test_probes_on_a_plain_trl_trainer_measure_and_change_nothing(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
     with Judge(workers=1) as judge:
@@ -84,7 +110,7 @@ def test_probes_on_a_plain_trl_trainer_measure_and_change_nothing(tmp_path: Path
 
 
 def test_every_rlvr_command_of_the_readme_parses() -> None:
-    text = "\n".join(blocks("bash")).replace("\\\n", " ")
+    text = "\n".join([*blocks("bash"), *blocks("bash", VERIFIERS)]).replace("\\\n", " ")
     commands = [line.split("#")[0] for line in text.splitlines() if line.startswith("rlvr ")]
     assert len(commands) >= 5
     for command in commands:
