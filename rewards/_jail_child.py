@@ -259,7 +259,7 @@ def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
     while True:
         request = channel.receive()
         # files in memory, not pipes: many programs ask os.fstat(0) for the size of their input
-        given, written = os.memfd_create("stdin"), os.memfd_create("stdout")
+        given, written, raised = (os.memfd_create(name) for name in ("stdin", "stdout", "raised"))
         view = memoryview(request["input"].encode("utf-8", "surrogateescape"))
         while view:
             view = view[os.write(given, view) :]
@@ -279,13 +279,15 @@ def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
             sys.modules["rlvr-boot"], sys.modules["__main__"] = sys.modules["__main__"], namespace
             io.open = builtins.open = _open
             exec(prelude, namespace.__dict__)
-            _run_as_main(code, namespace.__dict__)
+            _run_as_main(code, namespace.__dict__, raised)
         timed_out = _wait(child, request["seconds"], request["wall_seconds"])
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         output = os.pread(written, job["limits"]["file_bytes"], 0)
-        os.close(given)
-        os.close(written)
-        channel.send({"status": status, "timeout": timed_out, "output": output.decode("utf-8", "backslashreplace")})
+        error = os.pread(raised, _ERROR_CHARS, 0).decode("utf-8", "replace")
+        for descriptor in (given, written, raised):
+            os.close(descriptor)
+        channel.send({"status": status, "timeout": timed_out, "error": error,
+                      "output": output.decode("utf-8", "backslashreplace")})
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -296,16 +298,21 @@ def _open(file: Any, *arguments: Any, _open: Any = open, **keywords: Any) -> Any
     return _open(_STREAMS.get(file, file) if type(file) is str else file, *arguments, **keywords)
 
 
-def _run_as_main(code: Any, namespace: dict[str, Any]) -> NoReturn:
-    """Run a program and end the process as the interpreter would, less the 7 ms in which that frees its memory."""
+def _run_as_main(code: Any, namespace: dict[str, Any], raised: int) -> NoReturn:
+    """Run a program and end the process as the interpreter would, less the 7 ms in which that frees its memory.
+
+    `raised` is a descriptor that takes the text of an exception.
+    """
     leave, status = os._exit, 1
     try:
         exec(code, namespace)
         status = 0
     except SystemExit as error:
         status = error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:
+    except BaseException as error:
         status = 1
+        with suppress(BaseException):  # the program may have closed it, or left no memory: then there is no text
+            os.write(raised, describe(error).encode("utf-8", "backslashreplace"))
     try:
         if "threading" in sys.modules:
             sys.modules["threading"]._shutdown()  # waits for threads that are not daemons

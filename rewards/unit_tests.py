@@ -21,25 +21,31 @@ only, no functions. A program whose own output varies from run to run gets verdi
 
 from __future__ import annotations
 
+import ast
 import gc
 import math
 import secrets
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rlvr.interfaces import Verifier
 from rlvr.rewards._code_block import in_block, last_program
 from rlvr.rewards._compare import same_output, same_value
-from rlvr.rewards._sandbox import Jail, Jails, SandboxError, Stopped, choose_tier, limits
+from rlvr.rewards._jail import Jail, Jails, Stopped, limits
+from rlvr.rewards._jail_command import SandboxError
+from rlvr.rewards._sandbox import choose_tier
 from rlvr.rewards._wire import Opaque, TooDeep, pack, unpack
 from rlvr.types import Problem, Reason, Verdict
 
 KINDS = ("call", "stdin", "assert", "unittest", "pytest")
 OUTPUT_BYTES = 4 * 2**20
 """What a program may print in one test, and the largest file: more is `output_limit`."""
+
+DETAIL_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,10 @@ class UnitTestsVerifier(Verifier):
         self._no_gold = f"no reference program {secrets.token_hex(16)}"
 
     def verify(self, problem: Problem, text: str) -> Verdict:
-        """`tier` names the jail's tier; `extracted` is the head of the program."""
-        if self.check_gold(problem) is not None:
-            return Verdict(None, Reason.GOLD_ERROR)
+        """`tier` names the jail's tier; `extracted` is the program's head, `detail` the case that failed and how."""
+        complaint = self._form(problem)
+        if complaint is not None:
+            return Verdict(None, Reason.GOLD_ERROR, detail=complaint)
         if text == self._no_gold and not problem.gold:
             return Verdict(True, Reason.IDENTICAL, tier="no reference")
         program = last_program(text)
@@ -86,15 +93,26 @@ class UnitTestsVerifier(Verifier):
             return Verdict(False, program, tier="extract")
         with _uncollected():
             bounds = Limits(**problem.extra.get("limits", {}))
-            reason = _Run(self._jails, problem.extra["tests"], bounds, program).reason()
+            run = _Run(self._jails, problem.extra["tests"], bounds, program)
+            reason = run.reason()
         correct = None if reason is Reason.GOLD_ERROR else reason is Reason.TESTS_PASSED
-        return Verdict(correct, reason, program[:200], tier=f"sandbox:{self.tier}")
+        return Verdict(correct, reason, program[:200], tier=f"sandbox:{self.tier}", detail=run.detail)
 
     def check_gold(self, problem: Problem) -> str | None:
         """The form of the tests and limits. Whether the reference program passes them, `verify` says."""
+        return self._form(problem) or _code_complaint(problem.extra["tests"])
+
+    def _form(self, problem: Problem) -> str | None:
         if self._last_checked[0] is not problem.extra:  # megabytes of tests are checked once, not for each completion
             self._last_checked = (problem.extra, _complaint(problem))
         return self._last_checked[1]
+
+    @classmethod
+    def own_limit(cls, problem: Problem) -> float | None:
+        """`total_seconds` where the problem sets it."""
+        limits = problem.extra.get("limits", {})
+        seconds = limits.get("total_seconds") if isinstance(limits, Mapping) else None
+        return seconds if _positive(seconds) else None
 
     def gold_completion(self, problem: Problem) -> str:
         return in_block(problem.gold) if problem.gold else self._no_gold
@@ -124,6 +142,9 @@ class _Run:
         self.jails, self.tests, self.bounds, self.program = jails, tests, bounds, program
         self.limits = limits(bounds.memory_mib, math.ceil(bounds.total_seconds) + 1, OUTPUT_BYTES)
         self.deadline = math.inf
+        self.place = ""
+        self.detail = ""
+        """What happened and where, for people: `case 3: ZeroDivisionError: division by zero`."""
 
     def reason(self) -> Reason:
         """The verdict's reason. SandboxError is ours; gold_error: the tests themselves cannot be run."""
@@ -131,16 +152,20 @@ class _Run:
             return self._attempt()
         except Stopped as stopped:
             if stopped.reason is not Reason.CRASHED:
-                return stopped.reason
+                return self._stopped(stopped)
         # its process died; once more, since the machine may have killed it (out of memory) and not the program, in the
         # time that is left: a Judge that has to give up loses its worker, and the next verdict waits for a new one
         try:
             return self._attempt()
         except Stopped as stopped:
-            return stopped.reason
+            return self._stopped(stopped)
+
+    def _stopped(self, stopped: Stopped) -> Reason:
+        self.detail = f"{self.place}: its process died" if stopped.reason is Reason.CRASHED else self.place
+        return stopped.reason
 
     def _attempt(self) -> Reason:
-        kind = self.tests["kind"]
+        kind, self.place = self.tests["kind"], "before the tests"
         jail = self.jails.take()
         self.deadline = min(self.deadline, time.monotonic() + self.bounds.total_seconds)
         try:
@@ -151,6 +176,7 @@ class _Run:
                 return self._inputs(jail)
             return self._test_code(jail)
         except _Failed as failed:
+            self.detail = f"{self.place}: {failed.detail}" if failed.detail else self.place
             return failed.reason
         finally:
             jail.kill()
@@ -166,34 +192,37 @@ class _Run:
         return jail.receive(deadline=self.deadline, seconds=self.bounds.seconds, wall_seconds=2 * self.bounds.seconds)
 
     def _calls(self, jail: Jail) -> Reason:
-        for case in self.tests["cases"]:
+        for number, case in enumerate(self.tests["cases"]):
+            self.place = f"case {number}"
             arguments = [pack(argument) for argument in case["args"]]
             jail.send({"do": "call", "on": self.tests["entry"], "args": arguments}, self.deadline)
             value = _value(_checked(self._answer(jail)))
             if not same_value(value, case["expected"], self.tests.get("atol")):
-                return Reason.WRONG_ANSWER
+                raise _Failed(Reason.WRONG_ANSWER, f"returned {_brief(value)}")
         return Reason.TESTS_PASSED
 
     def _inputs(self, jail: Jail) -> Reason:
-        for case in self.tests["cases"]:
+        for number, case in enumerate(self.tests["cases"]):
+            self.place = f"case {number}"
             seconds = self.bounds.seconds
             jail.send({"input": case["input"], "seconds": seconds, "wall_seconds": 2 * seconds}, self.deadline)
             # the jail kills the program at its limit; ours is there in case that fails
             reply = jail.receive(deadline=self.deadline, wall_seconds=2 * seconds + 1)
             output, status = reply.get("output"), reply.get("status")
             if reply.get("timeout"):
-                return Reason.TIMEOUT
+                raise _Failed(Reason.TIMEOUT)
             if not isinstance(output, str) or len(output) >= OUTPUT_BYTES:
-                return Reason.OUTPUT_LIMIT
+                raise _Failed(Reason.OUTPUT_LIMIT)
             if status != 0:
-                return Reason.CRASHED
+                raise _Failed(Reason.CRASHED, str(reply.get("error") or f"exit status {status}")[:DETAIL_CHARS])
             if not same_output(output, case["output"]):
-                return Reason.WRONG_ANSWER
+                raise _Failed(Reason.WRONG_ANSWER, f"printed {_brief(output)}")
         return Reason.TESTS_PASSED
 
     def _test_code(self, jail: Jail) -> Reason:
         """The test code runs in a second jail; its calls are carried to the program's and back, unread."""
         tester = self.jails.take()
+        self.place = "in the test code"
         try:
             tester.send({"kind": "tests", "style": self.tests["kind"], "code": self.tests["code"],
                          "entry": self.tests["entry"], "limits": self.limits}, self.deadline)
@@ -201,7 +230,8 @@ class _Run:
             while True:
                 message = self._from_tester(tester)
                 if "ask" not in message:
-                    return _outcome(message)
+                    reason, self.detail = _outcome(message)
+                    return reason
                 jail.send(message["ask"], self.deadline)
                 tester.send({"reply": self._answer(jail)}, self.deadline)
         finally:
@@ -217,20 +247,31 @@ class _Run:
 
 
 class _Failed(Exception):
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(reason.value)
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 def _checked(reply: dict[str, Any]) -> dict[str, Any]:
     """`reply` if it reports success; _Failed with the candidate's reason otherwise."""
     if "unparsable" in reply:
-        raise _Failed(Reason.UNPARSABLE)
+        raise _Failed(Reason.UNPARSABLE, str(reply["unparsable"])[:DETAIL_CHARS])
     if "huge" in reply:
         raise _Failed(Reason.HUGE)
     if "raised" in reply:
-        raise _Failed(Reason.CRASHED)
+        kinds, text = reply["raised"], reply.get("text")
+        raised = [kinds[0]] if isinstance(kinds, list) and kinds else []
+        raise _Failed(Reason.CRASHED, ": ".join(str(part)[:DETAIL_CHARS] for part in (*raised, text) if part))
     return reply
+
+
+def _brief(value: Any) -> str:
+    """A value of the program's in a few words: its `repr` may be of any length, and take as long."""
+    if isinstance(value, str):
+        return repr(value[:60]) + " ..." * (len(value) > 60)
+    if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 10**18):
+        return repr(value)
+    return f"a value of type {type(value).__name__}"
 
 
 def _value(reply: dict[str, Any]) -> Any:
@@ -245,15 +286,18 @@ def _value(reply: dict[str, Any]) -> Any:
         raise _Failed(Reason.CRASHED) from None
 
 
-def _outcome(message: dict[str, Any]) -> Reason:
-    """What the test code's jail says at the end. It ran no code of the candidate's."""
-    if "unparsable" in message or message.get("unsendable") or "done" not in message:
-        return Reason.GOLD_ERROR
+def _outcome(message: dict[str, Any]) -> tuple[Reason, str]:
+    """What the test code's jail says at the end, and its words. It ran no code of the candidate's."""
+    for key, what in (("unparsable", "the test code is no Python"), ("unsendable", "the test code cannot be run")):
+        if message.get(key):
+            return Reason.GOLD_ERROR, f"{what}: {message[key]}"
+    if "done" not in message:
+        return Reason.GOLD_ERROR, "the test code did not end"
     if message["error"]:
-        return Reason.WRONG_ANSWER
-    if not message["calls"] or not message["tests"]:
-        return Reason.GOLD_ERROR  # tests that test nothing would pass everything
-    return Reason.TESTS_PASSED
+        return Reason.WRONG_ANSWER, message["error"]
+    if not message["calls"] or not message["tests"]:  # tests that test nothing would pass everything
+        return Reason.GOLD_ERROR, "the test code has no test" if message["calls"] else "no test calls the program"
+    return Reason.TESTS_PASSED, ""
 
 
 def _complaint(problem: Problem) -> str | None:
@@ -261,18 +305,31 @@ def _complaint(problem: Problem) -> str | None:
     tests = problem.extra.get("tests")
     if not isinstance(tests, Mapping) or tests.get("kind") not in KINDS:
         return f"extra['tests'] is {str(tests)[:100]!r}, expected a mapping whose 'kind' is one of {', '.join(KINDS)}"
-    try:
-        bounds = Limits(**problem.extra.get("limits", {}))
-        if not all(0 < value < 1e6 for value in (bounds.seconds, bounds.total_seconds, bounds.memory_mib)):
-            return f"extra['limits'] is {problem.extra['limits']!r}, expected positive numbers"
-    except TypeError as error:
-        return f"extra['limits'] is {problem.extra['limits']!r}: {error}"
+    limits, known = problem.extra.get("limits", {}), [field.name for field in fields(Limits)]
+    if not isinstance(limits, Mapping) or not set(limits) <= set(known) or not all(map(_positive, limits.values())):
+        return f"extra['limits'] is {str(limits)[:200]}, expected positive numbers for some of {', '.join(known)}"
     kind = tests["kind"]
     if kind != "stdin" and not (isinstance(tests.get("entry"), str) and tests["entry"]):
         return f"tests of kind {kind!r} need 'entry', the name of the function: found {tests.get('entry')!r}"
     if kind in ("call", "stdin"):
         return _cases_complaint(kind, tests.get("cases"))
     return None if isinstance(tests.get("code"), str) else f"tests of kind {kind!r} need 'code', the text of the tests"
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6
+
+
+def _code_complaint(tests: Mapping[str, Any]) -> str | None:
+    """What keeps the test code and the prelude from being Python. Apart from the form, since it takes a second of a
+    megabyte of tests."""
+    for key in ("code", "prelude"):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                ast.parse(tests.get(key, ""))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return f"tests of kind {tests['kind']!r}: {key!r} is no Python: {type(error).__name__}: {error}"
+    return None
 
 
 def _cases_complaint(kind: str, cases: Any) -> str | None:

@@ -222,7 +222,7 @@ class Pool:
         if ms > 1000 * self._timeout:  # finished just before it was to be killed: the limit holds all the same
             item.verdict = Verdict(False, Reason.TIMEOUT, None, ms, "", version)
         else:
-            item.verdict = Verdict(correct, _REASONS[reason], extracted, ms, tier, version)
+            item.verdict = Verdict(correct, _REASONS[reason], extracted, ms, tier, version, item.note)
         return ms
 
     def _bury(self, worker: _Worker, waiting: deque[Item], how: str) -> int:

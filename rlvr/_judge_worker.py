@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FLUSH_NS = 4_000_000
 """Outcomes wait this long at most (plus one item) before they are sent."""
 
+NOTE_CHARS = 500
+
 SHARED_BYTES = 16
 ITEM, SINCE = 0, 1
 """Slots (int64) of the shared memory: index of the item in the chunk, monotonic ns at which it was begun."""
@@ -40,7 +42,7 @@ STARTING = -1
 
 Reply = tuple[int, bool | None, str, str | None, float, str, str, str]
 """Outcome of one item: its index in the chunk, the fields of its Verdict (correct, reason, extracted, ms, tier,
-version) and a note: the text of an exception, what is wrong with a gold answer, else empty. A bare tuple, because a
+version) and a note: its detail, the text of an exception or what is wrong with a gold answer. A bare tuple, because a
 batch holds hundreds and pickling a class costs more than a verdict."""
 
 
@@ -125,7 +127,7 @@ def _judge(verifier: Verifier, problem: Problem, text: str | None) -> tuple[Verd
         verdict: Any = verifier.verify(problem, text)
         note = _malformed(verdict)
         if not note:
-            return verdict, ""
+            return verdict, verdict.detail[:NOTE_CHARS]
     except MemoryError:
         raise
     except BaseException as error:  # SystemExit and time-outs derived from BaseException too: none may end the loop
@@ -138,7 +140,7 @@ def _malformed(verdict: Any) -> str:
     if not isinstance(verdict, Verdict):
         return f"verify() returned {type(verdict).__name__}, expected a Verdict"
     for name, kinds, expected in (("correct", (bool, NoneType), "True, False or None"), ("reason", Reason, "a Reason"),
-                                  ("extracted", (str, NoneType), "text or None")):
+                                  ("extracted", (str, NoneType), "text or None"), ("detail", str, "text")):
         value = getattr(verdict, name)
         if not isinstance(value, kinds):
             return f"verify() returned a Verdict with {name}={value!r} ({type(value).__name__}), expected {expected}"
@@ -152,12 +154,13 @@ def _check_gold(verifier: Verifier, problem: Problem) -> tuple[Verdict, str]:
         return Verdict(None, Reason.GOLD_ERROR), complaint
     verdict = verifier.verify(problem, verifier.gold_completion(problem))
     if verdict.correct is not True:
-        return verdict, f"the gold answer {problem.gold[:200]!r} is itself judged {verdict.reason}"
+        detail = f" ({verdict.detail})" if verdict.detail else ""
+        return verdict, f"the gold answer {problem.gold[:200]!r} is itself judged {verdict.reason}{detail}"
     return verdict, ""
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return f"{type(error).__name__}: {error}"[:NOTE_CHARS]
 
 
 def _limit_memory(growth_bytes: int | None) -> None:

@@ -230,6 +230,14 @@ class Verifier(ABC):
         """
         return answer.strip()
 
+    @classmethod
+    def own_limit(cls, problem: Problem) -> float | None:
+        """Seconds after which this verifier itself ends a verdict on `problem`; None: only the Judge's time-out does.
+
+        A problem that asks for as long as that time-out or longer is refused: the Judge would end it first.
+        """
+        return None
+
     def gold_completion(self, problem: Problem) -> str:
         """A completion text that must be judged correct: the gold answer in the form the model is asked for.
 

@@ -143,13 +143,22 @@ class Judge:
     def check_golds(self, problems: Sequence[Problem]) -> list[str | None]:
         """For each problem None if its gold answer is usable, else a sentence that says what is wrong with it.
 
-        Usable: the verifier's `check_gold` has no complaint, and it judges its own `gold_completion` correct.
+        Usable: the verifier's `check_gold` has no complaint, it judges its own `gold_completion` correct, and it asks
+        for less time than this Judge grants.
         """
         pickled = _Pickled()
         items = [Item(pickled(problem)[0], problem.id, None) for problem in problems]
         with self._lock:
             self._run(items)
-        return [_gold_complaint(item) for item in items]
+        verifiers = {name: resolve("verifiers", name) for name in {problem.verifier for problem in problems}}
+        return [self._too_slow(verifiers[problem.verifier].own_limit(problem)) or _gold_complaint(item)
+                for problem, item in zip(problems, items, strict=True)]
+
+    def _too_slow(self, seconds: float | None) -> str | None:
+        if seconds is None or seconds < self.timeout:
+            return None
+        return (f"its limits allow a verdict {seconds:g} s, and the judge ends it after {self.timeout:g} s; raise "
+                "judge.timeout above that, or lower the limit")
 
     def stats(self) -> JudgeStats:
         """Counts and times since the last call (or since the start), which it resets."""

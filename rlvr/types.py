@@ -82,6 +82,12 @@ class Problem:
     """Pictures as the bytes of image files, in the order of the `{"type": "image"}` parts of the messages. Verifiers
     do not get them: a verdict is about the text."""
 
+    def __post_init__(self) -> None:
+        for name in ("id", "gold", "verifier"):
+            if not isinstance(getattr(self, name), str):
+                value = getattr(self, name)
+                raise UserError(f"Problem {self.id!r}: {name} is {value!r} ({type(value).__name__}), expected text")
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (Problem, (self.id, self.prompt, self.gold, self.verifier, dict(self.extra), self.images))
 
@@ -131,6 +137,9 @@ class Verdict:
     """Which path decided: e.g. "exact", "symbolic", "sandbox:bwrap"."""
     version: str = ""
     """Version of the verifier, so that stored verdicts can be told apart after a change."""
+    detail: str = ""
+    """For people: what happened beyond the reason, at most 500 characters, such as the test that failed and the
+    exception in it. Empty where the reason says it all."""
 
     def __post_init__(self) -> None:
         if (self.correct is None) != (self.reason in NOT_JUDGED):

@@ -119,7 +119,14 @@ def test_a_death_is_tried_again_and_counts_when_it_happens_twice(judge: Judge, t
     assert short(verdicts) == [RIGHT, WRONG, WRONG, CRASHED, RIGHT]
 
 
-@pytest.mark.parametrize("text", ["raise", "exit", "nothing", "half", "words", "number"])
+@pytest.mark.parametrize(("field", "value"), [("gold", 18), ("verifier", None), ("id", 3)])
+def test_a_problem_whose_texts_are_none_is_refused_where_it_is_made(field: str, value: object) -> None:
+    """Bug: Problem(gold=18) was a type error in a worker, on every completion."""
+    with pytest.raises(UserError, match=rf"Problem .*: {field} is {value!r} \({type(value).__name__}\), expected text"):
+        Problem(**{"id": "p", "prompt": "?", "gold": "18", "verifier": "math", field: value})
+
+
+@pytest.mark.parametrize("text", ["raise", "exit", "nothing", "half", "words", "number", "told"])
 def test_a_failing_verifier_is_not_a_wrong_answer(
     judge: Judge, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,7 +135,7 @@ def test_a_failing_verifier_is_not_a_wrong_answer(
         assert short(ask(judge, "yes", text, "no")) == [RIGHT, NOT_JUDGED, WRONG]
     cause = {"raise": "ValueError: boom", "exit": "SystemExit: 3", "nothing": "NoneType, expected a Verdict",
              "half": "correct=0.5 (float), expected True, False or None", "words": "reason='identical' (str), expected",
-             "number": "extracted=18 (int), expected text or None"}[text]
+             "number": "extracted=18 (int), expected text or None", "told": "detail=None (NoneType), exp"}[text]
     assert len(caplog.records) == 1
     assert cause in caplog.text
     assert "p/yes" in caplog.text

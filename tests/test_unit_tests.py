@@ -29,7 +29,8 @@ from rlvr.judge import Judge
 from rlvr.registry import resolve
 from rlvr.rewards._code_block import in_block, last_program
 from rlvr.rewards._compare import same_output, same_value
-from rlvr.rewards._sandbox import Jails, choose_tier
+from rlvr.rewards._jail import Jails
+from rlvr.rewards._sandbox import choose_tier
 from rlvr.rewards._test_rows import code_r1, humaneval_plus, livecodebench, mbpp_plus
 from rlvr.rewards._wire import MAX_DEPTH, TooDeep, dump, load, pack, unpack
 from rlvr.rewards.unit_tests import UnitTestsVerifier
@@ -43,6 +44,7 @@ ABUSE = {"seconds": 0.25, "total_seconds": 4.0}
 HONEST_LIMITS = {"seconds": 2.0, "total_seconds": 8.0}  # a busy machine must not make them fail
 ADD = "def add(a, b):\n    return a + b\n"
 CALL = {"kind": "call", "entry": "add", "cases": [{"args": [1, 2], "expected": 3}]}
+STDIN = {"kind": "stdin", "cases": [{"input": "a", "output": "a"}, {"input": "b", "output": "c"}]}
 ASSERT = {"kind": "assert", "entry": "add", "code": "assert add(1, 2) == 3"}
 
 
@@ -340,7 +342,7 @@ def test_tests_that_test_nothing_or_cannot_run_are_the_datasets_error(
 
 def test_our_own_failure_is_not_judged(monkeypatch: pytest.MonkeyPatch, verifier: UnitTestsVerifier) -> None:
     """Bug: a sandbox that does not start teaches the model that its program was wrong."""
-    monkeypatch.setattr("rlvr.rewards._sandbox._command", lambda tier: ["/bin/false"])
+    monkeypatch.setattr("rlvr.rewards._jail.command", lambda tier: ["/bin/false"])
     monkeypatch.setattr(verifier, "_jails", Jails(verifier.tier, ahead=0))
     verdict, note = _judge(verifier, problem(CALL), in_block(ADD))
     assert (verdict.correct, verdict.reason) == (None, Reason.HARNESS_ERROR)
@@ -357,13 +359,73 @@ def test_our_own_failure_is_not_judged(monkeypatch: pytest.MonkeyPatch, verifier
     ({"tests": {"kind": "stdin", "cases": [{"input": "", "output": "1"}, {"input": 1, "output": "1"}]}}, "case 1"),
     ({"tests": {"kind": "stdin", "cases": [{"input": "\ud800", "output": "1"}]}}, "cannot be written as UTF-8"),
     ({"tests": {"kind": "assert", "entry": "f"}}, "need 'code'"),
-    ({"tests": CALL, "limits": {"second": 1}}, "second"),
-    ({"tests": CALL, "limits": {"seconds": 0}}, "positive"),
+    ({"tests": CALL, "limits": {"second": 1}}, "{'second': 1}, expected positive numbers for some of seconds, "),
+    ({"tests": CALL, "limits": {"seconds": 0}}, "expected positive numbers"),
+    ({"tests": CALL, "limits": {"seconds": "4"}}, "expected positive numbers"),
+    ({"tests": CALL, "limits": 4}, "extra['limits'] is 4, expected positive numbers"),
 ])
 def test_malformed_tests_are_named(verifier: UnitTestsVerifier, extra: dict[str, Any], complaint: str) -> None:
     bad = Problem(id="p", prompt="", gold="", verifier="unit_tests", extra=extra)
     assert complaint in (verifier.check_gold(bad) or "")
     assert verifier.verify(bad, in_block(ADD)).reason is Reason.GOLD_ERROR
+
+
+@pytest.mark.parametrize(("tests", "complaint"), [
+    (code("f", "assert f(1"), "tests of kind 'assert': 'code' is no Python: SyntaxError: "),
+    ({**CALL, "prelude": "import"}, "tests of kind 'call': 'prelude' is no Python: SyntaxError: "),
+])
+def test_test_code_that_is_no_python_is_found_before_any_program_runs(
+    verifier: UnitTestsVerifier, tests: dict[str, Any], complaint: str
+) -> None:
+    """Bug: without a reference program, nobody noticed before the training that its tests cannot be run."""
+    assert (verifier.check_gold(problem(tests)) or "").startswith(complaint)
+
+
+def test_limits_beyond_the_judges_time_are_refused() -> None:
+    """Bug: a program that its problem grants 30 s was killed after 10 with the worker, and counted as wrong."""
+    with Judge(workers=1, timeout=5.0) as judge:
+        fits, too_long, unset = judge.check_golds([
+            problem(CALL, total_seconds=4.9), problem(CALL, total_seconds=5),
+            Problem("p", "", "", "unit_tests", {"tests": CALL})])
+    assert fits is None and unset is None
+    assert too_long == ("its limits allow a verdict 5 s, and the judge ends it after 5 s; raise judge.timeout above "
+                        "that, or lower the limit")
+
+
+SAID = [
+    (CALL, "def add(a, b): return a - b", "case 0: returned -1"),
+    (CALL, "def add(a, b): return 'x' * 100", f"case 0: returned {'x' * 60!r} ..."),
+    (CALL, "def add(a, b): return [10 ** 6000]", "case 0: returned a value of type list"),
+    (CALL, "def add(a, b): return a / 0", "case 0: ZeroDivisionError: division by zero"),
+    (CALL, "def add(a, b): return c", "case 0: NameError: name 'c' is not defined"),
+    (CALL, "import nothing", "before the tests: ModuleNotFoundError: No module named 'nothing'"),
+    (CALL, "def add(a, b) return", "before the tests: SyntaxError: expected ':' (<solution>, line 1)"),
+    (CALL, "def add(a, b):\n    while True: pass", "case 0"),
+    (CALL, "import os\ndef add(a, b): os._exit(0)", "case 0: its process died"),
+    (CALL, ADD, ""),
+    (STDIN, "print(input())", "case 1: printed 'b\\n'"),
+    (STDIN, "a = input()\nprint(a)\nassert a == 'a', 'not a'", "case 1: AssertionError: not a"),
+    (STDIN, "import sys; sys.exit(3)", "case 0: exit status 3"),
+    (ASSERT, "def add(a, b): return 4", "AssertionError: "),
+    (ASSERT, ADD, ""),
+]
+
+
+@each_tier
+def test_a_verdict_says_what_happened(tier: str) -> None:
+    verifier = UnitTestsVerifier(tier)
+    said = [verifier.verify(problem(tests), in_block(program)).detail for tests, program, _ in SAID]
+    verifier.close()
+    assert said == [detail for *_, detail in SAID]
+
+
+def test_the_complaint_about_a_reference_program_says_what_happened() -> None:
+    with Judge(workers=1) as judge:
+        (complaint,) = judge.check_golds([problem(CALL, "def add(a, b): return c")])
+        (verdict,) = judge.judge([problem(CALL)], [in_block("def add(a, b): return 7")])
+    assert complaint == ("the gold answer 'def add(a, b): return c' is itself judged crashed (case 0: NameError: name "
+                         "'c' is not defined)")
+    assert verdict.detail == "case 0: returned 7"
 
 
 def test_reference_programs_are_run_and_their_absence_is_allowed() -> None:

@@ -47,6 +47,8 @@ class Obedient(Verifier):
             return Verdict(True, "identical")  # type: ignore[arg-type]
         elif command == "number":
             return Verdict(True, Reason.IDENTICAL, 18)  # type: ignore[arg-type]
+        elif command == "told":
+            return Verdict(True, Reason.IDENTICAL, detail=None)  # type: ignore[arg-type]
         elif command == "fill":
             bytearray(int(float(argument) * 2**30))
         elif command == "print":

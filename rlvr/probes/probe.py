@@ -241,6 +241,7 @@ def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
         "reason": str(verdict.reason),
         "extracted": verdict.extracted,
         "ms": round(verdict.ms, 3),
+        **({"detail": verdict.detail} if verdict.detail else {}),
     }
 
 
