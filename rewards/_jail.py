@@ -47,14 +47,15 @@ class Jail:
         self._pid = 0
         self._init: int | None = None
         words, pass_fds, info = command(tier), (), -1
+        before, giving_up = identity()
         try:
             if tier == "bwrap":
                 self._info, info = os.pipe()
                 words = [str(info) if word == "{info}" else word for word in words]
                 pass_fds = (info,)
             self._process = subprocess.Popen(
-                words, stdin=inside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=pass_fds, cwd="/",
-                env={} if tier == "bwrap" else {"PYTHONHASHSEED": "0"}, **identity())
+                [*before, *words], stdin=inside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                pass_fds=pass_fds, cwd="/", env={} if tier == "bwrap" else {"PYTHONHASHSEED": "0"}, **giving_up)
         finally:
             inside.close()
             if info >= 0:
@@ -151,9 +152,8 @@ class Jail:
             size -= len(piece)
         return b"".join(pieces)
 
-    def kill(self) -> None:
-        """End it and all it started; they are gone when this returns."""
-        self._socket.close()
+    def strike(self) -> None:
+        """Have it and all it started die, without waiting for that."""
         with suppress(ProcessLookupError):
             if self.tier == "bwrap" and self._init is None:
                 # still booting: without bubblewrap its child would wait for a word of it for ever
@@ -163,6 +163,11 @@ class Jail:
                 signal.pidfd_send_signal(self._init, signal.SIGKILL)
             else:
                 self._process.kill()
+
+    def kill(self) -> None:
+        """End it and all it started; they are gone when this returns."""
+        self._socket.close()
+        self.strike()
         self._process.wait()
         if self._init is not None:
             os.close(self._init)

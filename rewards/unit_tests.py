@@ -235,6 +235,7 @@ class _Run:
                 jail.send(message["ask"], self.deadline)
                 tester.send({"reply": self._answer(jail)}, self.deadline)
         finally:
+            jail.strike()  # so that the two die side by side
             tester.kill()
 
     def _from_tester(self, tester: Jail) -> dict[str, Any]:

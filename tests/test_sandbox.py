@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -261,6 +262,25 @@ def test_jails_that_do_not_start_are_our_failure(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_jail, "command", lambda tier: ["/bin/false"])
     with pytest.raises(SandboxError, match="3 landlock jails in a row"):
         Jails("landlock").take()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="there is no root to give up")
+@pytest.mark.parametrize("setpriv", [True, False])
+@each_tier
+def test_a_jail_of_root_is_nobodys(tier: str, setpriv: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By setpriv, which needs no fork, and without it: real, effective and saved user, and no rights."""
+    real = shutil.which
+    monkeypatch.setattr(_jail_command.shutil, "which", lambda name: real(name) if setpriv or name == "bwrap" else None)
+    _jail_command.identity.cache_clear()
+    words, arguments = _jail_command.identity()
+    assert bool(words) == (setpriv and bool(real("setpriv"))) and bool(arguments) != bool(words)
+    jail = Jails(tier, ahead=0).take()
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{jail._pid}/status").read_text().splitlines())
+    jail.kill()
+    _jail_command.identity.cache_clear()
+    assert status["Uid"].split() == status["Gid"].split() == 4 * ["65534"]
+    assert status["Groups"].split() in ([], ["65534"])
+    assert [int(status[f"Cap{kind}"], 16) for kind in ("Prm", "Eff", "Inh", "Amb")] == 4 * [0]
 
 
 @each_tier
