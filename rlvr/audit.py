@@ -243,13 +243,13 @@ def table(result: Audit) -> str:
                    result.problems)
     if result.overall is not None:
         width = max(map(len, [*result.rules, "all wrong answers"]))
-        heads = "".join(f"{f'pass@{k} by it':>15}" for k in KS)
-        lines += ["", f"{'wrong answers':<{width}} {'judged':>9} {'accepted':>9} {'95% upper':>10}{heads}"]
+        heads = "".join(f"{f'pass@{k}':>10}" for k in KS)
+        lines += ["", f"{'':<{width + 20}} {'at most':>10}{'by luck alone, at most':>{10 * len(KS)}}",
+                  f"{'wrong answers':<{width}} {'judged':>9} {'accepted':>9} {'rate':>10}{heads}"]
         for rule, found in [*result.rules.items(), ("all wrong answers", result.overall)]:
-            floors = "".join(f"{found.floor(k):>15.2e}" for k in KS)
-            counts = f"{found.wrong_answers:>9,} {found.accepted:>9,} {found.rate.high:>10.1e}"
-            lines.append(f"{rule:<{width}} {counts}{floors}")
-        lines.append("by it               what an unsolvable problem could reach by false positives at the 95% bound")
+            bounds = "".join(f"{100 * bound:>9.3g}%" for bound in (found.rate.high, *map(found.floor, KS)))
+            lines.append(f"{rule:<{width}} {found.wrong_answers:>9,} {found.accepted:>9,} {bounds}")
+        lines.append("at most: upper end of the 95% interval; by luck alone: pass@k of a problem that is never solved")
     if result.left_out:
         lines.append(f"left out            {result.left_out:,} answers that no completion of their problem can give")
     if result.overall is not None:

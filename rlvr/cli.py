@@ -296,9 +296,9 @@ def _audit(arguments: argparse.Namespace) -> int:
     from rlvr.presets import PRESETS, expand
 
     named = {"preset": arguments.data} if arguments.data in PRESETS else {"source": arguments.data}
-    spec = from_dict(DataSpec, expand(apply_overrides(named, arguments.overrides), "--data"), "--data")
+    spec = from_dict(DataSpec, expand(apply_overrides(named, arguments.overrides), "data"), "data")
     without_gold: list[str] = []
-    problems = load_problems(spec, where="--data", without_gold=without_gold)
+    problems = load_problems(spec, where="data", without_gold=without_gold)
     completions = read_texts(arguments.completions) if arguments.completions else []
     result = run_audit(problems, data=spec.source, verifier=arguments.verifier or problems[0].verifier,
                        second=arguments.second, completions=completions, without_gold=without_gold,
