@@ -98,10 +98,12 @@ def _parts(gold: str) -> tuple[list[str], tuple[str, str]]:
 
 
 def value_key(answer: str) -> tuple[str, object]:
-    """Equal keys: surely the same answer. Plain numbers by value, all else by its characters."""
+    """Equal keys: surely the same answer. Plain numbers by value, lists without brackets in any order, all else by its
+    characters; `f(x) = 1` and `k = 1` are 1."""
     text = re.sub(r"\\(?:left|right|!|,|;|\s)|\s|\$", "", answer)
     text = re.sub(r"\\[dt]frac", r"\\frac", text).removesuffix(r"\%").removesuffix("%").removesuffix(r"^\circ")
     text = re.sub(r"(?<=\d)\\(?:text|mathrm|mbox)\{[^{}]*\}(?:\^\{?\d\}?)?$", "", text)
+    text = re.sub(r"^[a-zA-Z](?:\([a-zA-Z]\))?=", "", text)
     if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", text):
         text = text.replace(",", "")
     if _PLAIN.fullmatch(text):
@@ -110,4 +112,6 @@ def value_key(answer: str) -> tuple[str, object]:
     if found and int(found[3] or found[5]):
         top = Fraction((found[1] or "") + found[2]) if found[2] else Fraction(found[4])
         return ("number", top / int(found[3] or found[5]))
+    if "," in text and not re.search(r"[()\[\]{}]", text):
+        return ("list", tuple(sorted((value_key(part) for part in text.split(",")), key=str)))
     return ("text", text)

@@ -99,6 +99,7 @@ def test_every_rule_changes_the_answer() -> None:
 @pytest.mark.parametrize(("one", "other", "same"), [
     ("0.5", r"\frac{1}{2}", True), ("1,000", "1000", True), ("$5$", "5", True), (r"50\%", "50", True),
     (r"3 \text{ cm}", "3", True), ("1,2", "12", False), ("x", "y", False), ("-3/4", r"-\dfrac{3}{4}", True),
+    ("1,-2", "-2, 1", True), ("(1,2)", "(2,1)", False), ("1,2", "1,3", False), ("f(x)=1", "k = 1", True),
 ])
 def test_value_keys(one: str, other: str, same: bool) -> None:
     assert (value_key(one) == value_key(other)) is same
