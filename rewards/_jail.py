@@ -241,7 +241,7 @@ def _kill_all(jails: deque[Jail], owner: int) -> None:
             jails.pop().kill()
 
 
-def limits(memory_mib: int, cpu_seconds: int, output_bytes: int) -> dict[str, int]:
+def limits(memory_mib: float, cpu_seconds: int, output_bytes: int) -> dict[str, int]:
     """rlimits as a jail's job carries them.
 
     Threads: RLIMIT_NPROC counts all of a user's, outside the jail too where there is no user namespace, so it is set
@@ -249,5 +249,5 @@ def limits(memory_mib: int, cpu_seconds: int, output_bytes: int) -> dict[str, in
     """
     with open("/proc/loadavg") as file:
         threads_now = int(file.read().split()[3].partition("/")[2])
-    return {"memory_bytes": memory_mib * 2**20, "cpu_seconds": cpu_seconds, "file_bytes": output_bytes,
+    return {"memory_bytes": int(memory_mib * 2**20), "cpu_seconds": cpu_seconds, "file_bytes": output_bytes,
             "threads": threads_now + 64}

@@ -235,6 +235,8 @@ class _Program:
         first, *rest = path.split(".")
         if rest and first not in self.module.__dict__:
             first, rest = rest[-1], []
+        if first not in self.module.__dict__:
+            raise NameError(f"the program defines no {first!r}")
         target = self.module.__dict__[first]
         for name in rest:
             target = getattr(target() if isinstance(target, type) else target, name)
@@ -278,8 +280,7 @@ def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
             namespace = ModuleType("__main__")
             sys.modules["rlvr-boot"], sys.modules["__main__"] = sys.modules["__main__"], namespace
             io.open = builtins.open = _open
-            exec(prelude, namespace.__dict__)
-            _run_as_main(code, namespace.__dict__, raised)
+            _run_as_main((prelude, code), namespace.__dict__, raised)
         timed_out = _wait(child, request["seconds"], request["wall_seconds"])
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         output = os.pread(written, job["limits"]["file_bytes"], 0)
@@ -298,14 +299,15 @@ def _open(file: Any, *arguments: Any, _open: Any = open, **keywords: Any) -> Any
     return _open(_STREAMS.get(file, file) if type(file) is str else file, *arguments, **keywords)
 
 
-def _run_as_main(code: Any, namespace: dict[str, Any], raised: int) -> NoReturn:
-    """Run a program and end the process as the interpreter would, less the 7 ms in which that frees its memory.
+def _run_as_main(codes: tuple[Any, ...], namespace: dict[str, Any], raised: int) -> NoReturn:
+    """Run prelude and program, end the process as the interpreter would, less the 7 ms in which that frees its memory.
 
     `raised` is a descriptor that takes the text of an exception.
     """
     leave, status = os._exit, 1
     try:
-        exec(code, namespace)
+        for code in codes:
+            exec(code, namespace)
         status = 0
     except SystemExit as error:
         status = error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)

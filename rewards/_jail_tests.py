@@ -32,7 +32,7 @@ class Link:
         self.channel = channel
         self.calls = 0
         self.exceptions: dict[str, type[BaseException]] = {}
-        self.unsendable = ""
+        self.unusable = ""
 
     def ask(self, do: str, on: Any, *arguments: Any, **keywords: Any) -> Any:
         """The reply's value. Raises what the candidate raised: the nearest built-in exception, or its own class."""
@@ -71,8 +71,8 @@ class Link:
         try:
             return pack(value)
         except TypeError as error:
-            self.unsendable = describe(error)
-            raise Unsendable(self.unsendable) from error
+            self.unusable = describe(error)
+            raise Unsendable(self.unusable) from error
 
     def _raised(self, reply: dict[str, Any]) -> BaseException:
         """What the candidate raised, with its arguments where the class takes them, else with its text alone."""
@@ -169,10 +169,22 @@ def run(channel: Channel, job: dict[str, Any]) -> None:
         exec(code, namespace.__dict__)
         tests, error = _collected(job["style"], namespace.__dict__)
     except BaseException as raised:  # SystemExit of a test module too: whatever is raised, the tests did not pass
-        error = describe(raised) or type(raised).__name__
-        if isinstance(raised, Unsupported):
-            link.unsendable = error
-    channel.send({"done": True, "error": error, "tests": tests, "calls": link.calls, "unsendable": link.unsendable})
+        error = describe(raised).removesuffix(": ") + _place(raised, job["code"])
+        own = "candidate_text" not in getattr(raised, "__dict__", {})  # not raised by the candidate and carried here
+        if isinstance(raised, Unsupported) or (own and isinstance(raised, ModuleNotFoundError)):
+            link.unusable = error
+    channel.send({"done": True, "error": error, "tests": tests, "calls": link.calls, "unusable": link.unusable})
+
+
+def _place(error: BaseException, code: str) -> str:
+    """The line of the test code that an exception came from, as ` (line 3: assert f(1) == 2)`."""
+    number, frame = 0, error.__traceback__
+    while frame:
+        if frame.tb_frame.f_code.co_filename == "<tests>":
+            number = frame.tb_lineno
+        frame = frame.tb_next
+    lines = code.splitlines()
+    return f" (line {number}: {lines[number - 1].strip()[:100]})" if 0 < number <= len(lines) else ""
 
 
 def _collected(style: str, namespace: dict[str, Any]) -> tuple[int, str]:

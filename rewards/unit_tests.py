@@ -22,6 +22,7 @@ only, no functions. A program whose own output varies from run to run gets verdi
 from __future__ import annotations
 
 import ast
+import difflib
 import gc
 import math
 import secrets
@@ -42,10 +43,14 @@ from rlvr.rewards._wire import Opaque, TooDeep, pack, unpack
 from rlvr.types import Problem, Reason, Verdict
 
 KINDS = ("call", "stdin", "assert", "unittest", "pytest")
+KEYS = ("kind", "entry", "cases", "code", "atol", "prelude")
+CASE_KEYS = {"call": "'args' and 'expected'", "stdin": "'input' and 'output'"}
 OUTPUT_BYTES = 4 * 2**20
 """What a program may print in one test, and the largest file: more is `output_limit`."""
 
 DETAIL_CHARS = 200
+LEAST_MIB = 40
+"""The interpreter has 30 before it runs a program."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Limits:
     total_seconds: float = 9.0
     """Wall seconds of all tests; below the 10 s after which a Judge gives up, since that costs the worker."""
     memory_mib: int = 512
-    """Address space in MiB, the interpreter's own 30 included."""
+    """Address space in MiB, the interpreter's own 30 included; at least 40."""
 
 
 class UnitTestsVerifier(Verifier):
@@ -70,7 +75,7 @@ class UnitTestsVerifier(Verifier):
     """
 
     name = "unit_tests"
-    version = "2"
+    version = "3"
     answer_alone = False
 
     def __init__(self, tier: str | None = None) -> None:
@@ -78,6 +83,7 @@ class UnitTestsVerifier(Verifier):
         self._jails = Jails(self.tier)
         self._jails.refill()
         self._last_checked: tuple[Mapping[str, Any] | None, str | None] = (None, None)
+        self._good_preludes = {""}
         # Judges only an empty gold answer (see gold_completion); 128 random bits that no program can know
         self._no_gold = f"no reference program {secrets.token_hex(16)}"
 
@@ -87,13 +93,13 @@ class UnitTestsVerifier(Verifier):
         if complaint is not None:
             return Verdict(None, Reason.GOLD_ERROR, detail=complaint)
         if text == self._no_gold and not problem.gold:
-            return Verdict(True, Reason.IDENTICAL, tier="no reference")
+            return self._without_reference(problem)
         program = last_program(text)
         if isinstance(program, Reason):
-            return Verdict(False, program, tier="extract")
+            detail = "no closed fenced block of Python" if program in (Reason.NO_BOX, Reason.UNBALANCED) else ""
+            return Verdict(False, program, tier="extract", detail=detail)
         with _uncollected():
-            bounds = Limits(**problem.extra.get("limits", {}))
-            run = _Run(self._jails, problem.extra["tests"], bounds, program)
+            run = _Run(self._jails, problem, program)
             reason = run.reason()
         correct = None if reason is Reason.GOLD_ERROR else reason is Reason.TESTS_PASSED
         return Verdict(correct, reason, program[:200], tier=f"sandbox:{self.tier}", detail=run.detail)
@@ -101,6 +107,18 @@ class UnitTestsVerifier(Verifier):
     def check_gold(self, problem: Problem) -> str | None:
         """The form of the tests and limits. Whether the reference program passes them, `verify` says."""
         return self._form(problem) or _code_complaint(problem.extra["tests"])
+
+    def _without_reference(self, problem: Problem) -> Verdict:
+        """Whether prelude and test code run at all, tried with a program that does nothing; a prelude is tried once."""
+        tests = problem.extra["tests"]
+        known = tests.get("prelude", "") if tests["kind"] in ("call", "stdin") else None
+        if known not in self._good_preludes:
+            run = _Run(self._jails, problem, _idle(tests.get("entry", "")))
+            if run.reason() in (Reason.GOLD_ERROR, Reason.CRASHED):  # nothing in an idle program crashes
+                return Verdict(None, Reason.GOLD_ERROR, detail=run.detail)
+            if known is not None:
+                self._good_preludes.add(known)
+        return Verdict(True, Reason.IDENTICAL, tier="no reference")
 
     def _form(self, problem: Problem) -> str | None:
         if self._last_checked[0] is not problem.extra:  # megabytes of tests are checked once, not for each completion
@@ -115,6 +133,9 @@ class UnitTestsVerifier(Verifier):
         return seconds if _positive(seconds) else None
 
     def gold_completion(self, problem: Problem) -> str:
+        """The reference program in a fenced block, where it does not stand in one already."""
+        if problem.gold.lstrip().startswith(("```", "~~~")):
+            return problem.gold
         return in_block(problem.gold) if problem.gold else self._no_gold
 
     def close(self) -> None:
@@ -138,8 +159,9 @@ def _uncollected() -> Iterator[None]:
 class _Run:
     """One program against its tests."""
 
-    def __init__(self, jails: Jails, tests: Mapping[str, Any], bounds: Limits, program: str) -> None:
-        self.jails, self.tests, self.bounds, self.program = jails, tests, bounds, program
+    def __init__(self, jails: Jails, problem: Problem, program: str) -> None:
+        self.jails, self.tests, self.program = jails, problem.extra["tests"], program
+        self.bounds = bounds = Limits(**problem.extra.get("limits", {}))
         self.limits = limits(bounds.memory_mib, math.ceil(bounds.total_seconds) + 1, OUTPUT_BYTES)
         self.deadline = math.inf
         self.place = ""
@@ -161,8 +183,12 @@ class _Run:
             return self._stopped(stopped)
 
     def _stopped(self, stopped: Stopped) -> Reason:
-        self.detail = f"{self.place}: its process died" if stopped.reason is Reason.CRASHED else self.place
+        how = {Reason.CRASHED: ": its process died", Reason.TIMEOUT: self._too_long()}.get(stopped.reason, "")
+        self.detail = f"{self.place}{how}"
         return stopped.reason
+
+    def _too_long(self) -> str:
+        return f": over {self.bounds.seconds:g} s of CPU time, or {self.bounds.total_seconds:g} s for all tests"
 
     def _attempt(self) -> Reason:
         kind, self.place = self.tests["kind"], "before the tests"
@@ -210,7 +236,7 @@ class _Run:
             reply = jail.receive(deadline=self.deadline, wall_seconds=2 * seconds + 1)
             output, status = reply.get("output"), reply.get("status")
             if reply.get("timeout"):
-                raise _Failed(Reason.TIMEOUT)
+                raise _Failed(Reason.TIMEOUT, self._too_long().removeprefix(": "))
             if not isinstance(output, str) or len(output) >= OUTPUT_BYTES:
                 raise _Failed(Reason.OUTPUT_LIMIT)
             if status != 0:
@@ -245,6 +271,14 @@ class _Run:
             if stopped.reason is Reason.TIMEOUT:
                 raise
             raise SandboxError(f"the jail of the test code ended by {stopped.reason.value}") from None
+
+
+def _idle(entry: str) -> str:
+    """A program that defines `entry`, which does nothing."""
+    first, _, method = entry.partition(".")
+    if method:
+        return f"class {first}:\n    def {method}(self, *_, **__): pass\n"
+    return f"def {first}(*_, **__): pass\n" if first else "pass\n"
 
 
 class _Failed(Exception):
@@ -289,7 +323,7 @@ def _value(reply: dict[str, Any]) -> Any:
 
 def _outcome(message: dict[str, Any]) -> tuple[Reason, str]:
     """What the test code's jail says at the end, and its words. It ran no code of the candidate's."""
-    for key, what in (("unparsable", "the test code is no Python"), ("unsendable", "the test code cannot be run")):
+    for key, what in (("unparsable", "the test code is no Python"), ("unusable", "the test code cannot be run")):
         if message.get(key):
             return Reason.GOLD_ERROR, f"{what}: {message[key]}"
     if "done" not in message:
@@ -304,11 +338,25 @@ def _outcome(message: dict[str, Any]) -> tuple[Reason, str]:
 def _complaint(problem: Problem) -> str | None:
     """What is wrong with the tests or limits of a problem."""
     tests = problem.extra.get("tests")
+    expected = f"a mapping whose 'kind' is one of {', '.join(KINDS)}"
+    if "tests" not in problem.extra:
+        return f"there is no extra['tests'], expected {expected} (of a dataset: its column, named by `extra: [tests]`)"
+    if isinstance(tests, str):
+        return f"extra['tests'] is the text {tests[:60]!r}, expected {expected}; if it is JSON, let a `reader` read it"
     if not isinstance(tests, Mapping) or tests.get("kind") not in KINDS:
-        return f"extra['tests'] is {str(tests)[:100]!r}, expected a mapping whose 'kind' is one of {', '.join(KINDS)}"
+        return f"extra['tests'] is {str(tests)[:100]!r}, expected {expected}"
     limits, known = problem.extra.get("limits", {}), [field.name for field in fields(Limits)]
     if not isinstance(limits, Mapping) or not set(limits) <= set(known) or not all(map(_positive, limits.values())):
-        return f"extra['limits'] is {str(limits)[:200]}, expected positive numbers for some of {', '.join(known)}"
+        return (f"extra['limits'] is {str(limits)[:200]}, expected positive numbers below a million for some of "
+                f"{', '.join(known)}")
+    if limits.get("memory_mib", LEAST_MIB) < LEAST_MIB:
+        return f"extra['limits'] has memory_mib {limits['memory_mib']}, expected at least {LEAST_MIB}"
+    if not (tests.get("atol") is None or _positive(tests["atol"]) or tests["atol"] == 0):
+        return f"'atol' is {tests['atol']!r}, expected a number of at least 0"
+    for given, names in ((tests, KEYS), (problem.extra, ("tests", "limits"))):
+        for key in given:
+            if key not in names and (close := difflib.get_close_matches(str(key), names, n=1, cutoff=0.8)):
+                return f"{key!r} has no meaning; {close[0]!r} has"
     kind = tests["kind"]
     if kind != "stdin" and not (isinstance(tests.get("entry"), str) and tests["entry"]):
         return f"tests of kind {kind!r} need 'entry', the name of the function: found {tests.get('entry')!r}"
@@ -337,6 +385,8 @@ def _cases_complaint(kind: str, cases: Any) -> str | None:
     if not isinstance(cases, list | tuple) or not cases:
         return f"tests of kind {kind!r} need 'cases', a list that is not empty: found {str(cases)[:100]!r}"
     for number, case in enumerate(cases):
+        if not isinstance(case, Mapping):
+            return f"case {number}: expected a mapping with {CASE_KEYS[kind]}, found {str(case)[:100]!r}"
         if kind == "stdin":
             if not all(isinstance(case.get(key), str) for key in ("input", "output")):
                 return f"case {number}: expected the texts 'input' and 'output', found {str(case)[:100]!r}"

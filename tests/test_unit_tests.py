@@ -350,7 +350,7 @@ def test_our_own_failure_is_not_judged(monkeypatch: pytest.MonkeyPatch, verifier
 
 
 @pytest.mark.parametrize(("extra", "complaint"), [
-    ({}, "expected a mapping whose 'kind'"),
+    ({}, "there is no extra['tests'], expected a mapping whose 'kind'"),
     ({"tests": {"kind": "exec"}}, "expected a mapping whose 'kind'"),
     ({"tests": {"kind": "call", "cases": [{"args": [], "expected": 1}]}}, "need 'entry'"),
     ({"tests": {**CALL, "cases": []}}, "a list that is not empty"),
@@ -359,15 +359,55 @@ def test_our_own_failure_is_not_judged(monkeypatch: pytest.MonkeyPatch, verifier
     ({"tests": {"kind": "stdin", "cases": [{"input": "", "output": "1"}, {"input": 1, "output": "1"}]}}, "case 1"),
     ({"tests": {"kind": "stdin", "cases": [{"input": "\ud800", "output": "1"}]}}, "cannot be written as UTF-8"),
     ({"tests": {"kind": "assert", "entry": "f"}}, "need 'code'"),
-    ({"tests": CALL, "limits": {"second": 1}}, "{'second': 1}, expected positive numbers for some of seconds, "),
+    ({"tests": CALL, "limits": {"second": 1}}, "{'second': 1}, expected positive numbers below a million for some of "),
     ({"tests": CALL, "limits": {"seconds": 0}}, "expected positive numbers"),
     ({"tests": CALL, "limits": {"seconds": "4"}}, "expected positive numbers"),
     ({"tests": CALL, "limits": 4}, "extra['limits'] is 4, expected positive numbers"),
+    ({"tests": CALL, "limits": {"memory_mib": 39}}, "has memory_mib 39, expected at least 40"),
+    ({"tests": {**CALL, "cases": [[1, 2, 3]]}}, "case 0: expected a mapping with 'args' and 'expected', found"),
+    ({"tests": {**CALL, "atol": "1e-6"}}, "'atol' is '1e-6', expected a number of at least 0"),
+    ({"tests": {**CALL, "atol": -1}}, "'atol' is -1, expected a number of at least 0"),
+    ({"tests": {**CALL, "atoll": 1e-3}}, "'atoll' has no meaning; 'atol' has"),
+    ({"tests": CALL, "limit": {"seconds": 1}}, "'limit' has no meaning; 'limits' has"),
+    ({"tests": '{"kind": "call"}'}, """extra['tests'] is the text '{"kind": "call"}', expected a"""),
 ])
 def test_malformed_tests_are_named(verifier: UnitTestsVerifier, extra: dict[str, Any], complaint: str) -> None:
     bad = Problem(id="p", prompt="", gold="", verifier="unit_tests", extra=extra)
     assert complaint in (verifier.check_gold(bad) or "")
     assert verifier.verify(bad, in_block(ADD)).reason is Reason.GOLD_ERROR
+
+
+def test_memory_may_be_a_fraction(verifier: UnitTestsVerifier) -> None:
+    """Bug: 256.5 MiB, as a column of floats has them, killed every program."""
+    assert reason(verifier, CALL, ADD, memory_mib=256.5) is Reason.TESTS_PASSED
+    assert reason(verifier, CALL, ADD, memory_mib=40) is Reason.TESTS_PASSED
+
+
+@pytest.mark.parametrize("tests", [
+    {"kind": "assert", "entry": "f", "code": "import numpy\nassert f(1) == 1"},
+    {"kind": "pytest", "entry": "A.f", "code": "import no_such_module\ndef test(): assert A().f(1) == 1"},
+    {**CALL, "prelude": "import no_such_module"}, {**STDIN, "prelude": "1 / 0"},
+])
+def test_what_the_dataset_does_wrong_is_found_without_a_reference_program(
+    verifier: UnitTestsVerifier, tests: dict[str, Any]
+) -> None:
+    """Bug: tests that need what no jail has were the fault of every program."""
+    verdict = verifier.verify(problem(tests), verifier.gold_completion(problem(tests)))
+    assert (verdict.correct, verdict.reason) == (None, Reason.GOLD_ERROR)
+    assert any(word in verdict.detail for word in ("No module named", "division by zero"))
+
+
+def test_a_module_that_the_candidate_misses_is_its_own_fault(verifier: UnitTestsVerifier) -> None:
+    """Bug: a way out of a wrong verdict, since what is not judged costs nothing."""
+    tests = code("f", "assert f(1) == 1")
+    for program in ("def f(a): import numpy", "def f(a): raise ModuleNotFoundError('numpy')", "import numpy",
+                    "class E(ModuleNotFoundError): pass\ndef f(a): raise E('numpy')"):
+        assert verifier.verify(problem(tests), in_block(program)).correct is False
+
+
+def test_a_reference_program_may_stand_in_a_fenced_block(verifier: UnitTestsVerifier) -> None:
+    for gold in (ADD, f"```python\n{ADD}```", f"\n~~~\n{ADD}~~~\n"):
+        assert verifier.verify(problem(CALL), verifier.gold_completion(problem(CALL, gold))).correct is True
 
 
 @pytest.mark.parametrize(("tests", "complaint"), [
@@ -400,13 +440,18 @@ SAID = [
     (CALL, "def add(a, b): return c", "case 0: NameError: name 'c' is not defined"),
     (CALL, "import nothing", "before the tests: ModuleNotFoundError: No module named 'nothing'"),
     (CALL, "def add(a, b) return", "before the tests: SyntaxError: expected ':' (<solution>, line 1)"),
-    (CALL, "def add(a, b):\n    while True: pass", "case 0"),
+    (CALL, "def add(a, b):\n    while True: pass", "case 0: over 0.5 s of CPU time, or 4 s for all tests"),
+    (CALL, "def plus(a, b): return a + b", "case 0: NameError: the program defines no 'add'"),
     (CALL, "import os\ndef add(a, b): os._exit(0)", "case 0: its process died"),
     (CALL, ADD, ""),
     (STDIN, "print(input())", "case 1: printed 'b\\n'"),
     (STDIN, "a = input()\nprint(a)\nassert a == 'a', 'not a'", "case 1: AssertionError: not a"),
     (STDIN, "import sys; sys.exit(3)", "case 0: exit status 3"),
-    (ASSERT, "def add(a, b): return 4", "AssertionError: "),
+    (STDIN, "while True: pass", "case 0: over 0.5 s of CPU time, or 4 s for all tests"),
+    (ASSERT, "def add(a, b): return 4", "AssertionError (line 1: assert add(1, 2) == 3)"),
+    (ASSERT, "def add(a, b): return 1 / 0", "ZeroDivisionError: division by zero (line 1: assert add(1, 2) == 3)"),
+    ({"kind": "pytest", "entry": "f", "code": "def test_one():\n    assert f(1) == 2, 'one'\n"}, "def f(a): return a",
+     "AssertionError: one (line 2: assert f(1) == 2, 'one')"),
     (ASSERT, ADD, ""),
 ]
 
