@@ -95,7 +95,11 @@ class Worker:
         self.shared[ITEM] = STARTING
         _limit_memory(None)
         try:
-            verifier = resolve("verifiers", name)()
+            found = resolve("verifiers", name)
+            if missing := [part for part in ("name", "version", "verify", "check_gold") if not hasattr(found, part)]:
+                raise UserError(f"verifier {name!r} has no {' and no '.join(missing)}; derive it from "
+                                "rlvr.interfaces.Verifier and give it a name and a version")
+            verifier = found()
             version = verifier.version
         except UserError:
             raise
@@ -149,10 +153,14 @@ def _malformed(verdict: Any) -> str:
 
 def _check_gold(verifier: Verifier, problem: Problem) -> tuple[Verdict, str]:
     """Correct if the gold answer is usable and its own completion is judged correct."""
-    complaint = verifier.check_gold(problem)
+    complaint: Any = verifier.check_gold(problem)
+    if not isinstance(complaint, (str, NoneType)):
+        raise TypeError(f"check_gold() returned {type(complaint).__name__}, expected None or a sentence")
     if complaint is not None:
         return Verdict(None, Reason.GOLD_ERROR), complaint
     verdict = verifier.verify(problem, verifier.gold_completion(problem))
+    if note := _malformed(verdict):
+        raise TypeError(note)
     if verdict.correct is not True:
         detail = f" ({verdict.detail})" if verdict.detail else ""
         return verdict, f"the gold answer {problem.gold[:200]!r} is itself judged {verdict.reason}{detail}"
@@ -160,7 +168,7 @@ def _check_gold(verifier: Verifier, problem: Problem) -> tuple[Verdict, str]:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:NOTE_CHARS]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:NOTE_CHARS]
 
 
 def _limit_memory(growth_bytes: int | None) -> None:

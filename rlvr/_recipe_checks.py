@@ -17,7 +17,7 @@ from rlvr.types import UserError
 
 if TYPE_CHECKING:
     from rlvr.probe_recipe import ProbeRecipe
-    from rlvr.recipe import ArmSpec, ModelSpec, ProbeSection, Recipe, RewardSection, TrainSection
+    from rlvr.recipe import ArmSpec, ModelSpec, ProbeSection, Recipe, TrainSection
 
 Check = tuple[str, object, bool, str]
 """Dotted path, value found, whether it is good, what was expected (and the way out)."""
@@ -44,7 +44,7 @@ class StepPlan:
 
 def validate(recipe: Recipe) -> None:
     """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
-    _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train, recipe.probes), _rewards(recipe.train.rewards),
+    _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train, recipe.probes), _rewards(recipe.train),
             _arms_in_budget(recipe.probes))
     _known("algorithm.name", "algorithms", recipe.algorithm_name)
     validate_probe(recipe)
@@ -168,7 +168,8 @@ def _train(train: TrainSection, probes: ProbeSection) -> Iterator[Check]:
         yield "train.rollout_correction.floor", correction.floor, 0 <= correction.floor < 1, "a number in [0, 1)"
 
 
-def _rewards(rewards: RewardSection) -> Iterator[Check]:
+def _rewards(train: TrainSection) -> Iterator[Check]:
+    rewards = train.rewards
     terms = {field.name: getattr(rewards, field.name) for field in dataclasses.fields(rewards)}
     for name, term in terms.items():
         if term is not None:
@@ -179,6 +180,8 @@ def _rewards(rewards: RewardSection) -> Iterator[Check]:
     length = rewards.length
     if length is not None:
         yield "train.rewards.length.free", length.free, length.free >= 0, "at least 0 tokens"
+        yield ("train.rewards.length.free", length.free, length.free < train.max_new_tokens,
+               f"less than train.max_new_tokens ({train.max_new_tokens}): no completion is longer, it would never act")
         yield ("train.rewards.length.worst", length.worst, length.worst > length.free,
                f"more tokens than train.rewards.length.free ({length.free})")
 

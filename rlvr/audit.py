@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 import random
 import time
 from collections import Counter
@@ -29,11 +30,14 @@ from rlvr.perturb import value_key, wrong_answers
 from rlvr.probes.false_positives import FalsePositiveAudit
 from rlvr.probes.false_positives import audit as bound
 from rlvr.registry import resolve
-from rlvr.types import Problem, UserError, Verdict
+from rlvr.rewards._code_block import last_program
+from rlvr.types import Problem, Reason, UserError, Verdict
 
 KS = (1, 16, 256)
 SHOWN = 5
 """Entries of each list on the terminal; the JSON file has all."""
+AIM = 1e-4
+"""A false-positive rate that leaves pass@256 as it is: at most 2.5% of an unsolvable problem."""
 CROSS = "another problem's gold"
 SECOND = {"math": "math_verify"}
 """Default second grader by verifier."""
@@ -181,7 +185,7 @@ def _wrong_items(problems: Sequence[Problem], verifier: Any, cross: int, seed: i
     for index, problem in enumerate(problems):
         if not problem.gold:
             continue
-        made = list(_wrong_programs(problem.gold) if programs else wrong_answers(problem.gold))
+        made = list(_wrong_programs(problem) if programs else wrong_answers(problem.gold))
         others = [i for i in range(len(problems)) if keys[i] != keys[index] and problems[i].gold]
         draw = random.Random(f"{seed}/{problem.id}").sample(others, min(cross, len(others)))
         made += [(CROSS, problems[other].gold) for other in draw]
@@ -195,12 +199,16 @@ def _wrong_items(problems: Sequence[Problem], verifier: Any, cross: int, seed: i
     return items, left_out
 
 
-def _wrong_programs(gold: str) -> list[tuple[str, str]]:
-    """Programs that do not solve the task: they end at once, return nothing, or equal everything."""
+def _wrong_programs(problem: Problem) -> list[tuple[str, str]]:
+    """Programs that do not solve the task: they end at once and, where functions are called, return nothing or what
+    equals everything."""
     always = "class A:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
     made = [("ends at once", "import sys\nsys.exit(0)\n"), ("empty", "pass\n")]
+    gold = last_program(problem.gold)  # a reference program may stand in a fenced block
+    if problem.extra["tests"]["kind"] == "stdin":
+        return made
     for rule, value, head in (("returns nothing", "None", ""), ("equals everything", "A()", always)):
-        tree = ast.parse(gold)
+        tree = ast.parse(problem.gold if isinstance(gold, Reason) else gold)
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 node.body = [ast.Return(ast.parse(value, mode="eval").body)]
@@ -259,14 +267,35 @@ def table(result: Audit) -> str:
         lines += ["", "completions         " + ", ".join(f"{key} {value:,}" for key, value in result.completions.items()
                                                        if isinstance(value, int))]
     if result.second is not None:
-        lines += ["", f"second grader       {result.second}: {len(result.disagreements):,} disagreements"]
+        judged = f"{len(result.disagreements):,} disagreements in {result.speed['verdicts']:,.0f} verdicts"
+        lines += ["", f"second grader       {result.second}: {judged}"]
         lines += _some([f"  {row['correct']} ({row['reason']}), second {row['second']}: {row['answer'][:60]!r} for "
                         f"gold {row['gold'][:60]!r}" for row in result.disagreements])
     speed = result.speed
     if speed.get("verdicts"):
         lines += ["", f"speed               {speed['verdicts_per_s']:,.0f} verdicts/s in {speed['workers']} workers; "
                       f"p50 {speed['p50_ms']:.2f} ms, p99 {speed['p99_ms']:.1f} ms, max {speed['max_ms']:.0f} ms"]
+    lines += ["", *_conclusion(result)]
     return "\n".join(lines)
+
+
+def _conclusion(result: Audit) -> list[str]:
+    """What the numbers mean for a training, a sentence each."""
+    said, found = [], result.overall
+    if not result.passed:
+        said.append(f"NOT FIT AS IT IS: {len(result.rejected_golds):,} gold answers cannot be judged by (exit code 1); "
+                    "leave those rows out with drop_bad_golds, mend them, or take another verifier.")
+    if found is None:
+        said.append("No wrong answer could be made from these gold answers: nothing is known of false positives.")
+    elif found.accepted:
+        said.append(f"{found.accepted:,} of {found.wrong_answers:,} wrong answers were ACCEPTED: see which, and if "
+                    "they are wrong; each such answer counts at every try.")
+    elif found.rate.high > AIM:
+        said.append(f"No wrong answer was accepted, but {found.wrong_answers:,} are too few to exclude a rate of "
+                    f"{AIM:.0e}: that takes {math.ceil(math.log(0.05) / math.log1p(-AIM)):,}.")
+    else:
+        said.append(f"No wrong answer was accepted: fewer than {found.rate.high:.1e} of such answers are (95%).")
+    return said
 
 
 def _some(lines: list[str], most: int = SHOWN) -> list[str]:

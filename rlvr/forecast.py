@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import textwrap
@@ -86,6 +87,7 @@ def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None
         ("model", model + ("" if recipe.model.lora is None else f", LoRA rank {recipe.model.lora.r}")),
         *_algorithm_lines(recipe),
         ("problems", found.problems),
+        *_data_lines(recipe),
         ("training", f"{recipe.train.steps:,} updates, {steps.rollout_batches:,} rollout batches of {steps.rollouts:,} "
                      f"({recipe.train.prompts_per_step} prompts x {recipe.train.group_size})"),
         ("rollouts", f"{steps.total_rollouts:,} to train on, at most {steps.max_tokens:,} tokens"
@@ -101,6 +103,23 @@ def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None
         lines += _probe_lines(recipe, len(found.probe) or size, steps.total_rollouts)
     width = max(len(name) for name, _ in lines)
     sys.stdout.write("".join(f"{name:<{width}}  {text}\n" for name, text in lines))
+
+
+def _data_lines(recipe: Recipe) -> list[tuple[str, str]]:
+    """Sources and verifiers, how completions are drawn, and what shapes their reward."""
+    train, probes, lines = recipe.train, recipe.probes, []
+    drawn = f"temperature {train.temperature:g}, at most {train.max_new_tokens:,} tokens"
+    sections = [("train", recipe.data.train, drawn)]
+    if probes.enabled:
+        drawn = f"temperature {probes.temperature:g}, top_p {probes.top_p:g}, at most {probes.max_new_tokens:,} tokens"
+        sections.append(("probe", recipe.data.probe, drawn))
+    for name, spec, drawn in sections:
+        split = None if is_file(spec.source) else spec.split
+        source = " ".join(part for part in (spec.source, spec.config, split) if part)
+        lines.append(("", f"{name}: {source}, verifier {spec.judged_by}; {drawn}"))
+    terms = {field.name: getattr(train.rewards, field.name) for field in dataclasses.fields(train.rewards)}
+    words = [f"{name} {json.dumps(to_tree(term))}".replace('"', "") for name, term in terms.items() if term is not None]
+    return lines + [("rewards", f"accuracy, and {'; '.join(words)}")] * bool(words)
 
 
 def _check_model(recipe: Recipe, problems: Sequence[Problem]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rlvr.data import DataSpec
+from rlvr.judge import VERIFIER_FAILED
 from rlvr.types import Problem, UserError
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ def usable(judge: GoldJudge, sections: Sequence[Section]) -> list[list[Problem]]
 
 def _refusal(section: Section, bad: Sequence[tuple[Problem, str]]) -> str:
     problem = bad[0][0]
+    if all(complaint.startswith(VERIFIER_FAILED) for _, complaint in bad):
+        return (f"{section.where}: verifier {problem.verifier!r} fails on {len(bad)} of {len(section.problems)} gold "
+                f"answers, by an error of its own: {_named(bad)}; mend the verifier")
     way_out = "nothing is left without them" if section.spec.drop_bad_golds else (
         f"mend the rows, choose another verifier, or leave them out with {section.where}.drop_bad_golds=true; "
         "`rlvr audit` lists all")

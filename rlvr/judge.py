@@ -28,6 +28,8 @@ from rlvr.types import Problem, Reason, UserError, Verdict
 
 log = logging.getLogger("rlvr.judge")
 
+VERIFIER_FAILED = "the verifier failed on the gold answer"
+"""How a complaint begins that is about the verifier, not the gold answer."""
 NEVER_CACHED = frozenset({Reason.TIMEOUT, Reason.CRASHED, Reason.HARNESS_ERROR})
 """They depend on the machine's load and health, not on the completion alone."""
 
@@ -105,6 +107,11 @@ class Judge:
 
         Raises UserError when a verifier is unknown or cannot be loaded, and ValueError when the lengths differ.
         """
+        if isinstance(problems, Problem) or isinstance(texts, str):
+            raise TypeError("judge() takes a list of problems and a list of texts: found one alone")
+        if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str)]:
+            raise TypeError(f"judge(): texts[{wrong[0]}] is {type(texts[wrong[0]]).__name__}, expected the completion "
+                            "as text")
         if len(problems) != len(texts):
             raise ValueError(f"judge() got {len(problems)} problems and {len(texts)} texts: expected one text each")
         with self._lock:
@@ -248,7 +255,7 @@ def _gold_complaint(item: Item) -> str | None:
     if item.verdict.correct is True:
         return None
     if item.verdict.reason is Reason.HARNESS_ERROR:
-        return f"the verifier failed on the gold answer: {item.note}"
+        return f"{VERIFIER_FAILED}: {item.note}"
     return item.note or f"judging the gold answer itself ends in {item.verdict.reason}"
 
 

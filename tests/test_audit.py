@@ -15,6 +15,7 @@ from rlvr.audit import CROSS, Audit, run_audit, table
 from rlvr.cli import main
 from rlvr.judge import Judge
 from rlvr.perturb import value_key, wrong_answers
+from rlvr.probes.false_positives import audit as bound
 from rlvr.types import Problem, UserError
 from tests.test_unit_tests import CALL
 
@@ -149,6 +150,31 @@ def test_rows_without_a_gold_answer_are_listed_with_the_rest(
     none = write(tmp_path / "none.jsonl", [{"problem": "p", "answer": ""}])
     assert main(["audit", "--data", none]) == 2
     assert "none of the 1 rows" in capsys.readouterr().err
+
+
+def test_the_last_lines_say_what_the_numbers_mean() -> None:
+    few = table(audit(math(GOLDS[:2]), "math")).splitlines()
+    assert few[-1].startswith("No wrong answer was accepted, but ") and few[-1].endswith(
+        "are too few to exclude a rate of 1e-04: that takes 29,956.")  # log 0.05 / log(1 - 1e-4)
+    loose = table(audit(math(["12", "34"]), LOOSE)).splitlines()
+    assert "wrong answers were ACCEPTED" in loose[-1]
+    refused = table(audit(math(["5", r"\frac{1}{0}"]), "math", second="exact_string")).splitlines()
+    assert refused[-2].startswith("NOT FIT AS IT IS: 1 gold answers cannot be judged by (exit code 1)")
+    enough = audit(math(GOLDS[:2]), "math")
+    enough.overall = bound(40_000, 0)
+    assert table(enough).endswith("No wrong answer was accepted: fewer than 7.5e-05 of such answers are (95%).")
+
+
+def test_wrong_programs_of_a_task_with_input_are_wrong() -> None:
+    """Bug: a program without functions came back unchanged as one that "returns nothing", and was right."""
+    tests = {"kind": "stdin", "cases": [{"input": "1 2", "output": "3"}]}
+    gold = "print(sum(map(int, input().split())))"
+    found = audit([Problem("s", "?", gold, "unit_tests", {"tests": tests}),
+                   Problem("f", "?", "```python\ndef add(a, b): return a + b\n```", "unit_tests", {"tests": CALL})],
+                  "unit_tests")
+    assert found.passed and found.accepted == []
+    assert {rule: count.wrong_answers for rule, count in found.rules.items()} == {
+        "ends at once": 2, "empty": 2, "returns nothing": 1, "equals everything": 1, CROSS: 2}
 
 
 @pytest.mark.parametrize(("completions", "fragment"), [

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.judge import Judge
+from rlvr.judge import VERIFIER_FAILED, Judge
 from rlvr.types import Problem, Reason, UserError, Verdict
 
 ROOT = Path(__file__).parents[1]
@@ -117,6 +117,23 @@ def test_a_death_is_tried_again_and_counts_when_it_happens_twice(judge: Judge, t
     once = f"die unless {tmp_path / 'flag'}"
     verdicts = ask(judge, "yes", once, "no", "die", "yes")
     assert short(verdicts) == [RIGHT, WRONG, WRONG, CRASHED, RIGHT]
+
+
+@pytest.mark.parametrize(("gold", "complaint"), [
+    ("words", "TypeError: verify() returned a Verdict with reason='identical' (str), expected a Reason"),
+    ("nothing", "TypeError: verify() returned NoneType, expected a Verdict"),
+    ("raise", "ValueError: boom"),
+])
+def test_a_verifier_that_fails_on_a_gold_answer_is_told_as_such(judge: Judge, gold: str, complaint: str) -> None:
+    """Bug: a worker's traceback, and "judging the gold answer itself ends in crashed"."""
+    assert judge.check_golds([problem(gold)]) == [f"{VERIFIER_FAILED}: {complaint}"]
+
+
+def test_texts_that_are_none_and_single_problems_are_refused(judge: Judge) -> None:
+    with pytest.raises(TypeError, match=r"texts\[1\] is NoneType, expected the completion as text"):
+        judge.judge([problem("a")] * 2, ["a", None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="takes a list of problems and a list of texts"):
+        judge.judge(problem("a"), "a")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("field", "value"), [("gold", 18), ("verifier", None), ("id", 3)])

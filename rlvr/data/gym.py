@@ -40,7 +40,7 @@ def gym_problems(spec: DataSpec, where: str) -> list[Problem]:
         at = f"{spec.source}: problem {index}"
         problems.append(Problem(
             f"{spec.source}/{spec.split}/{seed}/{index}", prompt_of(entry["question"], at, spec, where),
-            _gold(entry), spec.verifier or "gym",
+            _gold(entry), spec.judged_by,
             MappingProxyType({"gym": {"task": task, "params": params, "entry": entry}})))
     return problems
 

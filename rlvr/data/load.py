@@ -58,7 +58,9 @@ def load_problems(spec: DataSpec, *, where: str, without_gold: list[str] | None 
         raise UserError(f"{where}.source: none of the {len(dropped)} rows of {spec.source!r} has a gold answer that "
                         f"can be read; the first: {dropped[0]}")
     if not problems:
-        raise UserError(f"{where}.source: found no rows in {spec.source!r}{_after_skip(spec)}, expected at least one")
+        left_out = " that are not multiple choice" if spec.multiple_choice == "drop" else ""
+        raise UserError(f"{where}.source: found no rows{left_out} in {spec.source!r}{_after_skip(spec)}, expected at "
+                        "least one")
     rows = len(problems) + len(dropped)
     if spec.size is not None and rows < spec.size:
         raise UserError(f"{where}.size: found {spec.size}, but the source has {rows} rows{_after_skip(spec)}; "

@@ -51,7 +51,7 @@ def problem_of(row: Mapping[str, Any], at: str, row_id: str, spec: DataSpec, pat
     if spec.image is not None:
         assert not isinstance(prompt, str)  # check_spec wants chat
         prompt, images = _with_images(prompt, row, at, spec.image, spec, where)
-    return Problem(problem_id, prompt, gold, spec.verifier or "math", MappingProxyType(extra), images)
+    return Problem(problem_id, prompt, gold, spec.judged_by, MappingProxyType(extra), images)
 
 
 def _gold_answer(row: Mapping[str, Any], at: str, column: str, spec: DataSpec, pattern: re.Pattern[str] | None,
@@ -102,7 +102,7 @@ def _read_problem(row: Mapping[str, Any], at: str, problem_id: str, spec: DataSp
     except (ValueError, TypeError, LookupError, AttributeError, SyntaxError) as error:
         raise NoGold(f"{at}: {where}.reader {spec.reader!r} cannot read the row: {first_line(error)}; mend or drop "
                       f"it, or set {where}.drop_bad_golds: true") from error
-    return Problem(problem_id, prompt_of(reading.prompt, at, spec, where), reading.gold, spec.verifier or "math",
+    return Problem(problem_id, prompt_of(reading.prompt, at, spec, where), reading.gold, spec.judged_by,
                    MappingProxyType(dict(reading.extra)))
 
 

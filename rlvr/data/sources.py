@@ -32,6 +32,9 @@ def chosen_rows(spec: DataSpec, where: str) -> Iterator[tuple[int, tuple[str, Ma
 def _rows(spec: DataSpec, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(place for error messages, row)."""
     if not is_file(spec.source):
+        if Path(spec.source).expanduser().is_file():
+            raise UserError(f"{where}.source: {spec.source!r} is a file, but neither .jsonl nor .parquet; convert it "
+                            "to one of these")
         return _hub_rows(spec, where)
     path = Path(spec.source).expanduser()
     if not path.is_file():

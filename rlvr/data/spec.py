@@ -90,6 +90,13 @@ class DataSpec:
     params: dict[str, Any] | None = None
     """Settings of a gym task, such as {min_animals: 5}, as its own config names them; null: its defaults."""
 
+    @property
+    def judged_by(self) -> str:
+        """`verifier`, or the one that null stands for."""
+        if self.verifier is not None:
+            return self.verifier
+        return "countdown" if self.source == LAB else "gym" if self.source.startswith(GYM) else "math"
+
 
 _UNUSED: dict[str, tuple[str, ...]] = {
     "the lab": ("revision", "config", "shuffle", "skip", "prompt", "gold", "id", "gold_pattern", "template", "system",
