@@ -55,6 +55,18 @@ def test_settings_are_listed_in_lines_that_fit(capsys: pytest.CaptureFixture[str
     assert any("dual_clip=null" in line for line in lines[at:]) and max(map(len, lines)) <= 120
 
 
+def test_data_decoding_and_reward_terms_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    length = "train.rewards={length: {weight: 0.1, free: 9, worst: 18}, boxed: {}}"
+    assert main(["check", LAB, length, "probes.temperature=0.6", "data.probe.verifier=exact_string"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "train: lab train, verifier countdown; temperature 1, at most 18 tokens" in lines
+    assert "probe: lab test, verifier exact_string; temperature 0.6, top_p 1, at most 18 tokens" in lines
+    (terms,) = [line for line in lines if line.startswith("rewards")]
+    assert "boxed {weight: 0.0, only_if_correct: true}; length {weight: 0.1, only_if_correct: true, free: 9" in terms
+    assert main(["check", LAB, length.replace("free: 9", "free: 18")]) == 2
+    assert "length.free: found 18 (whole number), expected less than train.max_new_tokens (18)" in capsys.readouterr().err
+
+
 def test_a_critic_slower_than_the_policy_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     """At a tenth of the policy's rate and below; an algorithm without a critic has none to be slow."""
     assert "the critic's learning rate is 1e-05, the policy's 0.0001" in critic_note(algorithm("ppo"), 1e-4)
