@@ -148,7 +148,13 @@ _POINTS = re.compile(r"\\(measuredangle|angle|triangle|overrightarrow|vec)\s*"
 
 
 def other_points(gold: str, answer: str) -> bool:
-    r"""Whether both name angles, triangles or vectors by other points: \angle ABC is \angle CBA, not \angle ACB."""
+    r"""Whether both name angles, triangles or vectors by other points: \angle ABC is \angle CBA, not \angle ACB.
+
+    Capitals alone are points or letters of a word, whose order counts: BA is not AB, and no product.
+    """
+    capitals = [re.sub(r"\\(?:text|mathrm|mbox)(?![A-Za-z])|[{} ]", "", text) for text in (gold, answer)]
+    if all(re.fullmatch("[A-Z]{2,}", each) for each in capitals):
+        return capitals[0] != capitals[1]
     figures = [sorted(map(_figure, _POINTS.findall(text))) for text in (gold, answer)]
     return bool(figures[0] and figures[1]) and figures[0] != figures[1]
 

@@ -125,10 +125,10 @@ def normalize(latex: str) -> str:
         before = text
         text = _TAIL.sub("", _LABEL.sub("", text))
         bold = _BOLD.match(text)
-        if bold and _closes_at(text[bold.end() :]) == len(text) - bold.end() - 1:  # \mathbf{\frac{1}{2}}
+        if bold and closes_at(text[bold.end() :]) == len(text) - bold.end() - 1:  # \mathbf{\frac{1}{2}}
             text = text[bold.end() :]
-        wrapped = text.startswith("{") or (text.startswith("((") and _closes_at(text[1:-1]) == len(text) - 3)
-        if wrapped and _closes_at(text) == len(text) - 1:  # ((5)): the parser's time doubles with every pair
+        wrapped = text.startswith("{") or (text.startswith("((") and closes_at(text[1:-1]) == len(text) - 3)
+        if wrapped and closes_at(text) == len(text) - 1:  # ((5)): the parser's time doubles with every pair
             text = text[1:-1].strip()
         if text == before:
             return text
@@ -174,7 +174,7 @@ def rename(text: str, new_names: dict[str, str]) -> str:
     return "".join([new_names.get(match[0], match[0]) for match in _TOKEN.finditer(text)])
 
 
-def _closes_at(text: str) -> int:
+def closes_at(text: str) -> int:
     """Index of the bracket that closes the one at 0, or -1."""
     depth = 0
     for match in _TOKEN.finditer(text):

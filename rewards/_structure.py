@@ -6,15 +6,62 @@ empty interval, lists as sets, and `x = 1, y = 2` as the values 1 and 2 in any o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 from rlvr.rewards._guards import is_name
-from rlvr.rewards._latex import split_top, squeezed
+from rlvr.rewards._latex import closes_at, split_top, squeezed
 from rlvr.rewards._numbers import Sequence
 
 MAX_PARTS = 40
 """Each part of a list may have to be compared with each of the other."""
+
+
+# rho before theta: (rho, theta, phi) are coordinates
+_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "rho", "theta", "iota", "kappa", "lambda", "mu",
+          "nu", "xi", "pi", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega")
+_NAME = re.compile(r"\\(?:var)?([a-z]+)|[A-Za-z]+")
+
+
+def set_for_tuple(gold: str, answer: str) -> bool:
+    r"""Whether one lists elements in braces and the other in round or square brackets: \{1,2\} is neither a point nor
+    an interval."""
+    return {_kind(gold), _kind(answer)} == {"set", "tuple"}
+
+
+def _kind(text: str) -> str:
+    if not text.startswith(("(", "[", r"\{")) or closes_at(text) != len(text) - (2 if text[-2:] == r"\}" else 1):
+        return ""
+    braces = text.startswith(r"\{")
+    inner = text[2:-2] if braces else text[1:-1]
+    if len(split_top(inner, frozenset({",", ";"}))) < 2:
+        return ""
+    return "set" if braces else "tuple"
+
+
+def in_usual_order(names: list[str]) -> bool:
+    r"""Whether values stand where a tuple has them: x before y, x_1 before x_2, AB before BC, r before \theta."""
+    places = [_place(name) for name in names]
+    return None not in places and all(
+        one < other for one, other in pairwise(place for place in places if place is not None))
+
+
+def shuffled(names: list[str]) -> bool:
+    """Whether they are coordinates in another order than the usual one, (y, x); (n, k) may be the question's own."""
+    bases = {re.sub(r"_.*|[{} ]", "", name) for name in names}
+    coordinates = len(bases) == 1 or any(bases <= set(group) for group in ("xyz", "abcd"))
+    return coordinates and not in_usual_order(names)
+
+
+def _place(name: str) -> tuple[bool, str, int] | None:
+    base, _, index = re.sub(r"\((\d+)\)$", r"_\1", re.sub(r"[{} ]", "", name)).partition("_")
+    letter = _NAME.fullmatch(base)
+    if letter is None or (index and not index.isdecimal()) or (letter[1] and letter[1] not in _GREEK):
+        return None
+    at = int(index) if index else -1
+    return (True, f"{_GREEK.index(letter[1]):02}", at) if letter[1] else (False, base.lower(), at)
 
 
 def compare_parts(
@@ -32,8 +79,11 @@ def compare_parts(
         unbounded = any(r"\infty" in part for part in gold.parts)  # an interval, no point
         if not pairs_up or not (gold.brackets == answer.brackets or (one_without and not unbounded)):
             return "other"
-    named, answer_named = (_named(sequence) for sequence in (gold, answer))
-    by_place = named != answer_named and (named or not _indexed(answer))  # x = 1, y = 2 and 1, 2: in order
+    names, answer_names = (_names(sequence) for sequence in (gold, answer))
+    one_named = bool(names) != bool(answer_names)
+    by_place = one_named and (names or not _indexed(answer))  # x = 1, y = 2 and 1, 2: in order
+    if one_named and (by_place or gold.brackets or answer.brackets) and not in_usual_order(names or answer_names):
+        return "other"
     if gold.brackets or answer.brackets or by_place:
         return "same" if pairs_up and all(map(same, gold.parts, answer.parts)) else "other"
     table = {(part, other): same(part, other) for part in gold.parts for other in answer.parts}
@@ -44,11 +94,11 @@ def compare_parts(
     return "multiset" if covered and covers else "other"
 
 
-def _named(sequence: Sequence) -> bool:
-    """Whether every part is an equation that gives another name a value."""
+def _names(sequence: Sequence) -> list[str]:
+    """The names, if every part is an equation that gives another name a value; else none."""
     sides = [split_top(part, frozenset({"="})) for part in sequence.parts]
-    return all(len(each) == 2 and is_name(each[0]) for each in sides) and len(
-        {squeezed(each[0]) for each in sides}) == len(sides)
+    names = [squeezed(each[0]) for each in sides if len(each) == 2 and is_name(each[0])]
+    return names if len(set(names)) == len(sides) else []
 
 
 def _indexed(sequence: Sequence) -> bool:

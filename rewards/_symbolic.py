@@ -38,6 +38,9 @@ _RELATIVE = 2e-6
 _LARGEST = sympy.Float("1e300")
 _SPARE_NAMES = "qwzyvujkhgbaprstmnlcx"
 
+_FAILURES = (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError, RecursionError)
+"""What sympy raises on expressions that have no value, whatever is asked of them."""
+
 for _logger in ("math_verify.parser", "math_verify.grader"):
     logging.getLogger(_logger).setLevel(logging.ERROR)  # they warn that time-outs are off, which is on purpose
 
@@ -59,10 +62,17 @@ def warm_up() -> None:
 
 
 def equal(gold: str, answer: str) -> bool | None:
-    """Whether the two normalized answers mean the same; None when the answer cannot be parsed.
+    """Whether the two normalized answers mean the same; None when the answer cannot be parsed, or compared at all.
 
     A gold answer that cannot be parsed equals nothing.
     """
+    try:
+        return _equal(gold, answer)
+    except _FAILURES:  # a matrix plus a number, a sum that goes round in circles: nothing that can be equal
+        return None
+
+
+def _equal(gold: str, answer: str) -> bool | None:
     gold, answer = _keep_case(gold, answer)
     parsed_answer = _parse(answer)
     if parsed_answer is None:
@@ -70,6 +80,7 @@ def equal(gold: str, answer: str) -> bool | None:
     parsed_gold = _parse(gold)
     if parsed_gold is None or _undefined(parsed_gold):
         return False
+    parsed_gold, parsed_answer = _summed(parsed_gold), _summed(parsed_answer)
     if isinstance(parsed_gold, sympy.Symbol) and isinstance(parsed_answer, sympy.Expr):
         parsed_answer = parsed_answer.doit()  # a lone symbol is compared by its spelling: 1 * m must have become m
     if _is_relation(parsed_gold) and _is_relation(parsed_answer) and _letters(gold) != _letters(answer):
@@ -97,16 +108,30 @@ def _exact(parsed: Any) -> Any:
     return sympy.expand_log(exact, force=True) if exact.has(sympy.log) and exact.free_symbols else exact
 
 
+def _summed(parsed: Any) -> Any:
+    """With sums and products up to a variable in closed form: they have no value between integers."""
+    if not isinstance(parsed, sympy.Expr):
+        return parsed
+    return parsed.xreplace({each: each.doit() for each in parsed.atoms(sympy.Sum, sympy.Product)
+                            if any(bound.free_symbols for limit in each.limits for bound in limit[1:])})
+
+
 def constant(text: str) -> float | None:
     """The value of a normalized answer without variables, None if it has none or is not real."""
-    parsed = _parse(text)
+    try:
+        parsed = _parse(text)
+    except _FAILURES:
+        return None
     value = _value(parsed, {}) if isinstance(parsed, sympy.Expr) and not parsed.free_symbols else None
     return value.real if value is not None and value.imag == 0 else None
 
 
 def misreading(gold: str) -> str | None:
     """What goes wrong when a gold answer is parsed, in words; None if nothing seems to."""
-    parsed = _parse(gold)
+    try:
+        parsed = _parse(gold)
+    except _FAILURES:
+        return "computer algebra fails on it"
     if parsed is None:
         return "it cannot be parsed, so only an answer written the same way would count"
     if _undefined(parsed):
@@ -271,6 +296,6 @@ def _value(expression: Any, values: dict[str, float]) -> complex | None:
         if isinstance(number, sympy.Float) and abs(number) > _LARGEST:
             return complex(math.inf)  # too large for a float, so different from whatever has one
         value = complex(number)
-    except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
-        return None  # no number: an unevaluated function, an overflow
+    except _FAILURES:
+        return None  # no number: an unevaluated function, an overflow, a sum from 1 to 0.7
     return value if math.isfinite(value.real) and math.isfinite(value.imag) else None

@@ -9,7 +9,8 @@ answers are not one, and whatever is doubtful is wrong. In this order, each deci
 4. computer algebra (`symbolic`, rlvr.rewards._symbolic).
 
 Equality of value suffices: unreduced fractions, expanded products and surds in another form are right. Percent,
-currency and degree signs and units may be there or not. `x = 5` and `x \in S` are read as 5 and S.
+currency and degree signs and units may be there or not, but may not contradict each other (_known_units). `x = 5` and
+`x \in S` are read as 5 and S.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from rlvr.rewards._approximate import approximates
 from rlvr.rewards._extract import decisive_box, final_answer
 from rlvr.rewards._guards import MAX_CHARS, bad_form, bomb, is_constant, is_name, numeral, other_case, other_points
 from rlvr.rewards._inequalities import as_intervals, is_interval
+from rlvr.rewards._known_units import in_dollars, other_unit
 from rlvr.rewards._latex import normalize, split_top, squeezed
 from rlvr.rewards._numbers import plus_and_minus, read_number, read_sequence, same_number, same_sequence
-from rlvr.rewards._structure import compare_parts
-from rlvr.rewards._units import same_unit_other_power, without_unit
+from rlvr.rewards._structure import compare_parts, set_for_tuple, shuffled
+from rlvr.rewards._units import without_counted_word, without_unit
 from rlvr.types import Problem, Reason, Verdict
 
 _KEY_BITS = 10_000
@@ -41,6 +43,7 @@ _WORDS = re.compile(r"[A-Za-z(][A-Za-z0-9 ,.'()&-]*")
 _BARE_WORDS = re.compile(r"(?=.{4})[A-Za-z]{2,}(?:[ '-]+[A-Za-z]+)*")
 _CHOICE = re.compile(r"\(?([A-Z])\)?")
 _CLOCK = re.compile(r"(\d{1,2}) ?: ?(\d\d)(?: ?(?:\\text ?\{)? ?([aApP])\.? ?[mM]\.? ?\}?)?")
+_ABOUT = re.compile(r"(?<![A-Za-z\\])(?:approximately|approx|roughly)(?![A-Za-z])", re.IGNORECASE)
 _RATIO = re.compile(r"(\d+(?: ?: ?\d+)+)")
 
 
@@ -61,11 +64,15 @@ class Outcome(NamedTuple):
 class MathVerifier(Verifier):
     r"""Gold: the bare reference answer in LaTeX (`\frac{1}{2}`, `\text{Evelyn}`, `1,-2`), without `\boxed` or `$`.
 
+    Tolerance: a decimal that stands for a value without a finite decimal (`0.3333333` for \frac13, `1.41421356237` for
+    \sqrt2), or for a gold answer with a decimal point, may be off by a millionth, relative below 1 and absolute above.
+    A unit that contradicts the gold answer's own is wrong; one that either of them leaves out is not missed.
+
     The constructor imports sympy and math-verify and warms them up (about a second).
     """
 
     name = "math"
-    version = "+".join(["4", *(f"{package}-{installed(package)}" for package in _PARSERS)])
+    version = "+".join(["5", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
         from rlvr.rewards import _symbolic  # sympy: not for those who only ask for the version
@@ -81,7 +88,8 @@ class MathVerifier(Verifier):
         answer = final_answer(text)
         if isinstance(answer, Reason):
             return Verdict(False, answer, tier="extract")
-        outcome = self._outcome(gold, answer, MAX_CHARS + 2 * len(problem.gold))
+        counted = without_counted_word(answer, question_of(problem))
+        outcome = self._outcome(problem.gold, counted, MAX_CHARS + 2 * len(problem.gold))
         return Verdict(outcome.correct, outcome.reason, answer[:200], tier=outcome.tier)
 
     def check_gold(self, problem: Problem) -> str | None:
@@ -120,6 +128,8 @@ class MathVerifier(Verifier):
             return "its braces do not match"
         if _words(gold) or numeral(gold) or read_number(gold) or _RATIO.fullmatch(gold) or _CLOCK.fullmatch(gold):
             return None
+        if _ABOUT.search(gold):
+            return "it says itself that it is not exact; leave the word out"
         if bomb("", gold):
             return "it is too large to evaluate, so only an answer written the same way would count"
         sequence = read_sequence(gold)
@@ -128,7 +138,7 @@ class MathVerifier(Verifier):
             return None
         return self._symbolic.misreading(without_unit(plus_and_minus(_value_side(gold))))
 
-    def _outcome(self, gold: str, raw_answer: str, max_chars: int) -> Outcome:
+    def _outcome(self, raw_gold: str, raw_answer: str, max_chars: int) -> Outcome:
         if len(raw_answer) > max_chars:
             return Outcome(Reason.TOO_LONG, "guard")
         if _CONTROL.search(raw_answer):
@@ -136,6 +146,9 @@ class MathVerifier(Verifier):
         answer = normalize(raw_answer)
         if not answer:
             return Outcome(Reason.EMPTY, "extract")
+        gold = _normalized(raw_gold)  # leaves no dollar sign
+        if other_unit(gold, answer, dollars=(in_dollars(raw_gold), in_dollars(raw_answer))):
+            return Outcome(Reason.WRONG_ANSWER, "guard")
         return self._compare(gold, answer)
 
     def _compare(self, gold: str, answer: str) -> Outcome:
@@ -145,7 +158,7 @@ class MathVerifier(Verifier):
         if squeezed(gold) == squeezed(answer) and _words(gold) is None:  # in words blanks count: no table, notable
             return Outcome(Reason.IDENTICAL, "text")
         gold, answer = _without_common_names(gold, answer)
-        if same_unit_other_power(gold, answer):
+        if other_unit(gold, answer) or set_for_tuple(gold, answer):
             return Outcome(Reason.WRONG_ANSWER, "guard")
         outcome = _as_text(gold, answer) or _as_numbers(gold, answer)
         if outcome is not None:
@@ -171,6 +184,8 @@ class MathVerifier(Verifier):
     def _as_equation(self, gold: str, answer: str) -> Outcome | None:
         """Refuses false equations; compares the right-hand sides where the left ones are mere names."""
         gold_sides, sides = _sides(gold), _sides(answer)
+        if (len(gold_sides) == 1) != (len(sides) == 1) and _shuffled((gold_sides if len(sides) == 1 else sides)[0]):
+            return Outcome(Reason.WRONG_ANSWER, "guard")
         constants = [side for side in sides if is_constant(side)] if len(sides) > 1 else []
         for left, right in pairwise(constants):
             if not self._compare(left, right).correct:
@@ -209,6 +224,15 @@ class MathVerifier(Verifier):
         return Outcome(Reason.SYMBOLIC if equal else Reason.WRONG_ANSWER, "symbolic")
 
 
+def question_of(problem: Problem) -> str:
+    """The text of the prompt, or of what the user says in it."""
+    return problem.prompt if isinstance(problem.prompt, str) else " ".join(
+        part if isinstance(part, str) else str(part.get("text", ""))
+        for message in problem.prompt if message["role"] == "user"
+        for part in ([message["content"]] if isinstance(message["content"], str) else message["content"])
+    )
+
+
 def _as_intervals(gold: str, answer: str) -> tuple[str, str] | None:
     """Both as unions of intervals where one is an inequality and the other is one too or an interval; else None."""
     of_gold, of_answer = as_intervals(gold), as_intervals(answer)
@@ -241,6 +265,12 @@ def _sides(text: str) -> list[str]:
     if several is not None and not several.brackets:
         return [text]
     return split_top(text, frozenset({"=", "\\in"}))
+
+
+def _shuffled(side: str) -> bool:
+    """Whether it is a tuple of coordinates in another order than the usual one: (y, x)."""
+    names = read_sequence(side) if side[:1] == "(" else None
+    return names is not None and shuffled(list(names.parts))
 
 
 def _without_common_names(gold: str, answer: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from rlvr.rewards._guards import MAX_CHARS, bad_form, bomb, is_constant
 from rlvr.rewards._latex import normalize, squeezed
 from rlvr.rewards._numbers import read_number
 from rlvr.rewards._units import without_unit
-from rlvr.rewards.math_answer import MathVerifier, Outcome
+from rlvr.rewards.math_answer import MathVerifier, Outcome, question_of
 from rlvr.types import Problem, Reason, Verdict
 
 _PLACES = {"integer": 0, "whole number": 0, "one": 0, "unit": 0, "degree": 0, "tenth": 1, "hundredth": 2,
@@ -149,11 +149,7 @@ def _places(problem: Problem) -> int | None:
     precision = problem.extra.get("precision")
     if isinstance(precision, int | float) and not isinstance(precision, bool) and math.isfinite(precision):
         return int(precision) if 0 <= precision <= _MAX_PLACES else None
-    question = problem.prompt if isinstance(problem.prompt, str) else " ".join(
-        part if isinstance(part, str) else str(part.get("text", ""))
-        for message in problem.prompt if message["role"] == "user"
-        for part in ([message["content"]] if isinstance(message["content"], str) else message["content"])
-    )
+    question = question_of(problem)
     if found := _NEAREST.search(question):
         return _PLACES[found[1].lower()]
     if found := _DECIMALS.search(question):

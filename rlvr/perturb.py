@@ -17,6 +17,10 @@ _NOT_ONE_VALUE = re.compile(r"[=,;<>]|\\(?:in|le|ge|ne|leq|geq|neq|pm|mp|cup|tex
                             r"(?![A-Za-z])|\bor\b|\band\b|\\\{|:")
 _STEP = re.compile(r"(?<![\d.,_{^])\d+(?![\d.,}])")
 
+_UNITS = (("cm", "m", "km"), ("inches", "feet", "miles"), ("hours", "minutes", "seconds"), ("kg", "lbs"),
+          ("dollars", "cents", "euros"), ("km/h", "m/s"))
+_WITH_UNIT = re.compile(r"(.*\d.*\\(?:text|mathrm|mbox)\{\s*)([A-Za-z/]+)(\s*\}(?:\^\{?\d\}?)?)")
+
 
 def wrong_answers(gold: str) -> Iterator[tuple[str, str]]:
     """(name of the rule, wrong answer) for a gold answer of mathematics, in LaTeX without a box."""
@@ -26,6 +30,7 @@ def wrong_answers(gold: str) -> Iterator[tuple[str, str]]:
     for rule, answer in _of_integer(bare) if _INTEGER.fullmatch(bare) else _of_expression(bare):
         if value_key(answer) != value_key(bare):
             yield rule, answer
+    yield from (("other unit", answer) for answer in _other_units(bare, dollars=gold.strip().startswith(r"\$")))
 
 
 def _of_integer(gold: str) -> Iterator[tuple[str, str]]:
@@ -78,11 +83,28 @@ def _of_expression(gold: str) -> Iterator[tuple[str, str]]:
         yield "element twice", left + ", ".join([*parts, parts[0]]) + right
         if left == "(" and len({value_key(part) for part in parts}) > 1 and "infty" not in gold:
             yield "order changed", left + ", ".join(reversed(parts)) + right
+        if "infty" not in gold and brackets in (("(", ")"), (r"\{", r"\}")):
+            left, right = (r"\{", r"\}") if left == "(" else ("(", ")")
+            yield "set for tuple", left + ", ".join(parts) + right
     if len(parts) == 2 and "infty" not in gold and brackets in (("(", "]"), ("[", ")"), ("[", "]")):
         yield "bracket changed", ("(" if brackets[0] == "[" else "[") + gold[1:]
     choice = re.fullmatch(r"(\\text\{)?\(?([A-E])\)?\}?", gold)
     if choice:
         yield from (("other choice", gold.replace(choice[2], letter)) for letter in "ABCDE" if letter != choice[2])
+
+
+def _other_units(gold: str, dollars: bool) -> Iterator[str]:
+    """The gold answer with another unit of the same kind in place of its own; 0 is 0 in all of them."""
+    if not re.search("[1-9]", gold):
+        return
+    found = _WITH_UNIT.fullmatch(gold)
+    if found:
+        for kind in _UNITS:
+            yield from (f"{found[1]}{other}{found[3]}" for other in kind if found[2] in kind and other != found[2])
+    if re.fullmatch(r"[-+\d./]+\s*\^(?:\{\s*)?\\circ\}?", gold):
+        yield gold.partition("^")[0] + r"\text{ radians}"
+    if dollars and _PLAIN.fullmatch(gold):
+        yield rf"{gold}\text{{ cents}}"
 
 
 def _parts(gold: str) -> tuple[list[str], tuple[str, str]]:

@@ -91,10 +91,26 @@ def test_every_rule_changes_the_answer() -> None:
     for gold in [*GOLDS, "033", "1,234", "12.5", r"\$5", r"(-\infty, 3]", r"\{1,2\}", "52_8", r"90^\circ", "x=5"]:
         made = list(wrong_answers(gold))
         assert made, gold
-        assert [answer for _, answer in made if value_key(answer) == value_key(gold)] == [], gold
+        same = [answer for rule, answer in made if value_key(answer) == value_key(gold) and rule != "other unit"]
+        assert same == [], gold
     assert ("order changed", "(2, 1)") in wrong_answers("(1,2)")
+    assert ("set for tuple", r"\{1, 2\}") in wrong_answers("(1,2)")
+    assert ("set for tuple", "(1, 2)") in wrong_answers(r"\{1,2\}")
+    assert "set for tuple" not in dict(wrong_answers(r"(-\infty, 3)")) | dict(wrong_answers("[0, 5)"))
     assert ("bracket changed", "(0, 5)") in wrong_answers("[0, 5)")
     assert [answer for _, answer in wrong_answers(r"\text{(B)}")] == [rf"\text{{({x})}}" for x in "ACDE"]
+
+
+@pytest.mark.parametrize(("gold", "units"), [
+    (r"5\text{ cm}", [r"5\text{ m}", r"5\text{ km}"]), (r"15\mbox{ cm}^2", [r"15\mbox{ m}^2", r"15\mbox{ km}^2"]),
+    (r"90^\circ", [r"90\text{ radians}"]), (r"\$18.90", [r"18.90\text{ cents}"]), (r"5\text{ apples}", []),
+    (r"0\text{ cm}", []), ("5", []), (r"10\text{ km/h}", [r"10\text{ m/s}"]),
+])
+def test_other_units_are_wrong_answers_that_the_math_verifier_refuses(gold: str, units: list[str]) -> None:
+    assert [answer for rule, answer in wrong_answers(gold) if rule == "other unit"] == units
+    with Judge(workers=1) as judge:
+        verdicts = judge.judge(math([gold]) * len(units), [rf"\boxed{{{answer}}}" for answer in units])
+    assert [verdict.correct for verdict in verdicts] == [False] * len(units)
 
 
 @pytest.mark.parametrize(("one", "other", "same"), [

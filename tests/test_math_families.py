@@ -99,6 +99,119 @@ A <- B=A
 x <- \sqrt{x^2}
 \sqrt{x^2} <- x
 """,
+    "braces for round brackets and back": r"""
+(1,2) <- \{1,2\}
+(0,1) <- \{0,1\}
+(1,2,3) <- \{1,2,3\}
+\{1,2\} <- (1,2)
+x\in\{1,2\} <- x\in(1,2)
+(1,2) <- x\in\{1,2\}
+\{x,y\} <- (x,y)
+(x,y) <- \{x,y\}
+[1,2] <- \{1,2\}
+1<x<2 <- \{1,2\}
+1<x<2 <- x\in\{1,2\}
+\{1,2\} <- 1<x<2
+(0,1)\cup(2,3) <- \{0,1\}\cup\{2,3\}
+\{0,1\}\cup\{2,3\} <- (0,1)\cup(2,3)
+\{(1,2),(3,4)\} <- ((1,2),(3,4))
+\{(1,2),(3,4)\} <- \{\{1,2\},\{3,4\}\}
+(1,2),(3,4) <- \{1,2\},\{3,4\}
+\{\{1,2\},3\} <- \{(1,2),3\}
+(a,b)=(1,2) <- \{1,2\}
+(1,2) <- \{1;2\}
+(1,2) <- S=\{1,2\}
+\{\sqrt2,1\} <- (\sqrt2,1)
+""",
+    "values in the order of names that are not the tuple's": r"""
+(2,3) <- f(2)=2, f(1)=3
+(1,2) <- x_2=1,x_1=2
+(1,2) <- (x_2,x_1)=(1,2)
+(1,2) <- y=1,x=2
+(2,3) <- y=2,x=3
+(2,3) <- (y=2,x=3)
+(2,3) <- (y,x)=(2,3)
+(x,y)=(2,3) <- (y,x)=(2,3)
+(y,x)=(2,3) <- (2,3)
+y=1,x=2 <- (1,2)
+1,2 <- y=1,x=2
+""",
+    "a factor or a sign in words": r"""
+3 <- 3\text{ thousands}
+3 <- 3\text{ millions}
+3 <- 3 million
+3 <- 3\text{ dozen}
+3 <- 3\text{ gross}
+3 <- 3\text{ score}
+3 <- 3\text{ M}
+3 <- 3\text{ mil}
+3 <- 3\text{ lakh}
+3 <- 3\text{ crore}
+3 <- 3\text{ negative}
+12 <- 12\text{ dozen}
+3 <- 3\mathrm{M}
+3 <- 3 dozen
+3 <- 3\text{ B}
+3 <- 3\text{ bn}
+3 <- 3\text{ mn}
+""",
+    "another unit than the gold answer's own": r"""
+5\text{ ft}, 6\text{ in} <- 5\text{ ft}, 6\text{ m}
+\$5 <- 5\text{ pounds}
+5\text{ cents} <- 5\text{ dollars}
+5\text{ m} <- 5\text{ minutes}
+5\text{ km} <- 5\text{ miles}
+5\text{ ft} <- 5\text{ ft}^2
+72^\circ F <- 72^\circ C
+5\text{ kW} <- 5\text{ MW}
+5\text{ cm} <- 5\text{ m}
+30\text{ minutes} <- 30\text{ seconds}
+10\text{ km/h} <- 10\text{ m/s}
+20\text{ kg} <- 20\text{ lbs}
+2\text{ cm}^3 <- 2\text{ liters}
+\$5 <- 5\text{ cents}
+5\text{ dollars} <- 5\text{ euros}
+90^\circ <- 90^\circ C
+5\text{ cm} <- \text{5 m}
+5 cm <- 5 mm
+5 cm <- x = 5 \text{ mm}
+x = 5\text{ cm} <- 5\text{ mm}
+5\text{ cm}, 6\text{ cm} <- 5\text{ m}, 6\text{ m}
+\sqrt2\text{ cm} <- \sqrt2\text{ m}
+\frac{\pi}{2}\text{ cm} <- \frac{\pi}{2}\text{ m}
+5\% <- 5\text{ cm}
+5\text{ cents} <- \$5
+5\text{ m} <- 5\text{ square meters}
+€5 <- 5\text{ dollars}
+""",
+    "radians and degrees": r"""
+30^\circ <- 30\text{ radians}
+60^\circ <- 60\text{ radians}
+60^\circ <- 60\text{ rad}
+\frac{\pi}{3} <- \frac{\pi}{3}^\circ
+\frac{\pi}{3} <- \frac{\pi}{3}\text{ degrees}
+2\text{ radians} <- 2^\circ
+""",
+    "sums": r"""
+\begin{pmatrix}1\\2\end{pmatrix}=\sum_{k=1}^n k <- \sum_{k=1}^n k
+\sqrt{-1}=\begin{pmatrix}1\\2\end{pmatrix} <- 5
+e^{i\pi}+\sum_{i=0}^{n-1} i^2 <- \int_0^x t dt
+\sum_{k=1}^n k <- \frac{n(n-1)}{2}
+\sum_{k=1}^n k <- \frac{n(n-1)}{2}
+\sum_{k=1}^n k <- n
+\sum_{k=1}^n k <- \sum_{k=1}^n k^2
+\sum_{k=1}^n k <- \sum_{k=1}^{n+1} k
+\prod_{k=1}^n k <- (n+1)!
+\sum_{k=0}^{n} x^k <- \sum_{k=0}^{n} x^{k+1}
+\sum_{k=1}^n \frac{1}{k} <- \sum_{k=1}^n \frac{1}{k^2}
+\sum_{k=1}^n \frac{1}{k} <- \ln n
+""",
+    "capitals in another order": r"""
+ABC <- CBA
+AB <- BA
+ABC <- ACB
+ABCD <- ABDC
+""",
 }
 RIGHT = {
     "products": r"""
@@ -171,6 +284,151 @@ x=5 <- \text{x = 5}
 \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} <- \begin{pmatrix} 1 & 2 \cr 3 & 4 \end{pmatrix}
 x \equiv 3 \pmod 7 <- x \equiv 3 \pmod{7}
 """,
+    "lists of one kind": r"""
+\{1,2\} <- \{2,1\}
+\{1,2\} <- 1,2
+1,2 <- \{1,2\}
+(1,2) <- 1,2
+1,2 <- (1,2)
+\{(1,2),(3,4)\} <- (3,4),(1,2)
+""",
+    "names in the usual order": r"""
+(1,2) <- (x,y) = (1,2)
+(5,2) <- (m,n)=(5,2)
+(3,1) <- (p,q)=(3,1)
+(1,2,3) <- (a,b,c)=(1,2,3)
+(2,3) <- h=2,k=3
+(2,3) <- P=(2,3)
+(2,3) <- (f(1),f(2))=(2,3)
+(1,2) <- (x_0,y_0)=(1,2)
+(1,2) <- (\alpha,\beta)=(1,2)
+(1,2) <- (u,v)=(1,2)
+(3,5) <- (n,k)=(3,5)
+(1,2) <- (x_1,x_2)=(1,2)
+(3,\pi) <- (r,\theta)=(3,\pi)
+(3,1,2) <- (\rho,\theta,\phi)=(3,1,2)
+5 <- (f(1))=5
+(0,1) <- x \in (0,1)
+(2,3),(4,5) <- (x,y)=(2,3),(4,5)
+(2,3),(4,5) <- \{(2,3),(4,5)\}
+1,2 <- x=1,2
+1,2 <- x\in\{1,2\}
+(1,2) <- (1;2)
+(45^{\circ}, 60^{\circ}),(135^{\circ}, 60^{\circ}) <- (45, 60),(135, 60)
+2,3 <- f(1)=2, f(2)=3
+(3,5) <- AB=3, BC=5
+(1,2) <- x=1,y=2
+(1,2) <- (x,y)=(1,2)
+x=1,y=2 <- (1,2)
+(1,2) <- a=1, b=2
+(3,\frac{\pi}{2}) <- r=3,\theta=\frac{\pi}{2}
+(1,2) <- x_1=1,x_2=2
+y=1,x=2 <- x=2,y=1
+y=1,x=2 <- y=1,x=2
+""",
+    "units in another spelling": r"""
+5\text{ ft}, 6\text{ in} <- 5\text{ feet}, 6\text{ inches}
+3\text{ m} <- 3.0 \text{ meters}
+3\text{ in} <- 3\text{ inches}
+8\text{ ft} <- 8 \text{ feet}
+20\text{ mph} <- 20\text{ mi/h}
+20\text{ mph} <- 20\text{ miles/hour}
+9.8\text{ m/s}^2 <- 9.8\,\mathrm{m\,s^{-2}}
+9.8\text{ m/s}^2 <- 9.8\text{ meters per second squared}
+9.8\text{ m/s}^2 <- 9.8 \text{ m}/\text{s}^2
+9.8\text{ m/s}^2 <- 9.8\ \mathrm{m/s^2}
+18\text{ cm}^3 <- 18\text{ cubic centimeters}
+18\text{ cm}^3 <- 18\text{ cc}
+18\text{ cm}^3 <- 18\text{ mL}
+18\text{ cm}^2 <- 18\text{cm}^{2}
+3\text{ hours} <- 3\text{ hours of work}
+\$18.90 <- 18.90\text{ dollars}
+\$18.90 <- \text{\$}18.90
+\$18 <- \$18 \text{ per hour}
+\$18 <- 18\text{ USD}
+\$18 <- 18\text{ dollars per hour}
+50\% <- 50\text{ percent}
+50\% <- 0.5
+50\% <- \frac{1}{2}
+5\text{ miles} <- 5\text{ mi}
+5\text{ days} <- 5\text{ day}
+20\text{ minutes} <- 20\text{ min}
+1\text{ hour} <- 1\text{ hr}
+72^\circ F <- 72\text{ degrees Fahrenheit}
+72^\circ F <- 72^\circ\mathrm{F}
+72^\circ F <- 72\text{ degrees}
+60^\circ <- 60\text{ deg}
+\frac{\pi}{3} <- \theta=\frac{\pi}{3}
+\frac{\pi}{3} <- \frac{\pi}{3}\text{ rad}
+16\pi\text{ cm}^2 <- 16\pi\text{ square centimeters}
+16\pi <- 16\pi\text{ cm}^2
+5\text{ J} <- 5\text{ joules}
+5\text{ kW} <- 5\text{ kilowatts}
+300\text{ K} <- 300\text{ kelvin}
+5 <- 5\text{ units}
+5\text{ cm} <- 5\text{ units}
+3 <- 3\text{ pairs}
+20 <- 20\text{ years old}
+85 <- 85\text{ points}
+90^\circ <- 90^\circ.
+90^{\circ}, 60^{\circ} <- 60^\circ, 90^\circ
+90^{\circ}, 60^{\circ} <- 60, 90
+5\text{ cm} <- 5\text{ centimeters}
+5\text{ cm} <- 5\mathrm{cm}
+5\text{ cm} <- 5\,\mathrm{cm}
+5\text{ cm} <- 5\text{ centimetres}
+5\text{ cm} <- 5
+5 <- 5\text{ cm}
+3\text{ hours} <- 3\text{ hrs}
+3\text{ hours} <- 3\text{ h}
+10\text{ km/h} <- 10\text{ kilometers per hour}
+10\text{ mph} <- 10\text{ miles per hour}
+10\text{ m/s} <- 10 \mathrm{~m} \cdot \mathrm{s}^{-1}
+15\text{ cm}^2 <- 15\text{ square centimeters}
+15\text{ cm}^2 <- 15\text{ sq. cm}
+15\text{ cm}^2 <- 15\text{ cm squared}
+15\text{ cm}^2 <- 15\text{ square units}
+864 \mbox{ inches}^2 <- 864\text{ in}^2
+15\text{ square feet} <- 15\text{ ft}^2
+\$5 <- 5\text{ dollars}
+\$5 <- 5
+\$5 <- \$5.00
+5\text{ dollars} <- \$5
+5.4 \text{ cents} <- 5.4
+5\text{ apples} <- 5\text{ pieces of fruit}
+90^\circ <- 90\text{ degrees}
+90^\circ <- 90
+90 <- 90^\circ
+25^\circ\text{C} <- 25^\circ C
+25^\circ C <- 25\text{ degrees Celsius}
+25^\circ C <- 25^\circ
+\frac{270}7\text{ degrees} <- \frac{270}{7}^\circ
+1 <- 1^\circ
+\frac{\pi}{3} <- \frac{\pi}{3}\text{ radians}
+\frac{\pi}{3}\text{ rad} <- \frac{\pi}{3}
+\frac{n(n+1)}{2} <- \frac{n^2+n}{2}
+\sqrt2 <- 1.41421356237
+\frac13 <- 0.3333333
+""",
+    "sums up to a variable": r"""
+\sum_{k=1}^n k <- \frac{n(n+1)}{2}
+\sum_{k=1}^n k <- \sum_{k=1}^n k
+\sum_{k=1}^n k <- \frac{n(n+1)}{2}
+\sum_{k=1}^n k <- \sum_{j=1}^n j
+\sum_{k=1}^n k^2 <- \frac{n(n+1)(2n+1)}{6}
+\prod_{k=1}^n k <- n!
+\sum_{k=0}^{n} x^k <- \sum_{k=0}^{n} x^k
+\sum_{k=1}^n \sin(k^2) <- \sum_{k=1}^n \sin(k^2)
+\sum_{k=1}^n \frac{1}{k} <- \sum_{k=1}^n \frac{1}{k}
+\sum_{k=0}^\infty x^k <- \sum_{k=0}^\infty x^k
+\sum_{k=0}^{n}\binom{n}{k} <- 2^n
+""",
+    "letters side by side": r"""
+ab <- ba
+ABC <- ABC
+AB <- \text{AB}
+A B <- AB
+""",
 }
 
 
@@ -213,7 +471,24 @@ def test_more_bombs_end_at_once(verifier: MathVerifier, gold: str, answer: str) 
 
 @pytest.mark.parametrize(("gold", "complaint"), [
     (r"\mathbb{R}", None), (r"-\infty", None), (r"\text{B and D}", None), ("9^{9^9}", "too large to evaluate"),
+    (r"\sum_{k=1}^n k", None), ("5 (approximately)", "not exact"), ("5 or 6", None),
+    ("I don't know", None), ("The answer is five because I say so", None),
 ])
 def test_gold_answers(verifier: MathVerifier, gold: str, complaint: str | None) -> None:
     found = verifier.check_gold(Problem(id="m", prompt="?", gold=gold, verifier="math"))
     assert found is None if complaint is None else re.search(complaint, found or "")
+
+
+@pytest.mark.parametrize(("question", "answer", "correct"), [
+    ("How many dozens of eggs will she eat?", r"7\text{ dozen}", True),
+    ("How many dozen eggs will she eat?", r"7\text{ dozen eggs}", True),
+    ("How many dozen eggs will she eat?", r"8\text{ dozen eggs}", False),
+    ("Eggs come by the dozen. How many eggs will she eat?", r"7\text{ dozen}", False),
+])
+def test_dozens_count_where_the_question_asks_for_them(
+    verifier: MathVerifier, question: str, answer: str, correct: bool
+) -> None:
+    """GSM8K counts in dozens; elsewhere 7 dozen is 84."""
+    for prompt in (question, ({"role": "user", "content": question},)):
+        problem = Problem(id="m", prompt=prompt, gold="7", verifier="math")
+        assert verifier.verify(problem, rf"\boxed{{{answer}}}").correct is correct
