@@ -223,7 +223,7 @@ class Jails:
         raise SandboxError(f"{MAX_FALSE_STARTS} {self.tier} jails in a row did not start")
 
     def refill(self) -> None:
-        """Start as many as are missing. Called while a candidate runs, when this process has nothing else to do."""
+        """Start as many as are missing."""
         try:
             while len(self._waiting) < self._ahead:
                 self._waiting.append(Jail(self.tier))

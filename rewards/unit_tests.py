@@ -205,13 +205,14 @@ class _Run:
             self.detail = f"{self.place}: {failed.detail}" if failed.detail else self.place
             return failed.reason
         finally:
+            jail.strike()
+            self.jails.refill()  # while it dies: to start one takes a while, and to tear one down as well
             jail.kill()
 
     def _begin(self, jail: Jail, kind: str) -> None:
         job = {"kind": "stdin" if kind == "stdin" else "program", "program": self.program, "limits": self.limits,
                "prelude": self.tests.get("prelude", "")}
         jail.send(job, self.deadline)
-        self.jails.refill()  # while the program runs, so that nobody waits for it
         _checked(self._answer(jail))
 
     def _answer(self, jail: Jail) -> dict[str, Any]:
@@ -252,7 +253,6 @@ class _Run:
         try:
             tester.send({"kind": "tests", "style": self.tests["kind"], "code": self.tests["code"],
                          "entry": self.tests["entry"], "limits": self.limits}, self.deadline)
-            self.jails.refill()  # two were taken: the next verdict would wait for one to boot
             while True:
                 message = self._from_tester(tester)
                 if "ask" not in message:
@@ -262,6 +262,8 @@ class _Run:
                 tester.send({"reply": self._answer(jail)}, self.deadline)
         finally:
             jail.strike()  # so that the two die side by side
+            tester.strike()
+            self.jails.refill()
             tester.kill()
 
     def _from_tester(self, tester: Jail) -> dict[str, Any]:
