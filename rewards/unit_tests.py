@@ -183,12 +183,12 @@ class _Run:
             return self._stopped(stopped)
 
     def _stopped(self, stopped: Stopped) -> Reason:
-        how = {Reason.CRASHED: ": its process died", Reason.TIMEOUT: self._too_long()}.get(stopped.reason, "")
-        self.detail = f"{self.place}{how}"
+        how = {Reason.CRASHED: "its process died", Reason.TIMEOUT: self._too_long()}.get(stopped.reason)
+        self.detail = f"{self.place}: {how}" if how else self.place
         return stopped.reason
 
     def _too_long(self) -> str:
-        return f": over {self.bounds.seconds:g} s of CPU time, or {self.bounds.total_seconds:g} s for all tests"
+        return f"over {self.bounds.seconds:g} s of CPU time, or {self.bounds.total_seconds:g} s for all tests"
 
     def _attempt(self) -> Reason:
         kind, self.place = self.tests["kind"], "before the tests"
@@ -237,7 +237,7 @@ class _Run:
             reply = jail.receive(deadline=self.deadline, wall_seconds=2 * seconds + 1)
             output, status = reply.get("output"), reply.get("status")
             if reply.get("timeout"):
-                raise _Failed(Reason.TIMEOUT, self._too_long().removeprefix(": "))
+                raise _Failed(Reason.TIMEOUT, self._too_long())
             if not isinstance(output, str) or len(output) >= OUTPUT_BYTES:
                 raise _Failed(Reason.OUTPUT_LIMIT)
             if status != 0:

@@ -32,6 +32,8 @@ FLUSH_NS = 4_000_000
 """Outcomes wait this long at most (plus one item) before they are sent."""
 
 NOTE_CHARS = 500
+INTERFACE = ("name", "version", "verify", "check_gold", "gold_completion", "own_limit")
+"""What is asked of every verifier; the last two it inherits."""
 
 SHARED_BYTES = 16
 ITEM, SINCE = 0, 1
@@ -96,7 +98,7 @@ class Worker:
         _limit_memory(None)
         try:
             found = resolve("verifiers", name)
-            if missing := [part for part in ("name", "version", "verify", "check_gold") if not hasattr(found, part)]:
+            if missing := [part for part in INTERFACE if not hasattr(found, part)]:
                 raise UserError(f"verifier {name!r} has no {' and no '.join(missing)}; derive it from "
                                 "rlvr.interfaces.Verifier and give it a name and a version")
             verifier = found()

@@ -492,3 +492,18 @@ def test_dozens_count_where_the_question_asks_for_them(
     for prompt in (question, ({"role": "user", "content": question},)):
         problem = Problem(id="m", prompt=prompt, gold="7", verifier="math")
         assert verifier.verify(problem, rf"\boxed{{{answer}}}").correct is correct
+
+
+def test_a_fault_of_ours_is_not_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: any TypeError, ours as well, was "cannot be compared": a wrong answer in place of a harness error."""
+    from rlvr.rewards import _symbolic
+
+    def fail(*_: object, **__: object) -> bool:
+        raise TypeError("no comparison of these")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_symbolic, "verify", fail)  # as a library would
+        assert _symbolic.equal("x^2+1", "x^2+1") is None
+    monkeypatch.setattr(_symbolic, "_RELATIVE", None)  # as a slip in our own line would
+    with pytest.raises(TypeError, match="NoneType"):
+        _symbolic.equal("x^2+1", "x^2+2")
