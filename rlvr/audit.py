@@ -185,7 +185,7 @@ def _wrong_items(problems: Sequence[Problem], verifier: Any, cross: int, seed: i
     for index, problem in enumerate(problems):
         if not problem.gold:
             continue
-        made = list(_wrong_programs(problem) if programs else wrong_answers(problem.gold))
+        made = list(_wrong_programs(problem, verifier) if programs else wrong_answers(problem.gold))
         others = [i for i in range(len(problems)) if keys[i] != keys[index] and problems[i].gold]
         draw = random.Random(f"{seed}/{problem.id}").sample(others, min(cross, len(others)))
         made += [(CROSS, problems[other].gold) for other in draw]
@@ -199,16 +199,16 @@ def _wrong_items(problems: Sequence[Problem], verifier: Any, cross: int, seed: i
     return items, left_out
 
 
-def _wrong_programs(problem: Problem) -> list[tuple[str, str]]:
+def _wrong_programs(problem: Problem, verifier: Any) -> list[tuple[str, str]]:
     """Programs that do not solve the task: they end at once and, where functions are called, return nothing or what
     equals everything."""
     always = "class A:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
     made = [("ends at once", "import sys\nsys.exit(0)\n"), ("empty", "pass\n")]
-    gold = last_program(problem.gold)  # a reference program may stand in a fenced block
-    if problem.extra["tests"]["kind"] == "stdin":
+    gold = last_program(verifier.gold_completion(problem))
+    if problem.extra["tests"]["kind"] == "stdin" or isinstance(gold, Reason):
         return made
     for rule, value, head in (("returns nothing", "None", ""), ("equals everything", "A()", always)):
-        tree = ast.parse(problem.gold if isinstance(gold, Reason) else gold)
+        tree = ast.parse(gold)
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 node.body = [ast.Return(ast.parse(value, mode="eval").body)]
@@ -255,7 +255,7 @@ def table(result: Audit) -> str:
         lines += ["", f"{'':<{width + 20}} {'at most':>10}{'by luck alone, at most':>{10 * len(KS)}}",
                   f"{'wrong answers':<{width}} {'judged':>9} {'accepted':>9} {'rate':>10}{heads}"]
         for rule, found in [*result.rules.items(), ("all wrong answers", result.overall)]:
-            bounds = "".join(f"{100 * bound:>9.3g}%" for bound in (found.rate.high, *map(found.floor, KS)))
+            bounds = "".join(f"{100 * share:>9.3g}%" for share in (found.rate.high, *map(found.floor, KS)))
             lines.append(f"{rule:<{width}} {found.wrong_answers:>9,} {found.accepted:>9,} {bounds}")
         lines.append("at most: upper end of the 95% interval; by luck alone: pass@k of a problem that is never solved")
     if result.left_out:

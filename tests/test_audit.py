@@ -185,12 +185,13 @@ def test_wrong_programs_of_a_task_with_input_are_wrong() -> None:
     """Bug: a program without functions came back unchanged as one that "returns nothing", and was right."""
     tests = {"kind": "stdin", "cases": [{"input": "1 2", "output": "3"}]}
     gold = "print(sum(map(int, input().split())))"
+    quoting = 'def add(a, b):\n    """\n```\n>>> add(1, 2)\n```\n"""\n    return a + b\n'
     found = audit([Problem("s", "?", gold, "unit_tests", {"tests": tests}),
-                   Problem("f", "?", "```python\ndef add(a, b): return a + b\n```", "unit_tests", {"tests": CALL})],
-                  "unit_tests")
+                   Problem("f", "?", "```python\ndef add(a, b): return a + b\n```", "unit_tests", {"tests": CALL}),
+                   Problem("q", "?", quoting, "unit_tests", {"tests": CALL})], "unit_tests", cross=0)
     assert found.passed and found.accepted == []
     assert {rule: count.wrong_answers for rule, count in found.rules.items()} == {
-        "ends at once": 2, "empty": 2, "returns nothing": 1, "equals everything": 1, CROSS: 2}
+        "ends at once": 3, "empty": 3, "returns nothing": 2, "equals everything": 2}
 
 
 @pytest.mark.parametrize(("completions", "fragment"), [
