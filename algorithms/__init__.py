@@ -1,4 +1,4 @@
-"""Algorithms: one small file each, named in `rlvr.registry` or by a plug-in's entry point."""
+"""Algorithms: one small file each, named in `rlvr.config.registry` or by a plug-in's entry point."""
 
 if __name__ != "rlvr.algorithms":
     raise ImportError(

@@ -5,11 +5,11 @@ answers are not one, and whatever is doubtful is wrong. In this order, each deci
 
 1. the same text after normalization (`identical`), or the same words where the gold answer is words;
 2. exact numbers, lists and tuples of numbers (`exact_number`), numerals in a base;
-3. forms that are refused (rlvr.rewards._guards) and equations that are false in themselves, such as 205 = 204;
-4. computer algebra (`symbolic`, rlvr.rewards._symbolic).
+3. forms that are refused (rlvr.rewards.math.guards) and equations that are false in themselves, such as 205 = 204;
+4. computer algebra (`symbolic`, rlvr.rewards.math.symbolic).
 
 Equality of value suffices: unreduced fractions, expanded products and surds in another form are right. Percent,
-currency and degree signs and units may be there or not, but may not contradict each other (_known_units). `x = 5` and
+currency and degree signs and units may be there or not, but may not contradict each other (known_units). `x = 5` and
 `x \in S` are read as 5 and S.
 """
 
@@ -22,15 +22,15 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from rlvr.interfaces import Verifier
-from rlvr.rewards._approximate import approximates
 from rlvr.rewards._extract import decisive_box, final_answer
-from rlvr.rewards._guards import MAX_CHARS, bad_form, bomb, is_constant, is_name, numeral, other_case, other_points
-from rlvr.rewards._inequalities import as_intervals, is_interval
-from rlvr.rewards._known_units import in_dollars, other_unit
-from rlvr.rewards._latex import normalize, split_top, squeezed
-from rlvr.rewards._numbers import plus_and_minus, read_number, read_sequence, same_number, same_sequence
-from rlvr.rewards._structure import compare_parts, set_for_tuple, shuffled
-from rlvr.rewards._units import without_counted_word, without_unit
+from rlvr.rewards.math.approximate import approximates
+from rlvr.rewards.math.guards import MAX_CHARS, bad_form, bomb, is_constant, is_name, numeral, other_case, other_points
+from rlvr.rewards.math.inequalities import as_intervals, is_interval
+from rlvr.rewards.math.known_units import in_dollars, other_unit
+from rlvr.rewards.math.latex import normalize, split_top, squeezed
+from rlvr.rewards.math.numbers import plus_and_minus, read_number, read_sequence, same_number, same_sequence
+from rlvr.rewards.math.structure import compare_parts, set_for_tuple, shuffled
+from rlvr.rewards.math.units import without_counted_word, without_unit
 from rlvr.types import Problem, Reason, Verdict
 
 _KEY_BITS = 10_000
@@ -75,10 +75,10 @@ class MathVerifier(Verifier):
     version = "+".join(["5", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
-        from rlvr.rewards import _symbolic  # sympy: not for those who only ask for the version
+        from rlvr.rewards.math import symbolic  # sympy: not for those who only ask for the version
 
-        self._symbolic = _symbolic
-        _symbolic.warm_up()
+        self.symbolic = symbolic
+        symbolic.warm_up()
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """`tier` names the path that decided: extract, text, exact, guard or symbolic."""
@@ -136,7 +136,7 @@ class MathVerifier(Verifier):
         if sequence is not None and (same_sequence(sequence, sequence) == "same"
                                      or all(map(_CHOICE.fullmatch, sequence.parts))):
             return None
-        return self._symbolic.misreading(without_unit(plus_and_minus(_value_side(gold))))
+        return self.symbolic.misreading(without_unit(plus_and_minus(_value_side(gold))))
 
     def _outcome(self, raw_gold: str, raw_answer: str, max_chars: int) -> Outcome:
         if len(raw_answer) > max_chars:
@@ -172,7 +172,7 @@ class MathVerifier(Verifier):
         signs = plus_and_minus(gold), plus_and_minus(answer)
         if signs != (gold, answer):
             return self._compare(*signs)
-        close = approximates(gold, answer, self._same, self._symbolic.constant)
+        close = approximates(gold, answer, self._same, self.symbolic.constant)
         if close is not None:
             return Outcome(Reason.SYMBOLIC if close else Reason.FALSE_EQUATION, "symbolic")
         return (self._as_equation(gold, answer) or self._as_sequences(gold, answer)
@@ -216,7 +216,7 @@ class MathVerifier(Verifier):
             return Outcome(Reason.IDENTICAL, "text")
         if other_case(gold, answer) or other_points(gold, answer) or gold.count("'") != answer.count("'"):
             return Outcome(Reason.WRONG_ANSWER, "guard")
-        equal = self._symbolic.equal(gold, answer)
+        equal = self.symbolic.equal(gold, answer)
         if equal is None:
             return Outcome(Reason.UNPARSABLE, "symbolic")
         if equal and not _same_count(gold, answer):

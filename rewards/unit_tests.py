@@ -1,4 +1,4 @@
-"""Programs against unit tests: the last fenced block of a completion is run in a jail (rlvr.rewards._sandbox).
+"""Programs against unit tests: the last fenced block of a completion is run in a jail (rlvr.rewards.programs.sandbox).
 
 `Problem.extra["tests"]` is one of
 
@@ -8,7 +8,7 @@
 
 `entry` may be a method, `Solution.add`: each call gets a new Solution. `atol` is optional, and so is `prelude`: imports
 that the dataset promises to its programs. `Problem.extra["limits"]` may set "seconds" (CPU time of one test),
-"total_seconds" (wall time of all) and "memory_mib". `rlvr.rewards._test_rows` reads the rows of public datasets.
+"total_seconds" (wall time of all) and "memory_mib". `rlvr.rewards.programs.test_rows` reads the rows of public datasets.
 
 How a program is kept from forging a verdict: expected values never enter its jail; what it answers comes back as plain
 JSON and is compared here; its exit status alone never passes; test code runs in a jail of its own and calls the
@@ -34,12 +34,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rlvr.interfaces import Verifier
-from rlvr.rewards._code_block import in_block, last_program
-from rlvr.rewards._compare import same_output, same_value
-from rlvr.rewards._jail import Jail, Jails, Stopped, limits
-from rlvr.rewards._jail_command import SandboxError
-from rlvr.rewards._sandbox import choose_tier
-from rlvr.rewards._wire import Opaque, TooDeep, pack, unpack
+from rlvr.rewards.programs.code_block import in_block, last_program
+from rlvr.rewards.programs.compare import same_output, same_value
+from rlvr.rewards.programs.jail import Jail, Jails, Stopped, limits
+from rlvr.rewards.programs.jail_command import SandboxError
+from rlvr.rewards.programs.sandbox import choose_tier
+from rlvr.rewards.programs.wire import Opaque, TooDeep, pack, unpack
 from rlvr.types import Problem, Reason, Verdict
 
 KINDS = ("call", "stdin", "assert", "unittest", "pytest")

@@ -18,10 +18,10 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 
 from rlvr.rewards._extract import final_answer
-from rlvr.rewards._guards import MAX_CHARS, bad_form, bomb, is_constant
-from rlvr.rewards._latex import normalize, squeezed
-from rlvr.rewards._numbers import read_number
-from rlvr.rewards._units import without_unit
+from rlvr.rewards.math.guards import MAX_CHARS, bad_form, bomb, is_constant
+from rlvr.rewards.math.latex import normalize, squeezed
+from rlvr.rewards.math.numbers import read_number
+from rlvr.rewards.math.units import without_unit
 from rlvr.rewards.math_answer import MathVerifier, Outcome, question_of
 from rlvr.types import Problem, Reason, Verdict
 

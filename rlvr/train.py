@@ -14,22 +14,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr._open_run import open_run
-from rlvr._processes import leave, on_main, rank, tell_launcher, world_size
-from rlvr._quiet import quiet
-from rlvr.data import load_problems
-from rlvr.golds import Section, usable
-from rlvr.loading import load_processing, source
-from rlvr.probe_budget import budget_of, check_budget
-from rlvr.probe_settings import probe_callback, probe_settings, truth_for
-from rlvr.problem_checks import check_enough, check_prompt_lengths, overlap
-from rlvr.recipe import Recipe, build_algorithm, load_recipe, plan_of_steps, resolved
-from rlvr.run_dir import RunDir
-from rlvr.training_arguments import cuda, peft_config, shaped_rewards, training_arguments
+from rlvr.config.recipe import Recipe, build_algorithm, load_recipe, plan_of_steps, resolved
+from rlvr.data.checks import check_enough, check_prompt_lengths, overlap
+from rlvr.data.load import load_problems
+from rlvr.judging.golds import Section, usable
+from rlvr.models.loading import load_processing, source
+from rlvr.models.quiet import quiet
+from rlvr.probes.forecast import budget_of, check_budget
+from rlvr.probes.settings import probe_callback, probe_settings, truth_for
+from rlvr.runs.run_dir import RunDir
+from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
+from rlvr.training.open_run import open_run
+from rlvr.training.processes import leave, on_main, rank, tell_launcher, world_size
 from rlvr.types import Problem, UserError
 
 if TYPE_CHECKING:
-    from rlvr.probe_arms import Arm
+    from rlvr.probes.arms import Arm
 
 
 GRACE = 5.0
@@ -74,9 +74,9 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
 
     from accelerate import PartialState
 
-    from rlvr.forecast import critic_note
-    from rlvr.judge import Judge
-    from rlvr.probe_arms import arms_of, open_arms
+    from rlvr.cli.check import critic_note
+    from rlvr.judging.judge import Judge
+    from rlvr.probes.arms import arms_of, open_arms
 
     state = PartialState(cpu=not cuda())
     with Judge(**recipe.judge.options()) as judge:
@@ -123,9 +123,9 @@ def _train(
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
 
-    from rlvr.probe_arms import ArmCallback
-    from rlvr.tracking import CheckpointMarker, MetricsCallback, tracked
-    from rlvr.trainer import RLVRTrainer
+    from rlvr.probes.arms import ArmCallback
+    from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
+    from rlvr.training.trainer import RLVRTrainer
 
     images = any(problem.images for problem in [*train_problems, *probe_problems])
     tokenizer = load_processing(recipe.model.path, images=images, revision=recipe.model.revision)

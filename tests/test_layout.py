@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.compare import load_comparison
-from rlvr.recipe import SHIPPED, build_algorithm, load_recipe
-from rlvr.tracking import GLOSSARY
+from rlvr.cli.compare import load_comparison
+from rlvr.config.recipe import SHIPPED, build_algorithm, load_recipe
+from rlvr.training.tracking import GLOSSARY
 
 ROOT = Path(__file__).parents[1]
 THIRD_PARTY = {"torch", "trl", "transformers", "accelerate", "datasets", "peft", "wandb", "numpy", "scipy", "plotly",
@@ -23,57 +23,57 @@ THIRD_PARTY = {"torch", "trl", "transformers", "accelerate", "datasets", "peft",
 
 VOCABULARY = {"rlvr.types", "rlvr.interfaces"}
 TRAINER = VOCABULARY | {
-    "rlvr.loss", "rlvr.samplers", "rlvr.rollouts", "rlvr.critic", "rlvr._accuracy", "rlvr._step_metrics",
-    "rlvr._trl_loss", "rlvr._generation", "rlvr._policy_training", "rlvr._value_training", "rlvr._shaping",
-    "rlvr._images", "trl", "torch", "accelerate",
+    "rlvr.training.loss", "rlvr.models.sampler", "rlvr.training.prompt_stream", "rlvr.training.critic", "rlvr.training.reward_functions", "rlvr.training.step_metrics",
+    "rlvr.training.trl_loss", "rlvr.training.generation", "rlvr.training.policy", "rlvr.training.value", "rlvr.training.shaping",
+    "rlvr.data.images", "trl", "torch", "accelerate",
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "rlvr/types.py": set(),
-    "rlvr/registry.py": {"rlvr.types"},
+    "rlvr/config/registry.py": {"rlvr.types"},
     "rlvr/interfaces.py": {"rlvr.types", "torch"},
-    "rlvr/loss.py": {"torch"},
-    "rlvr/algorithm_checks.py": VOCABULARY | {"torch"},
+    "rlvr/training/loss.py": {"torch"},
+    "algorithms/checks.py": VOCABULARY | {"torch"},
     "rlvr/algorithms/": VOCABULARY | {"torch", "rlvr.algorithms"},
     "rlvr/rewards/": VOCABULARY | {"math_verify", "sympy", "latex2sympy2_extended", "reasoning_gym", "rlvr.rewards"},
-    "rlvr/samplers.py": VOCABULARY | {"rlvr._images", "torch", "transformers", "numpy"},
-    "rlvr/judge.py": VOCABULARY | {"rlvr.registry", "rlvr._judge_pool"},
-    "rlvr/_judge_pool.py": VOCABULARY | {"rlvr.registry", "rlvr._judge_worker"},
-    "rlvr/_judge_worker.py": VOCABULARY | {"rlvr.registry"},
-    "rlvr/_images.py": {"rlvr.types", "PIL"},
-    "rlvr/presets.py": {"rlvr.types", "rlvr._strict"},
-    "rlvr/data/": VOCABULARY | {"rlvr.data", "rlvr._images", "rlvr.registry", "rlvr.presets", "rlvr.rewards._extract",
+    "rlvr/models/sampler.py": VOCABULARY | {"rlvr.data.images", "torch", "transformers", "numpy"},
+    "rlvr/judging/judge.py": VOCABULARY | {"rlvr.config.registry", "rlvr.judging.pool"},
+    "rlvr/judging/pool.py": VOCABULARY | {"rlvr.config.registry", "rlvr.judging.worker"},
+    "rlvr/judging/worker.py": VOCABULARY | {"rlvr.config.registry"},
+    "rlvr/data/images.py": {"rlvr.types", "PIL"},
+    "rlvr/config/presets.py": {"rlvr.types", "rlvr.config.strict"},
+    "rlvr/data/": VOCABULARY | {"rlvr.data", "rlvr.data.images", "rlvr.config.registry", "rlvr.config.presets", "rlvr.rewards._extract",
                                 "datasets", "pyarrow", "reasoning_gym", "numpy", "rlvr.lab"},
-    "rlvr/completions.py": VOCABULARY | {"rlvr.data", "rlvr.probes.plan", "rlvr.probes.journal"},
-    "rlvr/run_dir.py": {"rlvr.types", "rlvr._files"},
-    "rlvr/rollouts.py": VOCABULARY | {"rlvr.samplers", "torch", "datasets"},
-    "rlvr/critic.py": VOCABULARY | {"torch", "safetensors", "transformers", "peft"},
-    "rlvr/_processes.py": {"rlvr.types", "torch", "accelerate"},
-    "rlvr/_quiet.py": {"transformers", "datasets"},
-    "rlvr/_open_run.py": {"rlvr.types", "rlvr.data", "rlvr.loading", "rlvr.run_dir", "transformers"},
-    "rlvr/problem_checks.py": {"rlvr.types", "rlvr.data", "rlvr.recipe", "rlvr.samplers"},
-    "rlvr/probe_settings.py": {"rlvr.types", "rlvr.recipe", "rlvr.probe_recipe", "rlvr.registry",
+    "rlvr/data/completions.py": VOCABULARY | {"rlvr.data", "rlvr.statistics.plan", "rlvr.runs.samples"},
+    "rlvr/runs/run_dir.py": {"rlvr.types", "rlvr.runs.files"},
+    "rlvr/training/prompt_stream.py": VOCABULARY | {"rlvr.models.sampler", "torch", "datasets"},
+    "rlvr/training/critic.py": VOCABULARY | {"torch", "safetensors", "transformers", "peft"},
+    "rlvr/training/processes.py": {"rlvr.types", "torch", "accelerate"},
+    "rlvr/models/quiet.py": {"transformers", "datasets"},
+    "rlvr/training/open_run.py": {"rlvr.types", "rlvr.data", "rlvr.models.loading", "rlvr.runs.run_dir", "transformers"},
+    "rlvr/data/checks.py": {"rlvr.types", "rlvr.data", "rlvr.config.recipe", "rlvr.models.sampler"},
+    "rlvr/probes/settings.py": {"rlvr.types", "rlvr.config.recipe", "rlvr.cli.probe_request", "rlvr.config.registry",
                                "rlvr.probes.callback", "rlvr.lab"},
-    "rlvr/training_arguments.py": {"rlvr._processes", "rlvr.recipe", "rlvr.run_dir", "rlvr.trainer", "rlvr._shaping",
+    "rlvr/training/arguments.py": {"rlvr.training.processes", "rlvr.config.recipe", "rlvr.runs.run_dir", "rlvr.training.trainer", "rlvr.training.shaping",
                                    "rlvr.rewards.format", "peft", "torch"},
-    "rlvr/_step_metrics.py": VOCABULARY | {"rlvr._accuracy", "rlvr.rollouts", "numpy", "torch"},
-    "rlvr/_shaping.py": {"torch"},
-    "rlvr/_generation.py": TRAINER | {"rlvr._engine_sampling"},
-    "rlvr/_engine_sampling.py": VOCABULARY | {"rlvr._images", "rlvr.samplers", "torch", "accelerate"},
-    "rlvr/_value_training.py": TRAINER | {"transformers"},
-    "rlvr/_policy_training.py": TRAINER,
-    "rlvr/trainer.py": TRAINER,
+    "rlvr/training/step_metrics.py": VOCABULARY | {"rlvr.training.reward_functions", "rlvr.training.prompt_stream", "numpy", "torch"},
+    "rlvr/training/shaping.py": {"torch"},
+    "rlvr/training/generation.py": TRAINER | {"rlvr.models.vllm_sampler"},
+    "rlvr/models/vllm_sampler.py": VOCABULARY | {"rlvr.data.images", "rlvr.models.sampler", "torch", "accelerate"},
+    "rlvr/training/value.py": TRAINER | {"transformers"},
+    "rlvr/training/policy.py": TRAINER,
+    "rlvr/training/trainer.py": TRAINER,
     "rlvr/probes/callback.py": VOCABULARY
-    | {"rlvr.probes", "rlvr.registry", "rlvr.run_dir", "rlvr.samplers", "torch", "transformers", "accelerate", "numpy"},
-    "rlvr/probes/weights.py": {"torch"},
+    | {"rlvr.probes", "rlvr.config.registry", "rlvr.runs.run_dir", "rlvr.models.sampler", "torch", "transformers", "accelerate", "numpy"},
+    "rlvr/models/weights.py": {"torch"},
     "rlvr/probes/": VOCABULARY | {"rlvr.probes", "numpy", "scipy"},
-    "rlvr/report/": {"rlvr.types", "rlvr._files", "rlvr.run_dir", "rlvr.report", "rlvr.probes.statistics",
-                     "rlvr.probes.plan", "rlvr.probes.pass_at_k", "rlvr.probes.hierarchical",
-                     "rlvr.probes.paired_tests", "rlvr.probes.baseline", "rlvr.probes.monitor",
-                     "rlvr.probes.ledger", "rlvr.probes.companions",
-                     "rlvr.probes.false_positives", "rlvr.probes.direct_answer", "plotly", "rich", "jinja2",
+    "rlvr/report/": {"rlvr.types", "rlvr.runs.files", "rlvr.runs.run_dir", "rlvr.report", "rlvr.statistics.intervals",
+                     "rlvr.statistics.plan", "rlvr.statistics.pass_at_k", "rlvr.statistics.seeds",
+                     "rlvr.statistics.paired_tests", "rlvr.probes.baseline", "rlvr.statistics.verdicts",
+                     "rlvr.statistics.ledger", "rlvr.statistics.companions",
+                     "rlvr.statistics.false_positives", "rlvr.statistics.direct_answer", "plotly", "rich", "jinja2",
                      "markupsafe", "numpy"},
 }
-NEVER_IN_LAB = {"rlvr.trainer", "rlvr.train", "rlvr.cli"}
+NEVER_IN_LAB = {"rlvr.training.trainer", "rlvr.train", "rlvr.cli"}
 
 
 def sources() -> list[Path]:
@@ -110,8 +110,8 @@ def test_imports_go_one_way(path: Path) -> None:
         assert parents & allowed, f"{name} imports {module}, which {rule} may not"
 
 
-@pytest.mark.parametrize("module", ["rlvr", "rlvr.cli", "rlvr.recipe", "rlvr.run_dir", "rlvr.compare",
-                                    "rlvr.report.page", "rlvr.report.comparison"])
+@pytest.mark.parametrize("module", ["rlvr", "rlvr.cli", "rlvr.config.recipe", "rlvr.runs.run_dir", "rlvr.cli.compare",
+                                    "rlvr.report.page", "rlvr.report.comparison.page"])
 def test_light_modules_do_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -140,7 +140,7 @@ def test_wheel_holds_everything_once(tmp_path: Path) -> None:
     )
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for needed in ("rlvr/cli.py", "rlvr/algorithms/grpo.py", "rlvr/rewards/math_answer.py", "rlvr/probes/plan.py",
+    for needed in ("rlvr/cli/main.py", "rlvr/algorithms/grpo.py", "rlvr/rewards/math_answer.py", "rlvr/statistics/plan.py",
                    "rlvr/recipes/quickstart/lab_grpo.yaml", "rlvr/lab/base/model.safetensors",
                    "rlvr/report/page.html", "rlvr/report/page.css", "rlvr/report/page.js",
                    "rlvr/report/compare.html", "rlvr/report/compare.css", "rlvr/report/compare.js",

@@ -11,19 +11,19 @@ import pytest
 import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from rlvr.cli import parse
-from rlvr.judge import Judge
+from rlvr.cli.main import parse
+from rlvr.config.registry import resolve
+from rlvr.judging.judge import Judge
 from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_tokenizer
 from rlvr.probes.callback import BoundaryProbeCallback
-from rlvr.probes.plan import SamplingPlan
-from rlvr.registry import resolve
-from rlvr.rollouts import PromptStream
-from rlvr.run_dir import RunDir
-from rlvr.trainer import RLVRTrainer
+from rlvr.runs.run_dir import RunDir
+from rlvr.statistics.plan import SamplingPlan
+from rlvr.training.prompt_stream import PromptStream
+from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Decoding, Problem, Reason
-from tests.small_run import rows
-from tests.tiny import ParityJudge, config, tiny_model, train_problems
+from tests.support.small_run import rows
+from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -11,15 +11,15 @@ from typing import Any, cast
 import pytest
 from transformers import TrainerState
 
-from rlvr.cli import main
-from rlvr.judge import Judge
-from rlvr.probes.boundary import sequential_verdicts
+from rlvr.cli.main import main
+from rlvr.judging.judge import Judge
 from rlvr.probes.callback import DEFAULT_KS, BoundaryProbeCallback
-from rlvr.probes.journal import read_samples
-from rlvr.run_dir import RunDir
-from rlvr.tracking import MetricsCallback
-from tests.small_run import command, file_hash, kill_when, rows, write_recipe
-from tests.wandb_offline import read_history, read_records
+from rlvr.runs.run_dir import RunDir
+from rlvr.runs.samples import read_samples
+from rlvr.statistics.boundary_row import sequential_verdicts
+from rlvr.training.tracking import MetricsCallback
+from tests.support.small_run import command, file_hash, kill_when, rows, write_recipe
+from tests.support.wandb_offline import read_history, read_records
 
 WEIGHTS = "checkpoints/checkpoint-4/model.safetensors"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.cli import main
-from rlvr.loading import load_processing
+from rlvr.cli.main import main
+from rlvr.models.loading import load_processing
 from rlvr.types import UserError
-from tests.small_run import rows
-from tests.tiny_vision import picture, save_llava
+from tests.support.small_run import rows
+from tests.support.tiny_vision import picture, save_llava
 
 RECIPE = """
 name: seeing

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rlvr.config.data import GYM, DataSpec
 from rlvr.data.rows import prompt_of
-from rlvr.data.spec import GYM, DataSpec
 from rlvr.types import Problem, UserError
 
 HALVES = {"train": 0, "test": 1}

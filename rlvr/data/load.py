@@ -6,9 +6,9 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from rlvr.config.data import GYM, LAB, DataSpec, check_spec, is_file, pattern_of
 from rlvr.data.rows import NoGold, problem_of
 from rlvr.data.sources import chosen_rows
-from rlvr.data.spec import GYM, LAB, DataSpec, check_spec, is_file, pattern_of
 from rlvr.types import Problem, UserError
 
 logger = logging.getLogger(__name__)

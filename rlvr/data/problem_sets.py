@@ -11,8 +11,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from rlvr.data._words import short
-from rlvr.data.spec import NEUTRAL_TEMPLATE
+from rlvr.config.data import NEUTRAL_TEMPLATE
+from rlvr.config.wording import short
 from rlvr.types import Message, Problem, UserError
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rlvr._images import read_images, with_placeholders
-from rlvr.data._words import first_line, short
-from rlvr.data.spec import NEUTRAL_TEMPLATE, DataSpec, is_file
-from rlvr.registry import resolve_reader
+from rlvr.config.data import NEUTRAL_TEMPLATE, DataSpec, is_file
+from rlvr.config.registry import resolve_reader
+from rlvr.config.wording import first_line, short
+from rlvr.data.images import read_images, with_placeholders
 from rlvr.rewards._extract import final_answer
 from rlvr.types import Message, Problem, Reason, UserError
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr.data._words import first_line, short
+from rlvr.config.data import DataSpec, is_file
+from rlvr.config.wording import first_line, short
 from rlvr.data.rows import options
-from rlvr.data.spec import DataSpec, is_file
 from rlvr.types import UserError
 
 Row = tuple[str, Mapping[str, Any]]

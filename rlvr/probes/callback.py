@@ -24,18 +24,18 @@ import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlvr.config.registry import resolve
 from rlvr.interfaces import Sampler
+from rlvr.models.sampler import TransformersSampler, eos_ids, prompt_fingerprint
+from rlvr.models.weights import weights_hash
 from rlvr.probes.baseline import Baseline, default_store
-from rlvr.probes.boundary import Measurement, boundary_row
-from rlvr.probes.budget import Budget, choose, stratified
-from rlvr.probes.guess import GuessBaseline, baseline_of_samples
-from rlvr.probes.journal import Journal, read_samples
-from rlvr.probes.plan import PLANS, SamplingPlan
-from rlvr.probes.probe import ProbeJudge, ProbeResult, run_probe
-from rlvr.probes.weights import weights_hash
-from rlvr.registry import resolve
-from rlvr.run_dir import RunDir
-from rlvr.samplers import TransformersSampler, eos_ids, prompt_fingerprint
+from rlvr.probes.engine import ProbeJudge, ProbeResult, run_probe
+from rlvr.runs.run_dir import RunDir
+from rlvr.runs.samples import Journal, read_samples
+from rlvr.statistics.boundary_row import Measurement, boundary_row
+from rlvr.statistics.guess import GuessBaseline, baseline_of_samples
+from rlvr.statistics.plan import PLANS, SamplingPlan
+from rlvr.statistics.schedule import Budget, choose, stratified
 from rlvr.types import Counts, Decoding, Problem, UserError
 
 logger = logging.getLogger(__name__)
@@ -62,10 +62,10 @@ class BoundaryProbeCallback(TrainerCallback):
 
     Args:
         problems: the probe set; fixed for the whole run.
-        judge: gives the verdicts, `rlvr.judge.Judge`.
+        judge: gives the verdicts, `rlvr.judging.judge.Judge`.
         run_dir: where probes.jsonl, boundary.jsonl and samples/ are written.
         every: optimizer steps between probes; the first is at step 0 (the base), the last at the end.
-        plan, base_plan: names in `rlvr.probes.plan.PLANS`, or plans; base_plan measures step 0.
+        plan, base_plan: names in `rlvr.statistics.plan.PLANS`, or plans; base_plan measures step 0.
         decoding: temperature, top-p and token limit of the probes.
         ks: the k of pass@k; at most the plans' max_samples.
         seed: with step, problem id and sample index it determines every draw.
@@ -84,7 +84,7 @@ class BoundaryProbeCallback(TrainerCallback):
             from the trainer's steps and the interval, and outside of training unknown (the error is spent more
             slowly). A resumed run keeps the number it began with.
         budget: what the probes after the base may take. `every`, `plan` and `problems` are then upper bounds: once the
-            base is measured, `rlvr.probes.budget.choose` makes them cheaper until they fit, and the run keeps to that
+            base is measured, `rlvr.statistics.schedule.choose` makes them cheaper until they fit, and the run keeps to that
             schedule, which the base's row in boundary.jsonl records. Of the base, the run keeps the rows of the
             problems that are probed again (its samples file and the baseline store hold them all), so every number of
             the run is of one fixed set of problems.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlvr.interfaces import Sampler, SampleRequest
-from rlvr.probes.probe import World
+from rlvr.probes.engine import World
 from rlvr.types import Decoding, Problem
 
 STREAM = "entropy"

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlvr.probes.ledger import Event, Ledger, ProblemHistory, build_ledger, newly_solved
 from rlvr.report.changes import named_plan
 from rlvr.report.load import ProblemRow, ProblemText, Run, read_samples
 from rlvr.report.words import number
+from rlvr.statistics.ledger import Event, Ledger, ProblemHistory, build_ledger, newly_solved
 from rlvr.types import UserError
 
 MAX_PROBLEMS = 25
@@ -107,7 +107,7 @@ def ledger_view(run: Run) -> LedgerView | None:
 
 
 def run_ledger(run: Run) -> Ledger | None:
-    """`rlvr.probes.ledger` over the probes of a run that have counts; None where it does not apply."""
+    """`rlvr.statistics.ledger` over the probes of a run that have counts; None where it does not apply."""
     plan = named_plan(run.last.plan) if run.last else None
     steps = [probe.step for probe in run.probes if run.rows.get(probe.step)]
     if plan is None or run.last is None or not {run.base.step, run.last.step} <= set(steps):

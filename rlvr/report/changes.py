@@ -11,9 +11,9 @@ import math
 import re
 from itertools import pairwise
 
-from rlvr.probes.plan import PLANS, SamplingPlan
-from rlvr.probes.statistics import pass_at_k_vector, population_diff_ci
 from rlvr.report.load import ProbePoint, Run
+from rlvr.statistics.intervals import pass_at_k_vector, population_diff_ci
+from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.types import Counts, Estimate, UserError
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlvr.probes.companions import companions
-from rlvr.probes.plan import SamplingPlan
 from rlvr.report.changes import named_plan
 from rlvr.report.figures import BINS, log_k_axis, thinned
 from rlvr.report.load import ProbePoint, Run
 from rlvr.report.panels import over_steps, steps_axis
 from rlvr.report.style import BASE, SECOND, THIRD, TRAINED, add_band, add_line, figure, step_colours
 from rlvr.report.words import MISSING, number
-from rlvr.run_dir import null_to_nan
+from rlvr.runs.run_dir import null_to_nan
+from rlvr.statistics.companions import companions
+from rlvr.statistics.plan import SamplingPlan
 from rlvr.types import Counts, Estimate
 
 PREDICTED_DASH = "2px,3px"

@@ -13,9 +13,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlvr._files import read_jsonl
-from rlvr.probes.direct_answer import guessable_ids
-from rlvr.probes.statistics import population_ci, population_diff_ci
 from rlvr.report.changes import change, pass_at_k_by_problem, plan_text
 from rlvr.report.figures import log_k_axis
 from rlvr.report.load import ProbePoint, Run, load_run
@@ -31,7 +28,10 @@ from rlvr.report.style import (
     interval_text,
 )  # fmt: skip
 from rlvr.report.words import MISSING, interval, number
-from rlvr.run_dir import RunDir, null_to_nan
+from rlvr.runs.files import read_jsonl
+from rlvr.runs.run_dir import RunDir, null_to_nan
+from rlvr.statistics.direct_answer import guessable_ids
+from rlvr.statistics.intervals import population_ci, population_diff_ci
 from rlvr.types import Counts, Estimate, UserError
 
 AS_PROBED = "as probed"
@@ -49,7 +49,7 @@ class Condition:
     last: ProbePoint | None
     """The trained model at the run's last probe; None where it was not measured."""
     spec: Mapping[str, Any] = field(default_factory=dict)
-    """The arm as its recipe has it (`rlvr.recipe.ArmSpec`); empty for the probe's own condition."""
+    """The arm as its recipe has it (`rlvr.config.recipe.ArmSpec`); empty for the probe's own condition."""
     match: Mapping[str, Any] = field(default_factory=dict)
     """What the search for the base's entropy found; empty unless there was one."""
 

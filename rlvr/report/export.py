@@ -20,7 +20,7 @@ from rlvr.report.figures import BINS
 from rlvr.report.load import ProbePoint, Run
 from rlvr.report.summary import cells, columns, over_looks, verdict
 from rlvr.report.words import budget_words, headline, interval, number, verdict_text
-from rlvr.run_dir import RunDir, null_to_nan
+from rlvr.runs.run_dir import RunDir, null_to_nan
 from rlvr.types import Estimate, UserError
 
 CSV_FIELDS: tuple[str, ...] = (

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rlvr.probes.false_positives import FalsePositiveAudit, audit
-from rlvr.probes.monitor import BoundaryVerdict
-from rlvr.run_dir import RunDir, null_to_nan, read_jsonl
+from rlvr.runs.run_dir import RunDir, null_to_nan, read_jsonl
+from rlvr.statistics.false_positives import FalsePositiveAudit, audit
+from rlvr.statistics.verdicts import BoundaryVerdict
 from rlvr.types import Decoding, Estimate, UserError
 
 PREFIX = "boundary/"
@@ -60,7 +60,7 @@ class ProbePoint:
     margin: float = math.nan
     """Largest loss that still counts as `not shrunk`."""
     companions: Mapping[str, Any] = field(default_factory=dict)
-    """`rlvr.probes.companions`, as recorded; empty for runs older than them."""
+    """`rlvr.statistics.companions`, as recorded; empty for runs older than them."""
     guess: Mapping[str, Any] | None = None
     """k as text -> pass@k without lucky guesses, as recorded; None where guessing does not apply or is unknown."""
     plan: str = ""
@@ -77,7 +77,7 @@ class ProbePoint:
     budget_share: float | None = None
     """The same without the base's probe: what `probes.budget` caps."""
     schedule: Mapping[str, Any] | None = None
-    """On the base: what was chosen for `probes.budget` (`rlvr.probes.budget`); None without a budget."""
+    """On the base: what was chosen for `probes.budget` (`rlvr.statistics.schedule`); None without a budget."""
     lost: tuple[str, ...] = ()
     """Ids as recorded: lost beyond bad luck so far. Runs older than the ledger recorded every problem that the base
     solved at least once and this probe never; the page recomputes both lists from the counts."""

@@ -21,7 +21,7 @@ from rlvr.report.load import ProbePoint, Run, load_run
 from rlvr.report.summary import cells, columns, over_looks, verdict
 from rlvr.report.template import page_of
 from rlvr.report.words import MISSING, budget_words, headline, interval, judge_words, number, verdict_text
-from rlvr.run_dir import RunDir, nan_to_null
+from rlvr.runs.run_dir import RunDir, nan_to_null
 from rlvr.types import UserError
 
 if TYPE_CHECKING:

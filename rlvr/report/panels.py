@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from rlvr._files import read_jsonl
 from rlvr.report.load import Run
 from rlvr.report.style import BASE, EXACT_DASH, SECOND, THIRD, TRAINED, add_band, add_line, figure, interval_text
+from rlvr.runs.files import read_jsonl
 
 
 def panels(run: Run) -> list[tuple[str, str, go.Figure]]:

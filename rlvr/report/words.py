@@ -2,7 +2,7 @@
 
 A sentence never claims more than its interval: a change is called a rise or a fall only when the 95% interval excludes
 0. That the boundary shrank, did not shrink or grew rests on bounds that hold over all probes of the run together
-(`rlvr.probes.monitor`); runs older than these verdicts are judged by the interval of the last probe alone.
+(`rlvr.statistics.verdicts`); runs older than these verdicts are judged by the interval of the last probe alone.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import subprocess
 import time
 from typing import Any
 
-from rlvr.rewards._jail_command import interpreter
-from rlvr.rewards._sandbox import TIERS
+from rlvr.rewards.programs.jail_command import interpreter
+from rlvr.rewards.programs.sandbox import TIERS
 from rlvr.rewards.unit_tests import UnitTestsVerifier
 from rlvr.types import Problem, UserError
 

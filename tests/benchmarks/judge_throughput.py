@@ -8,7 +8,7 @@ a box. The same completions go, in one run, to
     math verifier    ours in this process, one completion after the other, nothing cached
     Judge            ours in worker processes, each different answer judged once, the cache empty at the start
 
-No verdict may differ between the three. math-verify has false positives (rewards/_guards.py), but none on this mix.
+No verdict may differ between the three. math-verify has false positives (rewards/math/guards.py), but none on this mix.
 
 Usage: python -m tests.benchmarks.judge_throughput [--problems 48] [--samples 256] [--workers 2] [--data FILE.jsonl]
 """
@@ -21,8 +21,8 @@ import random
 import time
 from pathlib import Path
 
-from rlvr.judge import Judge
-from rlvr.perturb import wrong_answers
+from rlvr.judging.judge import Judge
+from rlvr.judging.wrong_answers import wrong_answers
 from rlvr.rewards.math_answer import MathVerifier
 from rlvr.rewards.plain_graders import MathVerifyAlone
 from rlvr.types import Problem

@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlvr._quiet import quiet
 from rlvr.interfaces import SampleRequest
-from rlvr.judge import Judge
+from rlvr.judging.judge import Judge
 from rlvr.lab.countdown import problems
 from rlvr.lab.exact import exact_success
 from rlvr.lab.model import load_lab_model
-from rlvr.probes.boundary import Measurement, boundary_row
-from rlvr.probes.journal import Journal
-from rlvr.probes.plan import PLANS, SamplingPlan
-from rlvr.probes.probe import run_probe
-from rlvr.run_dir import RunDir
-from rlvr.samplers import TransformersSampler
+from rlvr.models.quiet import quiet
+from rlvr.models.sampler import TransformersSampler
+from rlvr.probes.engine import run_probe
+from rlvr.runs.run_dir import RunDir
+from rlvr.runs.samples import Journal
+from rlvr.statistics.boundary_row import Measurement, boundary_row
+from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.types import Completion, Decoding
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -19,15 +19,15 @@ from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from rlvr._quiet import quiet
 from rlvr.algorithms.grpo import GRPO
 from rlvr.algorithms.grpo import GRPOConfig as Settings
-from rlvr.judge import Judge
+from rlvr.judging.judge import Judge
 from rlvr.lab.countdown import problems
 from rlvr.lab.model import load_lab_model
+from rlvr.models.quiet import quiet
 from rlvr.rewards.countdown import CountdownVerifier
-from rlvr.rollouts import PromptStream
-from rlvr.trainer import RLVRTrainer
+from rlvr.training.prompt_stream import PromptStream
+from rlvr.training.trainer import RLVRTrainer
 
 
 class StepTimes(TrainerCallback):

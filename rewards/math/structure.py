@@ -1,0 +1,116 @@
+r"""Lists, sets, tuples and intervals of anything, part by part: brackets, order and multiplicity count.
+
+The algebra system is not asked about the whole: it reads `(3, \frac{\pi}{2})` and `[3, \frac{\pi}{2}]` alike as an
+empty interval, lists as sets, and `x = 1, y = 2` as the values 1 and 2 in any order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal
+
+from rlvr.rewards.math.guards import is_name
+from rlvr.rewards.math.latex import closes_at, split_top, squeezed
+from rlvr.rewards.math.numbers import Sequence
+
+MAX_PARTS = 40
+"""Each part of a list may have to be compared with each of the other."""
+
+
+# rho before theta: (rho, theta, phi) are coordinates
+_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "rho", "theta", "iota", "kappa", "lambda", "mu",
+          "nu", "xi", "pi", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega")
+_NAME = re.compile(r"\\(?:var)?([a-z]+)|[A-Za-z]+")
+
+
+def set_for_tuple(gold: str, answer: str) -> bool:
+    r"""Whether one lists elements in braces and the other in round or square brackets: \{1,2\} is neither a point nor
+    an interval."""
+    return {_kind(gold), _kind(answer)} == {"set", "tuple"}
+
+
+def _kind(text: str) -> str:
+    if not text.startswith(("(", "[", r"\{")) or closes_at(text) != len(text) - (2 if text[-2:] == r"\}" else 1):
+        return ""
+    braces = text.startswith(r"\{")
+    inner = text[2:-2] if braces else text[1:-1]
+    if len(split_top(inner, frozenset({",", ";"}))) < 2:
+        return ""
+    return "set" if braces else "tuple"
+
+
+def in_usual_order(names: list[str]) -> bool:
+    r"""Whether values stand where a tuple has them: x before y, x_1 before x_2, AB before BC, r before \theta."""
+    places = [_place(name) for name in names]
+    return None not in places and all(
+        one < other for one, other in pairwise(place for place in places if place is not None))
+
+
+def shuffled(names: list[str]) -> bool:
+    """Whether they are coordinates in another order than the usual one, (y, x); (n, k) may be the question's own."""
+    bases = {re.sub(r"_.*|[{} ]", "", name) for name in names}
+    coordinates = len(bases) == 1 or any(bases <= set(group) for group in ("xyz", "abcd"))
+    return coordinates and not in_usual_order(names)
+
+
+def _place(name: str) -> tuple[bool, str, int] | None:
+    base, _, index = re.sub(r"\((\d+)\)$", r"_\1", re.sub(r"[{} ]", "", name)).partition("_")
+    letter = _NAME.fullmatch(base)
+    if letter is None or (index and not index.isdecimal()) or (letter[1] and letter[1] not in _GREEK):
+        return None
+    at = int(index) if index else -1
+    return (True, f"{_GREEK.index(letter[1]):02}", at) if letter[1] else (False, base.lower(), at)
+
+
+def compare_parts(
+    gold: Sequence, answer: Sequence, same: Callable[[str, str], bool]
+) -> Literal["same", "other", "multiset"] | None:
+    """`same` judges two parts (gold first). None: too many parts to tell.
+
+    "multiset": the same elements, but not the same number of times each.
+    """
+    if max(len(gold.parts), len(answer.parts)) > MAX_PARTS:
+        return None
+    pairs_up = len(gold.parts) == len(answer.parts)
+    if gold.brackets or answer.brackets:
+        one_without = "" in (gold.brackets, answer.brackets) and "()" in (gold.brackets, answer.brackets)
+        unbounded = any(r"\infty" in part for part in gold.parts)  # an interval, no point
+        if not pairs_up or not (gold.brackets == answer.brackets or (one_without and not unbounded)):
+            return "other"
+    names, answer_names = (_names(sequence) for sequence in (gold, answer))
+    one_named = bool(names) != bool(answer_names)
+    by_place = one_named and (names or not _indexed(answer))  # x = 1, y = 2 and 1, 2: in order
+    if one_named and (by_place or gold.brackets or answer.brackets) and not in_usual_order(names or answer_names):
+        return "other"
+    if gold.brackets or answer.brackets or by_place:
+        return "same" if pairs_up and all(map(same, gold.parts, answer.parts)) else "other"
+    table = {(part, other): same(part, other) for part in gold.parts for other in answer.parts}
+    if pairs_up and _matches(gold.parts, list(answer.parts), table):
+        return "same"
+    covered = all(any(table[part, other] for other in answer.parts) for part in gold.parts)
+    covers = all(any(table[part, other] for part in gold.parts) for other in answer.parts)
+    return "multiset" if covered and covers else "other"
+
+
+def _names(sequence: Sequence) -> list[str]:
+    """The names, if every part is an equation that gives another name a value; else none."""
+    sides = [split_top(part, frozenset({"="})) for part in sequence.parts]
+    names = [squeezed(each[0]) for each in sides if len(each) == 2 and is_name(each[0])]
+    return names if len(set(names)) == len(sides) else []
+
+
+def _indexed(sequence: Sequence) -> bool:
+    """x_1 = 1, x_2 = 3: solutions with numbers, which say nothing of their order."""
+    return len({part.partition("_")[0].strip() for part in sequence.parts}) == 1 and "_" in sequence.parts[0]
+
+
+def _matches(parts: tuple[str, ...], left: list[str], table: dict[tuple[str, str], bool]) -> bool:
+    """Whether the parts pair up, each with another one."""
+    for part in parts:
+        match = next((other for other in left if table[part, other]), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True

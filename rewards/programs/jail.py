@@ -1,0 +1,253 @@
+"""Jails from outside: started ahead of need, given one job, watched, and killed with all that they started."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import time
+import weakref
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from rlvr.rewards.programs.jail_command import SandboxError, command, identity, payload
+from rlvr.rewards.programs.wire import MAX_FRAME, TooDeep, dump, load
+from rlvr.types import Reason
+
+log = logging.getLogger("rlvr.sandbox")
+
+BOOT_SECONDS = 20.0
+"""A jail that is not ready by then has failed to start (one takes 30 ms on an idle machine)."""
+MAX_FALSE_STARTS = 3
+POLL_SECONDS = 0.02
+_CPU_CLOCK = 2  # clock id of the CPU time of process p: (~p << 3) | 2, linux/posix-timers.h CPUCLOCK_SCHED
+
+
+class Stopped(Exception):
+    """The candidate was ended before it answered; `reason` is timeout, crashed or huge."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Jail:
+    """One jail with one job. `start` returns at once; the jail boots while the caller does something else."""
+
+    def __init__(self, tier: str) -> None:
+        self._socket, inside = socket.socketpair()
+        # the kernel then adds to each message the sender's process id as this process sees it
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._pid = 0
+        self._init: int | None = None
+        words, pass_fds, info = command(tier), (), -1
+        before, giving_up = identity()
+        try:
+            if tier == "bwrap":
+                self._info, info = os.pipe()
+                words = [str(info) if word == "{info}" else word for word in words]
+                pass_fds = (info,)
+            self._process = subprocess.Popen(
+                [*before, *words], stdin=inside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                pass_fds=pass_fds, cwd="/", env={} if tier == "bwrap" else {"PYTHONHASHSEED": "0"}, **giving_up)
+        finally:
+            inside.close()
+            if info >= 0:
+                os.close(info)
+        self.tier = tier
+        self._ready = False
+        with suppress(BrokenPipeError):  # it is dead already: `ready` will say so
+            self._socket.sendall(payload(tier == "landlock", os.getpid()))
+
+    def ready(self) -> bool:
+        """Wait until it has booted; False if it could not, or died since."""
+        if not self._ready and not self._booted():
+            return False
+        hung_up = select.poll()
+        hung_up.register(self._socket, select.POLLRDHUP)
+        return not hung_up.poll(0) and self._process.poll() is None
+
+    def _booted(self) -> bool:
+        try:
+            poller = select.poll()
+            poller.register(self._socket, select.POLLIN)
+            if not poller.poll(1000 * BOOT_SECONDS):
+                return False
+            head, ancillary, _, _ = self._socket.recvmsg(4, socket.CMSG_SPACE(12))
+            if len(head) < 4:
+                return False
+            self._pid = struct.unpack("iII", ancillary[0][2][:12])[0]
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+            self._read(int.from_bytes(head, "big"), _Clock(self._pid, None, None, time.monotonic() + BOOT_SECONDS))
+            if self.tier == "bwrap":
+                self._find_init()
+        except (OSError, Stopped):
+            return False
+        self._ready = True
+        return True
+
+    def _find_init(self) -> None:
+        """Open the first process of the namespace, which bubblewrap names before it lets that process go on."""
+        poller = select.poll()
+        poller.register(self._info, select.POLLIN)
+        data = b""
+        while b"}" not in data:  # it writes piece by piece
+            piece = os.read(self._info, 4096) if poller.poll(1000 * BOOT_SECONDS) else b""
+            if not piece:
+                return  # it ended before it had made one
+            data += piece
+        self._init = os.pidfd_open(json.loads(data)["child-pid"])
+
+    def send(self, message: Any, deadline: float) -> None:
+        """Raises Stopped: timeout when the jail does not read by `deadline` (monotonic), crashed if it ended."""
+        self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            self._socket.sendall(dump(message))
+        except TimeoutError:
+            raise Stopped(Reason.TIMEOUT) from None
+        except OSError:
+            raise Stopped(Reason.CRASHED) from None
+
+    def receive(self, *, deadline: float, seconds: float | None = None, wall_seconds: float | None = None
+                ) -> dict[str, Any]:
+        """The next message, a dict. Raises Stopped; times count from this call.
+
+        `seconds` limits the CPU time of the jail's process, `wall_seconds` the time that passes.
+        """
+        clock = _Clock(self._pid, seconds, wall_seconds, deadline)
+        size = int.from_bytes(self._read(4, clock), "big")
+        if size > MAX_FRAME:  # not ours: we send {"huge": true} instead
+            raise Stopped(Reason.CRASHED)
+        try:
+            message = load(self._read(size, clock))
+        except TooDeep:
+            raise Stopped(Reason.HUGE) from None
+        except ValueError:
+            raise Stopped(Reason.CRASHED) from None
+        if not isinstance(message, dict):
+            raise Stopped(Reason.CRASHED)
+        return message
+
+    def _read(self, size: int, clock: _Clock) -> bytes:
+        pieces = []
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        while size:
+            while not poller.poll(1000 * clock.patience()):
+                clock.check()
+            clock.check()
+            try:
+                piece = self._socket.recv(min(size, 1 << 20))
+            except OSError:
+                piece = b""
+            if not piece:
+                raise Stopped(Reason.CRASHED)
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def strike(self) -> None:
+        """Have it and all it started die, without waiting for that."""
+        with suppress(ProcessLookupError):
+            if self.tier == "bwrap" and self._init is None:
+                # still booting: without bubblewrap its child would wait for a word of it for ever
+                self._find_init()
+            if self._init is not None:
+                # the first process of a PID namespace: it is not gone before all others in it are
+                signal.pidfd_send_signal(self._init, signal.SIGKILL)
+            else:
+                self._process.kill()
+
+    def kill(self) -> None:
+        """End it and all it started; they are gone when this returns."""
+        self._socket.close()
+        self.strike()
+        self._process.wait()
+        if self._init is not None:
+            os.close(self._init)
+            self._init = None
+        if self.tier == "bwrap" and self._info >= 0:
+            os.close(self._info)
+            self._info = -1
+
+
+class _Clock:
+    """Ends the wait for a candidate: by its CPU time, which does not depend on the machine's load, or by wall time."""
+
+    def __init__(self, pid: int, seconds: float | None, wall_seconds: float | None, deadline: float) -> None:
+        self._clock_id = (~pid << 3) | _CPU_CLOCK
+        self._cpu_limit = None if seconds is None else self._cpu() + seconds
+        self._deadline = deadline if wall_seconds is None else min(deadline, time.monotonic() + wall_seconds)
+
+    def _cpu(self) -> float:
+        try:
+            return time.clock_gettime(self._clock_id)
+        except OSError:  # it ended; reading its socket will tell
+            return 0.0
+
+    def patience(self) -> float:
+        return max(0.001, min(POLL_SECONDS, self._deadline - time.monotonic()))
+
+    def check(self) -> None:
+        if time.monotonic() >= self._deadline or (self._cpu_limit is not None and self._cpu() >= self._cpu_limit):
+            raise Stopped(Reason.TIMEOUT)
+
+
+class Jails:
+    """Jails of one tier, `ahead` of them booted or booting at any time."""
+
+    def __init__(self, tier: str, ahead: int = 2) -> None:
+        self.tier, self._ahead = tier, ahead
+        self._waiting: deque[Jail] = deque()
+        self._pid = os.getpid()
+        weakref.finalize(self, _kill_all, self._waiting, self._pid)
+
+    def take(self) -> Jail:
+        """A jail that is ready, the caller's to kill. SandboxError if none can be had."""
+        if os.getpid() != self._pid:  # a fork: the jails are the parent's
+            self._waiting, self._pid = deque(), os.getpid()
+        false_starts = 0
+        while false_starts < MAX_FALSE_STARTS:
+            fresh = not self._waiting
+            jail = Jail(self.tier) if fresh else self._waiting.popleft()
+            if jail.ready():
+                return jail
+            jail.kill()
+            false_starts += fresh
+        raise SandboxError(f"{MAX_FALSE_STARTS} {self.tier} jails in a row did not start")
+
+    def refill(self) -> None:
+        """Start as many as are missing."""
+        try:
+            while len(self._waiting) < self._ahead:
+                self._waiting.append(Jail(self.tier))
+        except OSError as error:  # no reason to lose the verdict that is under way; `take` tries again and says so
+            log.warning("a jail could not be started ahead of need: %s", error)
+
+    def close(self) -> None:
+        """Kill the jails that wait. Also happens when this object goes or the process exits in order."""
+        _kill_all(self._waiting, self._pid)
+
+
+def _kill_all(jails: deque[Jail], owner: int) -> None:
+    if os.getpid() == owner:  # not in a fork, which has the list but not the jails
+        while jails:
+            jails.pop().kill()
+
+
+def limits(memory_mib: float, cpu_seconds: int, output_bytes: int) -> dict[str, int]:
+    """rlimits as a jail's job carries them.
+
+    Threads: RLIMIT_NPROC counts all of a user's, outside the jail too where there is no user namespace, so it is set
+    to 64 above the number of threads on the whole machine. RLIMIT_AS bounds them as well.
+    """
+    with open("/proc/loadavg") as file:
+        threads_now = int(file.read().split()[3].partition("/")[2])
+    return {"memory_bytes": int(memory_mib * 2**20), "cpu_seconds": cpu_seconds, "file_bytes": output_bytes,
+            "threads": threads_now + 64}

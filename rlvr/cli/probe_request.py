@@ -1,0 +1,228 @@
+"""What `rlvr probe` is to measure: a recipe, the recipe of a run, or the command line -> one strict `ProbeRecipe`.
+
+Standing alone a probe needs no training section, so `ProbeRecipe` is the part of a recipe that it does need, with the
+same keys, the same defaults and the same checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rlvr.config.checks import validate_probe
+from rlvr.config.data import DataSpec
+from rlvr.config.recipe import JudgeSection, ModelSpec, ProbeSection, Recipe, load_recipe
+from rlvr.config.strict import apply_overrides, from_dict
+from rlvr.runs.run_dir import RunDir
+from rlvr.types import Decoding, UserError
+
+MAX_NEW_TOKENS = 4096
+"""Without a recipe. A model that thinks longer is cut, which the report shows as `truncated`: raise it then."""
+_OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
+_STEP = re.compile(r"(?:checkpoint|ckpt|step|iter)[-_]?(\d+)$")
+_RECIPE = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeData:
+    """What the boundary is measured on."""
+
+    probe: DataSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRecipe:
+    """The part of a recipe that a probe needs; for every key see `rlvr.config.recipe.Recipe`."""
+
+    name: str
+    data: ProbeData
+    probes: ProbeSection
+    model: ModelSpec | None = None
+    """The base. null: the samples were drawn elsewhere."""
+    seed: int = 0
+    judge: JudgeSection = field(default_factory=JudgeSection)
+
+    @property
+    def probe_decoding(self) -> Decoding:
+        return Decoding(self.probes.temperature, self.probes.top_p, self.probes.max_new_tokens)
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """A recipe and the models to measure with it."""
+
+    recipe: Recipe | ProbeRecipe
+    models: dict[int, str]
+    """Step -> `lab`, hub id or directory, by step; empty: the base alone. Step 0, the base, is not among them."""
+    decoding_given: bool
+    """Whether temperature, top_p and token limit were stated and are not mere defaults."""
+    schedule: Mapping[str, Any] | None = None
+    """What the run that the models come from chose for its `probes.budget`; None without one."""
+
+
+def probe_request(
+    words: Sequence[str], *, data: str | None = None, base: str | None = None, plan: str | None = None,
+    verifier: str | None = None, samples_given: bool = False,
+) -> ProbeRequest:
+    """Sort the words of `rlvr probe MODEL ... [RECIPE] [key=value ...]` and resolve the recipe.
+
+    The recipe is the file among the words, else the one of the run that all models come from, else what `data`,
+    `plan` and `verifier` say. `base` replaces the model that the others are compared with; without it that is the
+    recipe's, else the first model. With `samples_given` (they were drawn elsewhere) there are no models.
+
+    Raises: UserError, one line.
+    """
+    recipes, models, settings = _sorted_words(words)
+    if plan is not None:
+        settings = [f"probes.plan={plan}", f"probes.base_plan={plan}", *settings]
+    if verifier is not None:
+        settings = [f"data.probe.verifier={verifier}", *settings]
+    if samples_given and models:
+        raise UserError(f"found the model {models[0]!r} beside --from, whose samples are drawn already; remove one")
+    if not samples_given and not models:
+        raise UserError("found no model to probe; expected `lab`, hub ids, directories of models, or a run directory")
+    if base is not None and not samples_given:
+        _check_there(base)
+    paths = [path for model in models for path in _expanded(model)]
+    stated = {word.partition("=")[0] for word in settings}
+    if "probes.budget" in stated:
+        raise UserError("probes.budget: a share of what a training generates, and `rlvr probe` trains nothing; remove "
+                        "it, or choose a cheaper --plan or a smaller data.probe.size")
+    given = {"probes.temperature", "probes.top_p", "probes.max_new_tokens"} <= stated
+    if recipes:
+        if data is not None:
+            raise UserError(f"found the recipe {recipes[0]!r} and --data {data}: a recipe names its own problems; "
+                            f"remove one, or set data.probe.source={data}")
+        settings = [*settings, f"model.path={base}"] if base is not None else settings
+        recipe: Recipe | ProbeRecipe = load_recipe(recipes[0], settings)
+        return ProbeRequest(recipe, _by_step(paths, None if samples_given else recipe.model.path), True)
+    run = _common_run(models)
+    if run is None and data is None:
+        raise UserError("found no recipe and no --data; expected a RECIPE (.yaml), --data with a .jsonl or .parquet "
+                        "file, a hub id or `lab`, or a model that lies in a run directory")
+    tree = _skeleton() if run is None else _stored(run)
+    if data is not None:
+        tree["data"] = {"probe": {"source": data}}
+    if base is not None:
+        tree["model"] = {"path": base}
+    elif not samples_given and "model" not in tree:
+        tree["model"] = {"path": paths[0]}
+    where = f"{run.recipe}: " if run is not None else ""
+    try:
+        recipe = from_dict(ProbeRecipe, apply_overrides(tree, settings))
+        validate_probe(recipe)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+    by_step = _by_step(paths, recipe.model and recipe.model.path)
+    return ProbeRequest(recipe, by_step, given or run is not None, _schedule(run))
+
+
+def step_of(model: str) -> int | None:
+    """The training step in a checkpoint's name (`runs/a/checkpoint-60`, `global_step_60/actor`); None without one."""
+    for part in reversed(Path(model).parts):
+        found = _STEP.search(part)
+        if found:
+            return int(found[1])
+    return None
+
+
+def _sorted_words(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """(recipes, models, overrides)"""
+    recipes, models, settings = [], [], []
+    for word in words:
+        if _OVERRIDE.match(word) and not Path(word).exists():
+            settings.append(word)
+        elif word.endswith(_RECIPE) or Path(word).is_file():
+            recipes.append(word)
+        else:
+            models.append(word)
+    if len(recipes) > 1:
+        raise UserError(f"found {len(recipes)} recipes ({', '.join(recipes)}), expected one; probe them one by one")
+    return recipes, models, settings
+
+
+def _expanded(model: str) -> list[str]:
+    """The model itself, or the checkpoints of a run directory or of a trainer's output directory."""
+    folder = Path(model)
+    _check_there(model)
+    if model == "lab" or not folder.is_dir() or any((folder / f"{kind}.json").is_file()
+                                                    for kind in ("config", "adapter_config")):
+        return [model]
+    if RunDir(folder).recipe.is_file():
+        found = [path for _, path in RunDir(folder).complete_checkpoints()]
+    else:
+        found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and step_of(path.name) is not None]
+    if not found:
+        raise UserError(f"{model}: found no config.json and no complete checkpoint-N in it; expected a model, or the "
+                        "directory of a run that saved checkpoints")
+    return [str(path) for path in found]
+
+
+def _check_there(name: str) -> None:
+    """Raises UserError for a local path that does not exist; what may be a hub id is left to the loader.
+
+    A hub id is `name` or `owner/name`: with a third part, or where `owner` is a folder here, it is a path.
+    """
+    model = Path(name)
+    if model.exists() or name == "lab":
+        return
+    home = next((run for run in (model, *model.parents[:2]) if RunDir(run).recipe.is_file()), None)
+    if home is not None:
+        saved = [f"checkpoint-{step}" for step, _ in RunDir(home).complete_checkpoints()]
+        raise UserError(f"{name}: no such path; complete checkpoints in {RunDir(home).checkpoints}: "
+                        f"{', '.join(saved) or 'none'}")
+    local = model.is_absolute() or len(model.parts) > 2 or name.startswith((".", "~"))
+    if local or (len(model.parts) == 2 and model.parent.is_dir()):
+        raise UserError(f"{name}: no such path; expected `lab`, a hub id, the directory of a model or of a run")
+
+
+def _common_run(models: Sequence[str]) -> RunDir | None:
+    """The run directory that all models are or lie in (RUN, RUN/checkpoints/checkpoint-60); None if there is none."""
+    homes = set()
+    for model in models:
+        folder = Path(model)
+        homes.add(folder if RunDir(folder).recipe.is_file() else folder.parent.parent)
+    if len(homes) != 1:
+        return None
+    run = RunDir(homes.pop())
+    return run if run.recipe.is_file() else None
+
+
+def _stored(run: RunDir) -> dict[str, Any]:
+    """The probe's part of a run's recipe, as a tree that overrides may change."""
+    tree = run.read_recipe()["recipe"]
+    kept = {each.name: tree[each.name] for each in fields(ProbeRecipe) if each.name in tree}
+    if isinstance(kept.get("data"), dict):
+        kept["data"] = {key: value for key, value in kept["data"].items() if key == "probe"}
+    return kept
+
+
+def _schedule(run: RunDir | None) -> Mapping[str, Any] | None:
+    rows = run.read_jsonl(run.boundary) if run is not None else []
+    return rows[0].get("schedule") if rows else None
+
+
+def _skeleton() -> dict[str, Any]:
+    return {"name": "probe", "probes": {"every": 1, "max_new_tokens": MAX_NEW_TOKENS}}
+
+
+def _by_step(paths: Sequence[str], base: str | None) -> dict[int, str]:
+    """Steps from the models' names; models without one are numbered from 1, in their order."""
+    paths = [path for path in paths if path != base]
+    steps = [step_of(path) for path in paths]
+    if all(step is None for step in steps):
+        return dict(enumerate(paths, start=1))
+    by_step: dict[int, str] = {}
+    for path, step in zip(paths, steps, strict=True):
+        if step is None:
+            raise UserError(f"{path}: no training step in its name, as in checkpoint-60, but {len(paths) - 1} other "
+                            "model(s) beside it; rename it, or probe it into an output directory of its own")
+        if step == 0:
+            raise UserError(f"{path}: step 0 is the base's; name it as --base, or probe it on its own")
+        if step in by_step:
+            raise UserError(f"{path} and {by_step[step]} are both step {step}; probe them into two directories")
+        by_step[step] = path
+    return dict(sorted(by_step.items()))

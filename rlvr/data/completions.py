@@ -1,0 +1,181 @@
+"""Completions that were drawn elsewhere (vLLM, verl, an API), read from a JSONL file and handed out like fresh samples.
+A run's own samples/step-*.jsonl.gz is read as well.
+
+One row per completion, in any order:
+
+    {"problem_id": "aime/3", "sample": 0, "text": "... \\boxed{17}", "step": 60, "truncated": false, "tokens": 812}
+
+`problem_id` is the id that the data gives the problem; `sample` counts the completions of a problem from 0 in the order
+they were drawn, without gaps. Optional: `step` (of the checkpoint; 0 is the base), `truncated` (cut at the token limit:
+judged wrong, as in every probe), `tokens` (generated tokens). Other fields are left alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rlvr.data.sources import jsonl_rows
+from rlvr.interfaces import SampleRequest
+from rlvr.runs.samples import read_samples
+from rlvr.statistics.plan import SamplingPlan
+from rlvr.types import Completion, Decoding, Problem, UserError
+
+FIELDS = ("problem_id", "sample", "text", "step", "truncated", "tokens")
+REQUIRED = FIELDS[:3]
+
+
+class FileSampler:
+    """The completions of one step; a `rlvr.interfaces.Sampler` that draws nothing."""
+
+    def __init__(self, where: str, by_problem: dict[str, list[Completion]]) -> None:
+        self._where = where
+        self._by_problem = by_problem
+        self.size = sum(map(len, by_problem.values()))
+        digest = sha256()
+        for problem_id in sorted(by_problem):
+            for c in by_problem[problem_id]:
+                digest.update(json.dumps([problem_id, c.sample, c.text, c.truncated, c.num_tokens]).encode())
+        self.digest = digest.hexdigest()
+
+    def sample(
+        self, requests: Sequence[SampleRequest], decoding: Decoding, *, seed: int, stream: str
+    ) -> list[Completion]:
+        """The completions asked for. Raises UserError for one that the file does not have."""
+        for request in requests:
+            self._check_has(request.problem.id, request.sample + 1)
+        return [self._by_problem[request.problem.id][request.sample] for request in requests]
+
+    def check_plan(self, plan: SamplingPlan) -> None:
+        """Raises UserError unless the file has the plan's first round of every problem."""
+        for problem_id in self._by_problem:
+            self._check_has(problem_id, plan.first_round)
+
+    def _check_has(self, problem_id: str, count: int) -> None:
+        if (found := len(self._by_problem[problem_id])) < count:
+            raise UserError(f"{self._where}: problem {problem_id!r} has {found} completions and the plan asks for "
+                            "more: it did not draw this file; name the one that did, or leave out --plan if every "
+                            "problem has the same number")
+
+    def fixed_plan(self) -> SamplingPlan:
+        """The plan under which every problem gets the same number of samples. Raises UserError if they do not."""
+        ordered = sorted(self._by_problem, key=lambda problem_id: len(self._by_problem[problem_id]))
+        few, many = len(self._by_problem[ordered[0]]), len(self._by_problem[ordered[-1]])
+        if few < many:
+            raise UserError(f"{self._where}: problem {ordered[0]!r} has {few} completions, {ordered[-1]!r} has {many}; "
+                            "expected one number for all, as lost or early-stopped samples bias pass@k: complete the "
+                            "file, name the --plan that drew it, or, if no number depends on an answer, keep the "
+                            f"first {few} of each")
+        return SamplingPlan((few,))
+
+
+def read_completions(path: Path, problems: Sequence[Problem], *, default_step: int) -> dict[int, FileSampler]:
+    """The completions of every step in a file, by step; rows without `step` belong to `default_step`.
+
+    Raises: UserError with file and line for a row that is not one, an unknown problem, a sample given twice; and with
+    the file for problems without completions and gaps in the numbers of the samples.
+    """
+    known = {problem.id for problem in problems}
+    steps: dict[int, dict[str, dict[int, tuple[str, Completion]]]] = {}
+    first_at, first_has_step = "", False
+    for at, row in _rows(path, REQUIRED):
+        step, completion = _completion(at, row, known)
+        if not first_at:
+            first_at, first_has_step = at, step is not None
+        if (step is not None) != first_has_step:
+            raise UserError(f"{at}: {'a' if step is not None else 'no'} step, unlike {first_at}; give it in every row, "
+                            "or in none")
+        of_problem = steps.setdefault(default_step if step is None else step, {}).setdefault(completion.problem_id, {})
+        if completion.sample in of_problem:
+            raise UserError(f"{at}: sample {completion.sample} of problem {completion.problem_id!r} again, first in "
+                            f"{of_problem[completion.sample][0]}; a sample counts once: remove one, or number it anew")
+        of_problem[completion.sample] = (at, completion)
+    samplers = {}
+    for step in sorted(steps):
+        where = f"{path}, step {step}" if first_has_step else str(path)
+        absent = [problem.id for problem in problems if problem.id not in steps[step]]
+        if absent:
+            raise UserError(f"{where}: no completions of {len(absent)} of {len(problems)} problems (first: "
+                            f"{absent[0]!r}); complete the file, or narrow the data to what was sampled")
+        samplers[step] = FileSampler(where, {
+            problem_id: _without_gaps(where, problem_id, by_sample)
+            for problem_id, by_sample in steps[step].items()
+        })
+    return samplers
+
+
+def read_texts(path: Path) -> list[tuple[str, str]]:
+    """(problem id, text) of every row, in order, where samples are not counted: no other field is needed.
+
+    Raises: UserError with file and line for a row that is not one.
+    """
+    return [(str(row["problem_id"]), _text(at, row)) for at, row in _rows(path, ("problem_id", "text"))]
+
+
+def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(place for error messages, row) of a file whose rows must have the fields `required`."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected completions, one JSON object a line with "
+                        f"{', '.join(required)}, or the samples/step-*.jsonl.gz of a run")
+    found = False
+    for at, row in _sample_rows(path) if path.suffix == ".gz" else jsonl_rows(path):
+        for name in required:
+            if name not in row:
+                raise UserError(f"{at}: no field {name!r}; expected {', '.join(required)} (found: {', '.join(row)})")
+        found = True
+        yield at, row
+    if not found:
+        raise UserError(f"{path}: found no rows, expected at least one completion per problem")
+
+
+def _sample_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for number, row in enumerate(read_samples(path), start=1):
+        yield f"{path}: sample {number}", row
+
+
+def _text(at: str, row: Mapping[str, Any]) -> str:
+    if not isinstance(row["text"], str):
+        raise UserError(f"{at}: text is {type(row['text']).__name__}, expected the completion as text")
+    return row["text"]
+
+
+def _without_gaps(where: str, problem_id: str, by_sample: dict[int, tuple[str, Completion]]) -> list[Completion]:
+    for sample in range(len(by_sample)):
+        if sample not in by_sample:
+            raise UserError(f"{where}: problem {problem_id!r} has {len(by_sample)} completions, but sample {sample} is "
+                            f"not among them; expected 0 to {len(by_sample) - 1}: a dropped sample biases pass@k, so "
+                            "complete the file, or number the samples anew if none was dropped")
+    return [by_sample[sample][1] for sample in range(len(by_sample))]
+
+
+def _completion(at: str, row: Mapping[str, Any], known: set[str]) -> tuple[int | None, Completion]:
+    for name in row:
+        close = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.8)
+        if name not in FIELDS and close and close[0] not in row:
+            raise UserError(f"{at}: unknown field {name!r}; did you mean {close[0]!r}?")
+    problem_id = row["problem_id"]
+    if type(problem_id) is int:
+        problem_id = str(problem_id)
+    if not isinstance(problem_id, str) or problem_id not in known:
+        close = difflib.get_close_matches(str(problem_id), sorted(known), n=1)
+        example = close[0] if close else min(known)
+        raise UserError(f"{at}: problem {problem_id!r} is not in the data; expected ids such as {example!r} "
+                        "(data.probe.id names their column)")
+    text = _text(at, row)
+    truncated = row.get("truncated", False)
+    if not isinstance(truncated, bool):
+        raise UserError(f"{at}: truncated is {truncated!r}, expected true or false")
+    sample = _count(at, "sample", row["sample"])
+    tokens = None if row.get("tokens") is None else _count(at, "tokens", row["tokens"])
+    step = None if row.get("step") is None else _count(at, "step", row["step"])
+    return step, Completion(problem_id, sample, text, tokens, truncated)
+
+
+def _count(at: str, name: str, value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise UserError(f"{at}: {name} is {value!r}, expected a whole number from 0 on")
+    return value

@@ -1,0 +1,75 @@
+"""Every gold answer through its own verifier before a model loads: one that cannot be judged by is an error.
+
+Wrong or unreadable golds are not noise: a fifth of one public benchmark is graded against something else than its gold
+answers when nobody looks (rlvr.rewards.math_answer). `rlvr audit` lists them all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rlvr.config.data import DataSpec
+from rlvr.judging.judge import VERIFIER_FAILED
+from rlvr.types import Problem, UserError
+
+logger = logging.getLogger(__name__)
+
+NAMED = 3
+"""Rejected golds that a message names; the rest are counted."""
+
+
+class GoldJudge(Protocol):
+    """What is needed of `rlvr.judging.judge.Judge`."""
+
+    def check_golds(self, problems: Sequence[Problem]) -> list[str | None]: ...
+
+
+@dataclass(frozen=True)
+class Section:
+    """Problems of one section of a recipe."""
+
+    where: str
+    """Dotted path: `data.train`."""
+    spec: DataSpec
+    problems: Sequence[Problem]
+
+
+def usable(judge: GoldJudge, sections: Sequence[Section]) -> list[list[Problem]]:
+    """The problems of each section whose gold answer its verifier accepts.
+
+    Raises UserError, one line, for a section with rejected golds unless its `drop_bad_golds` is set (then they are
+    left out and logged), and for a section of which nothing is left.
+    """
+    complaints = iter(judge.check_golds([problem for section in sections for problem in section.problems]))
+    kept: list[list[Problem]] = []
+    for section in sections:
+        found = [(problem, next(complaints)) for problem in section.problems]
+        bad = [(problem, complaint) for problem, complaint in found if complaint is not None]
+        good = [problem for problem, complaint in found if complaint is None]
+        if bad and not (section.spec.drop_bad_golds and good):
+            raise UserError(_refusal(section, bad))
+        if bad:
+            logger.warning("%s: %d of %d problems are left out (drop_bad_golds): %s", section.where, len(bad),
+                           len(found), _named(bad))
+        kept.append(good)
+    return kept
+
+
+def _refusal(section: Section, bad: Sequence[tuple[Problem, str]]) -> str:
+    problem = bad[0][0]
+    if all(complaint.startswith(VERIFIER_FAILED) for _, complaint in bad):
+        return (f"{section.where}: verifier {problem.verifier!r} fails on {len(bad)} of {len(section.problems)} gold "
+                f"answers, by an error of its own: {_named(bad)}; mend the verifier")
+    way_out = "nothing is left without them" if section.spec.drop_bad_golds else (
+        f"mend the rows, choose another verifier, or leave them out with {section.where}.drop_bad_golds=true; "
+        "`rlvr audit` lists all")
+    return (f"{section.where}: verifier {problem.verifier!r} rejects its gold answer in {len(bad)} of "
+            f"{len(section.problems)} problems: {_named(bad)}; {way_out}")
+
+
+def _named(bad: Sequence[tuple[Problem, str]]) -> str:
+    named = "; ".join(f"{problem.id!r}: {' '.join(complaint.split())[:300]}" for problem, complaint in bad[:NAMED])
+    return named + (f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else "")

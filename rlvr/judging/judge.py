@@ -1,0 +1,264 @@
+"""Verifiers in killable worker processes, under a wall clock: always a Verdict, never an exception of a verifier.
+
+    with Judge(workers=2, timeout=10.0) as judge:
+        verdicts = judge.judge(problems, texts)
+
+What a completion does to its verifier is the completion's own: a verdict that takes longer than `timeout` is
+`timeout` (wrong), one that kills its worker twice is `crashed` (wrong). What the verifier does wrong is not: an
+exception in it is `harness_error` (correct=None, not judged), and so is a gold answer that it rejects (`gold_error`).
+The other completions of a batch are never affected. Processes and clocks live in `rlvr.judging.pool`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import math
+import pickle
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from rlvr.config.registry import resolve
+from rlvr.judging.pool import Item, Pool
+from rlvr.types import Problem, Reason, UserError, Verdict
+
+log = logging.getLogger("rlvr.judging.judge")
+
+VERIFIER_FAILED = "the verifier failed on the gold answer"
+"""How a complaint begins that is about the verifier, not the gold answer."""
+NEVER_CACHED = frozenset({Reason.TIMEOUT, Reason.CRASHED, Reason.HARNESS_ERROR})
+"""They depend on the machine's load and health, not on the completion alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeStats:
+    """What a Judge did since the last call of `stats()`."""
+
+    counts: dict[Reason, int]
+    """Verdicts returned by reason, repeated and cached ones included; reasons that did not occur are left out."""
+    computed: int
+    """Verdicts that a worker computed; the others were repeats within a call or came from the cache."""
+    p50_ms: float
+    """Median wall-clock milliseconds of the computed verdicts (of the last 100,000); NaN if there were none."""
+    p99_ms: float
+    max_ms: float
+
+
+class Judge:
+    """Judges completions in `workers` processes that start at first use and live until `close`.
+
+    May be called from any thread; calls are answered one after the other. The verdicts do not depend on the number
+    of workers, on the order of the completions or on what was judged before (`Verdict.ms` aside), as long as the
+    verifiers keep no state. Completions for an equal problem that are equal in what decides (`Verifier.decisive`: for
+    mathematics the last box) are judged once; the verdict object is shared, also between calls.
+
+    Args:
+        workers: number of processes, at least 1.
+        timeout: wall-clock seconds for one verdict, counted from the moment a worker begins it.
+        memory_gib: what a worker may grow by after it loaded its verifiers, in GiB (RLIMIT_AS); a verifier that
+            wants more dies, which counts as a crash. None: no limit.
+        cache_size: verdicts kept between calls; 0 keeps none.
+    """
+
+    def __init__(
+        self, workers: int = 2, timeout: float = 10.0, *, memory_gib: float | None = 4.0, cache_size: int = 65536
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"Judge(workers={workers}): expected at least 1")
+        if not (0 < timeout < math.inf):
+            raise ValueError(f"Judge(timeout={timeout}): expected a positive number of seconds")
+        if memory_gib is not None and memory_gib <= 0:
+            raise ValueError(f"Judge(memory_gib={memory_gib}): expected a positive number, or None for no limit")
+        self.workers, self.timeout = workers, timeout
+        self._pool = Pool(workers, timeout, None if memory_gib is None else int(memory_gib * 2**30))
+        self._cache: OrderedDict[tuple[str, bytes], Verdict] = OrderedDict()
+        self._cache_size = cache_size
+        self._decisives: dict[str, Callable[[str], str]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self._counts: Counter[Reason] = Counter()
+        self._computed = 0
+        self._times_ms: deque[float] = deque(maxlen=100_000)
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes; none is left when this returns. The Judge cannot be used afterwards.
+
+        A call that another thread waits for ends with a RuntimeError.
+        """
+        self._pool.stop()
+        with self._lock:
+            self._closed = True
+            self._pool.close()
+
+    def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+        """The verdict on `texts[i]` as an answer to `problems[i]`, for every i, in order.
+
+        Raises UserError when a verifier is unknown or cannot be loaded, and ValueError when the lengths differ.
+        """
+        if isinstance(problems, Problem) or isinstance(texts, str):
+            raise TypeError("judge() takes a list of problems and a list of texts: found one alone")
+        if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str)]:
+            raise TypeError(f"judge(): texts[{wrong[0]}] is {type(texts[wrong[0]]).__name__}, expected the completion "
+                            "as text")
+        if len(problems) != len(texts):
+            raise ValueError(f"judge() got {len(problems)} problems and {len(texts)} texts: expected one text each")
+        with self._lock:
+            pickled = _Pickled()
+            known: dict[bytes, Verdict] = {}
+            items: dict[bytes, Item] = {}
+            names: dict[bytes, str] = {}
+            keys: list[bytes] = []
+            for problem, text in zip(problems, texts, strict=True):
+                data, digest = pickled(problem)
+                text = self._decisive(problem.verifier, text)
+                digest = digest.copy()
+                digest.update(text.encode("utf-8", "surrogatepass"))
+                key = digest.digest()
+                keys.append(key)
+                if key in known or key in items:
+                    continue
+                cached = self._recall(problem.verifier, key)
+                if cached is None:
+                    items[key] = Item(data, problem.id, text)
+                    names[key] = problem.verifier
+                else:
+                    known[key] = cached
+            self._run(list(items.values()))
+            for key, item in items.items():
+                assert item.verdict is not None
+                known[key] = item.verdict
+                self._remember(names[key], key, item.verdict)
+            _log_harness_errors(items, names)
+            verdicts = [known[key] for key in keys]
+            self._counts.update([verdict.reason for verdict in verdicts])
+            self._computed += len(items)
+            self._times_ms.extend([known[key].ms for key in items])
+            return verdicts
+
+    def check_golds(self, problems: Sequence[Problem]) -> list[str | None]:
+        """For each problem None if its gold answer is usable, else a sentence that says what is wrong with it.
+
+        Usable: the verifier's `check_gold` has no complaint, it judges its own `gold_completion` correct, and it asks
+        for less time than this Judge grants.
+        """
+        pickled = _Pickled()
+        items = [Item(pickled(problem)[0], problem.id, None) for problem in problems]
+        with self._lock:
+            self._run(items)
+        verifiers = {name: resolve("verifiers", name) for name in {problem.verifier for problem in problems}}
+        return [self._too_slow(verifiers[problem.verifier].own_limit(problem)) or _gold_complaint(item)
+                for problem, item in zip(problems, items, strict=True)]
+
+    def _too_slow(self, seconds: float | None) -> str | None:
+        if seconds is None or seconds < self.timeout:
+            return None
+        return (f"its limits allow a verdict {seconds:g} s, and the judge ends it after {self.timeout:g} s; raise "
+                "judge.timeout above that, or lower the limit")
+
+    def stats(self) -> JudgeStats:
+        """Counts and times since the last call (or since the start), which it resets."""
+        with self._lock:
+            times = sorted(self._times_ms)
+            stats = JudgeStats(dict(self._counts), self._computed, _quantile(times, 0.5), _quantile(times, 0.99),
+                               times[-1] if times else math.nan)
+            self._counts, self._computed = Counter(), 0
+            self._times_ms.clear()
+            return stats
+
+    def _run(self, items: list[Item]) -> None:
+        if self._closed:
+            raise RuntimeError("this Judge is closed")
+        self._pool.run(items)
+
+    def _decisive(self, verifier: str, text: str) -> str:
+        """What of the text the verifier will look at. One that a worker cannot load either is left to the worker,
+        and so is a text on which a plug-in's `decisive` fails."""
+        if verifier not in self._decisives:
+            try:
+                self._decisives[verifier] = resolve("verifiers", verifier).decisive
+            except (UserError, AttributeError):
+                self._decisives[verifier] = _all_of_it
+        try:
+            return self._decisives[verifier](text)
+        except Exception as error:
+            log.error("verifier %s: decisive() failed, the whole text is judged: %s: %s", verifier,
+                      type(error).__name__, error)
+            self._decisives[verifier] = _all_of_it
+            return text
+
+    def _recall(self, verifier: str, key: bytes) -> Verdict | None:
+        """The version of a verifier is known once a worker loaded it, so what another version said is not found."""
+        where = (self._pool.versions.get(verifier, ""), key)
+        verdict = self._cache.get(where)
+        if verdict is not None:
+            self._cache.move_to_end(where)
+        return verdict
+
+    def _remember(self, verifier: str, key: bytes, verdict: Verdict) -> None:
+        if verdict.reason in NEVER_CACHED or not self._cache_size:
+            return
+        self._cache[self._pool.versions[verifier], key] = verdict
+        if len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+
+
+def _all_of_it(text: str) -> str:
+    return text
+
+
+class _Pickled:
+    """Pickles each problem of a call once, and gives the digest to which a text is added to name the pair.
+
+    All of the problem is in it, the prompt too, but the pictures: no verifier may look at them.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, tuple[bytes, hashlib.blake2b]] = {}
+
+    def __call__(self, problem: Problem) -> tuple[bytes, hashlib.blake2b]:
+        found = self._by_id.get(id(problem))
+        if found is None:
+            try:
+                data = pickle.dumps(dataclasses.replace(problem, images=()), protocol=5)
+            except Exception as error:
+                raise UserError(f"problem {problem.id}: it cannot be sent to a judge worker "
+                                f"({type(error).__name__}: {error}); keep plain data in prompt and extra") from error
+            found = self._by_id[id(problem)] = (data, hashlib.blake2b(data, digest_size=16))
+        return found
+
+
+def _log_harness_errors(items: dict[bytes, Item], names: dict[bytes, str]) -> None:
+    """One line for each different exception: a broken verifier fails on every item of a batch."""
+    seen: dict[tuple[str, str], list[Item]] = {}
+    for key, item in items.items():
+        if item.verdict is not None and item.verdict.reason is Reason.HARNESS_ERROR:
+            seen.setdefault((names[key], item.note), []).append(item)
+    for (name, note), failed in seen.items():
+        log.error("verifier %s failed on %d completion(s), which are not judged (first: problem %s): %s", name,
+                  len(failed), failed[0].label, note)
+
+
+def _gold_complaint(item: Item) -> str | None:
+    assert item.verdict is not None
+    if item.verdict.correct is True:
+        return None
+    if item.verdict.reason is Reason.HARNESS_ERROR:
+        return f"{VERIFIER_FAILED}: {item.note}"
+    return item.note or f"judging the gold answer itself ends in {item.verdict.reason}"
+
+
+def _quantile(ordered: list[float], q: float) -> float:
+    """Nearest rank; NaN of an empty list."""
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else math.nan

@@ -1,0 +1,308 @@
+"""Finished runs grouped into arms, and the refusal of runs whose numbers cannot stand side by side."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr.probes.baseline import entry_name
+from rlvr.report.load import Run, load_run
+from rlvr.runs.run_dir import RunDir, flat
+from rlvr.types import UserError
+
+_NOT_TRAINING = ("seed", "run_dir", "name", "tracking.", "judge.", "train.micro_batch_size", "train.save_every",
+                 "train.keep_checkpoints", "train.log_every", "probes.batch_size")
+"""Recipe keys that say where and how a run was done, not what was learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way of training, run with one or more seeds."""
+
+    name: str
+    runs: tuple[Run, ...]
+    """In order of seeds, each with another."""
+
+    @property
+    def seeds(self) -> list[int]:
+        return [seed_of(run) for run in self.runs]
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Arms that may be compared: one base model, problem set, decoding, verifier and sampling plan."""
+
+    arms: tuple[Arm, ...]
+    base: Run
+    """The run whose base probe stands for all of them."""
+    base_name: str
+    """Entry of the baseline store that holds the base probe; empty when the runs do not record it."""
+    own_base: tuple[str, ...]
+    """Names of runs that measured the same base apart; all differences are taken to `base` all the same."""
+    missing: tuple[str, ...] = ()
+    """What should be here and is not, in words."""
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for arm in self.arms for run in arm.runs]
+
+    @property
+    def k(self) -> int:
+        """The k of the headline: the largest that every run tracks, 256 as a rule."""
+        return min(run.k_max for run in self.runs)
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({seed for arm in self.arms for seed in arm.seeds})
+
+    @property
+    def last_step(self) -> int:
+        """The last step after the base that every run has probed."""
+        return max(set.intersection(*({probe.step for probe in run.probes[1:]} for run in self.runs)))
+
+
+def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None, missing: Sequence[str] = (),
+              finished: bool = False) -> Arms:
+    """Read run directories, or directories of them, and group them into arms.
+
+    Args:
+        names: run directory -> arm; without it an arm is an algorithm, or, where one algorithm was trained in several
+            ways, the W&B group or name that tells them apart.
+        missing: runs that should be here and are not, in words.
+        finished: leave out runs that have not probed their last step, and name them in `missing`; without it those
+            that probed nothing after the base are refused, and the others are compared up to the last common step.
+
+    Raises: UserError for runs that cannot be compared: another base model, probe problems, decoding, verifier or plan.
+    """
+    runs, left = _readable(run_directories(paths), finished=finished)
+    for run in runs:
+        _check_alone(run)
+        _check_comparable(runs[0], run)
+    grouped: defaultdict[str, list[Run]] = defaultdict(list)
+    labels = _labels(runs) if names is None else [names[run.path] for run in runs]
+    for label, run in zip(labels, runs, strict=True):
+        grouped[label].append(run)
+    arms = tuple(Arm(name, tuple(sorted(members, key=seed_of))) for name, members in grouped.items())
+    for arm in arms:
+        _check_seeds(arm)
+    if not set.intersection(*({probe.step for probe in run.probes[1:]} for run in runs)):
+        raise UserError(f"the {len(runs)} runs have no probe step after the base in common; train them with one "
+                        "probes.every")
+    base, own = _base(runs)
+    short = [f"{run.path.name} was probed up to step {run.probes[-1].step} of {_steps(run)} only"
+             for run in runs if run.probes[-1].step < _steps(run)]
+    return Arms(arms, base, _base_name(base), own, (*missing, *left, *short))
+
+
+def run_directories(paths: Iterable[Path]) -> list[Path]:
+    """Each path that is a run, and for each that is not the runs in it. UserError when there are none."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path}: {'not a directory' if path.exists() else 'not found'}; expected the directory of "
+                            "a run, or one with runs in it, such as runs/lab_six")
+        below = [path] if _is_run(path) else sorted(filter(_is_run, path.iterdir()))
+        if not below:
+            raise UserError(f"{path}: found no run in it (a directory with recipe.json); expected finished runs")
+        found += below
+    if len({path.resolve() for path in found}) < len(found):
+        twice = next(path for path, times in Counter(p.resolve() for p in found).items() if times > 1)
+        raise UserError(f"{twice}: given twice; name each run once")
+    return found
+
+
+def training_recipe(run: Run) -> dict[str, Any]:
+    """Dotted keys of the recipe that decide what a run learns, the seed left out."""
+    return {key: value for key, value in flat(run.recipe).items() if not key.startswith(_NOT_TRAINING)}
+
+
+def algorithm_of(run: Run) -> str:
+    """Name of the run's algorithm."""
+    algorithm = run.recipe.get("algorithm")
+    return str(algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm)
+
+
+def seed_of(run: Run) -> int:
+    """Seed of the run's recipe; 0 when it names none."""
+    return int(run.recipe.get("seed") or 0)
+
+
+def other_settings(arms: Arms) -> dict[str, dict[str, Any]]:
+    """Recipe key -> arm -> value, for the keys outside `algorithm` that are not the same in all arms."""
+    recipes = {arm.name: training_recipe(arm.runs[0]) for arm in arms.arms}
+    keys = dict.fromkeys(key for recipe in recipes.values() for key in recipe if not key.startswith("algorithm"))
+    values = {key: {name: recipe.get(key) for name, recipe in recipes.items()} for key in keys}
+    return {key: per_arm for key, per_arm in values.items() if len({json.dumps(v) for v in per_arm.values()}) > 1}
+
+
+def _is_run(path: Path) -> bool:
+    return RunDir(path).boundary.is_file() or RunDir(path).recipe.is_file()
+
+
+def _readable(paths: Sequence[Path], *, finished: bool) -> tuple[list[Run], list[str]]:
+    """The runs to compare, and what is left out, in words. UserError that names all that would have to be."""
+    runs, left = [], []
+    for path in paths:
+        run = load_run(path) if RunDir(path).boundary.is_file() else None
+        if run is None:
+            left.append(f"{path} (no probe yet)")
+        elif run.last is None and not run.probed:
+            left.append(f"{path} (only the base was probed)")
+        elif finished and run.probes[-1].step < _steps(run):
+            left.append(f"{path} (probed up to step {run.probes[-1].step} of {_steps(run)})")
+        else:
+            runs.append(run)
+    if left and not (finished and runs):
+        way_out = "go on with them by --resume" + ("" if finished else ", or leave them out by --finished")
+        raise UserError(f"{len(left)} of {len(paths)} runs cannot be compared yet: {', '.join(left)}; {way_out}")
+    return runs, [f"left out {name}" for name in left]
+
+
+def _steps(run: Run) -> int:
+    train = run.recipe.get("train")
+    return int(train.get("steps") or 0) if isinstance(train, Mapping) else 0
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """The arm of every run, named as plainly as keeps differently trained runs apart."""
+    ways: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        recipe = training_recipe(run)
+        if recipe not in ways[algorithm_of(run)]:
+            ways[algorithm_of(run)].append(recipe)
+    labels = []
+    for run in runs:
+        algorithm = algorithm_of(run)
+        same = [other for other in runs if algorithm_of(other) == algorithm]
+        readers = [algorithm_of] if len(ways[algorithm]) == 1 else [_group, _recipe_name]
+        for read in readers:
+            label = read(run)
+            if label and all(training_recipe(r) == training_recipe(run) for r in same if read(r) == label):
+                labels.append(label)
+                break
+        else:
+            other = next(r for r in same if training_recipe(r) != training_recipe(run))
+            key = _first_difference(training_recipe(run), training_recipe(other))
+            raise UserError(f"{run.path} and {other.path}: both {algorithm}, but {key} differs, so they are not two "
+                            "seeds of one arm; tell the arms apart by tracking.group or name")
+    return labels
+
+
+def _group(run: Run) -> str:
+    tracking = run.recipe.get("tracking")
+    return str(tracking.get("group") or "") if isinstance(tracking, Mapping) else ""
+
+
+def _recipe_name(run: Run) -> str:
+    return str(run.recipe.get("name") or "")
+
+
+def _check_seeds(arm: Arm) -> None:
+    first = arm.runs[0]
+    for before, run in zip(arm.runs, arm.runs[1:], strict=False):
+        key = _first_difference(training_recipe(first), training_recipe(run))
+        if key:
+            raise UserError(f"{first.path} and {run.path}: {key} differs, so they are not two seeds of arm "
+                            f"{arm.name!r}")
+        if seed_of(before) == seed_of(run):
+            raise UserError(f"{before.path} and {run.path}: seed {seed_of(run)} twice in arm {arm.name!r}: one of them "
+                            "adds nothing; leave it out, or train it with another seed")
+
+
+def _first_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    return next((key for key in [*a, *b] if a.get(key) != b.get(key) or (key in a) != (key in b)), "")
+
+
+def _check_alone(run: Run) -> None:
+    if run.probed:
+        raise UserError(f"{run.path}: made by `rlvr probe`, which trains nothing; expected a training run")
+    if not run.rows:
+        raise UserError(f"{run.path / 'probes.jsonl'}: not found; the comparison is computed from its counts")
+    decodings = {(probe.decoding, probe.verifier) for probe in run.probes}
+    plans = {probe.plan for probe in run.probes[1:]}
+    if len(decodings) > 1 or len(plans) > 1:
+        raise UserError(f"{run.path}: its probes differ in decoding, verifier or plan; expected one way of measuring")
+
+
+def _check_comparable(first: Run, run: Run) -> None:
+    """UserError naming what keeps two runs from being compared."""
+    _check_schedules(first, run)
+    for what, mine, theirs in (
+        ("base model", _model(run), _model(first)),
+        ("decoding", str(run.base.decoding), str(first.base.decoding)),
+        ("verifier version", run.base.verifier, first.base.verifier),
+        ("plan of the base", run.base.plan, first.base.plan),
+        ("plan", run.probes[-1].plan, first.probes[-1].plan),
+    ):
+        if mine != theirs:
+            raise UserError(f"{run.path} and {first.path} cannot be compared: {what} differs ({mine} and {theirs})")
+    if run.rows[run.base.step].keys() != first.rows[first.base.step].keys() or run.problems != first.problems:
+        ids = run.rows[run.base.step].keys() ^ first.rows[first.base.step].keys()
+        ids |= {key for key in run.problems.keys() & first.problems.keys() if run.problems[key] != first.problems[key]}
+        raise UserError(f"{run.path} and {first.path} cannot be compared: probe problems differ ({len(ids)} of them, "
+                        f"such as {min(ids, default='none')!r})")
+    ours, others = _base_key(run), _base_key(first)
+    for what, part in (("base model", "weights"), ("probe problems", "problems")):
+        if ours.get(part) and others.get(part) and ours[part] != others[part]:
+            raise UserError(f"{run.path} and {first.path} cannot be compared: {what} differs (hash {ours[part][:12]} "
+                            f"and {others[part][:12]})")
+    if _base_counts(run) != _base_counts(first) and not (ours and others):
+        raise UserError(f"{run.path} and {first.path} cannot be compared: base probe differs, and without "
+                        f"{RunDir(run.path).samples(0).name} nothing says that their base models are the same")
+
+
+def _check_schedules(first: Run, run: Run) -> None:
+    """UserError where probes.budget chose other problems or another plan; other intervals share their common steps."""
+    if run.base.schedule is None and first.base.schedule is None:
+        return
+    for what, mine, theirs in (("plan", run.probes[-1].plan, first.probes[-1].plan),
+                               ("number of problems", run.base.problems, first.base.problems)):
+        if mine != theirs:
+            raise UserError(f"{run.path} and {first.path} cannot be compared: probes.budget chose another {what} "
+                            f"({mine} and {theirs}); train both with one budget and equally many rollouts, or set "
+                            "probes.plan and data.probe.size to the smaller in both")
+    if run.rows[run.base.step].keys() != first.rows[first.base.step].keys() and run.problems == first.problems:
+        raise UserError(f"{run.path} and {first.path} cannot be compared: probes.budget chose {run.base.problems} "
+                        "other problems, because their base was measured twice; train both with one probes.baselines")
+
+
+def _model(run: Run) -> str:
+    model = run.recipe.get("model")
+    if not isinstance(model, Mapping):
+        return str(model)
+    return ", ".join(f"{key} {value}" for key, value in model.items() if key != "lora" and value is not None)
+
+
+def _base_counts(run: Run) -> tuple[tuple[str, int, int], ...]:
+    return tuple(sorted((problem, row.n, row.c) for problem, row in run.rows[run.base.step].items()))
+
+
+def _base(runs: Sequence[Run]) -> tuple[Run, tuple[str, ...]]:
+    """The run with the base probe that most share, and the names of the runs that have another."""
+    times = Counter(_base_counts(run) for run in runs)
+    common = max(times, key=lambda counts: times[counts])
+    base = next(run for run in runs if _base_counts(run) == common)
+    return base, tuple(run.path.name for run in runs if _base_counts(run) != common)
+
+
+def _base_name(run: Run) -> str:
+    key = _base_key(run)
+    return entry_name(key) if key else ""
+
+
+def _base_key(run: Run) -> dict[str, Any]:
+    """What the base probe depends on, from the header of its samples; empty when that is not there."""
+    try:
+        with gzip.open(RunDir(run.path).samples(run.base.step), "rt", encoding="utf-8") as file:
+            header = json.loads(file.readline())["header"]
+    except (OSError, EOFError, zlib.error, ValueError, KeyError):
+        return {}
+    if "weights" not in header:
+        return {}
+    return {key: value for key, value in header.items() if key not in ("step", "seed", "batch_size")}

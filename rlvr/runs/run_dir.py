@@ -1,0 +1,293 @@
+"""One run on disk: its files, its checkpoints, and what happens to them when the run is resumed.
+
+Standard library only. One process (rank 0) writes; anybody may read, also while the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rlvr.runs.files import (
+    append_jsonl,
+    dumps,
+    jsonl_lines,
+    nan_to_null,
+    null_to_nan,
+    read_jsonl,
+    replace,
+    rewrite_jsonl,
+    sync,
+    temporary,
+    write_json_atomic,
+)
+from rlvr.types import UserError
+
+__all__ = [
+    "RunDir", "append_jsonl", "flat", "git_commit", "nan_to_null", "null_to_nan", "read_jsonl", "versions",
+    "write_json_atomic",
+]
+
+logger = logging.getLogger(__name__)
+
+COMPLETE = "COMPLETE"
+"""Name of the empty file that is written last into a checkpoint."""
+VERSIONED = ("rlvr", "torch", "transformers", "trl")
+MAY_DIFFER = ("tracking", "judge", "run_dir")
+"""Parts of a recipe that a resumed run may change: they say where and how to run, not what to learn."""
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+class RunDir:
+    """Paths and operations of one run directory. `RunDir(path)` touches nothing; a new run calls `create`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def recipe(self) -> Path:
+        """{"recipe": resolved tree, "versions", "git", "created", "lab"}"""
+        return self.path / "recipe.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per logged training step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def probes(self) -> Path:
+        """One row per probe step and problem."""
+        return self.path / "probes.jsonl"
+
+    @property
+    def boundary(self) -> Path:
+        """One row per probe step, appended after the step's rows of `probes`."""
+        return self.path / "boundary.jsonl"
+
+    @property
+    def problems(self) -> Path:
+        """One row per probe problem."""
+        return self.path / "problems.jsonl"
+
+    @property
+    def samples_dir(self) -> Path:
+        return self.path / "samples"
+
+    def samples(self, step: int) -> Path:
+        """Completions of the probe at `step`."""
+        return self.samples_dir / f"step-{step:06d}.jsonl.gz"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def audit(self) -> Path:
+        """What an audit of the verifier found: {"wrong_answers", "accepted"}. Written by hand or by a script."""
+        return self.path / "audit.json"
+
+    @property
+    def arms(self) -> dict[str, RunDir]:
+        """Measurements under other decodings and prompts (`probes.arms`), each laid out like a run; {} without."""
+        folder = self.path / "arms"
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {path.name: RunDir(path) for path in found if RunDir(path).recipe.is_file()}
+
+    def arm(self, name: str) -> RunDir:
+        return RunDir(self.path / "arms" / name)
+
+    @property
+    def entropy_matches(self) -> Path:
+        """Of an arm with `match_entropy`: one row per trained model, what the search for its temperature found."""
+        return self.path / "entropy_match.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    # ---------------------------------------------------------------- start and resume
+
+    @classmethod
+    def create(cls, path: str | Path, *, resume: bool = False, quiet: bool = False) -> RunDir:
+        """Make the directory, or with `resume` take the one of an earlier run.
+
+        Raises UserError for a non-empty directory without `resume`, for files that are no run's even with it, and
+        for a path that cannot be a directory. Resuming an empty or missing directory starts a new run
+        and, unless `quiet`, says so on stderr.
+        """
+        run = cls(path)
+        run.check_usable(resume=resume)
+        if resume and not quiet and not run.recipe.is_file():
+            sys.stderr.write(f"--resume: there is no run in {run.path} yet: starting it\n")
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"run_dir {run.path}: cannot be used: {error.strerror}; choose another run_dir") from None
+        return run
+
+    def check_usable(self, *, resume: bool) -> None:
+        """Raises UserError for what is there and `create` would refuse; makes nothing."""
+        try:
+            found = sorted(entry.name for entry in self.path.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"run_dir {self.path}: cannot be used: {error.strerror}; choose another run_dir") from None
+        names = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        # A kill inside write_recipe leaves its temporary file and nothing else: no run was started.
+        begun = [name for name in found if name != temporary(self.recipe).name]
+        if begun and not resume:
+            raise UserError(f"run_dir {self.path}: found {len(found)} entries ({names}), expected an empty directory; "
+                            "go on with that run by --resume, or choose another run_dir")
+        if begun and not self.recipe.is_file():
+            raise UserError(f"run_dir {self.path}: found {len(found)} entries ({names}) but no recipe.json, so it is "
+                            "not a run and cannot be resumed; choose another run_dir")
+
+    def write_recipe(self, tree: Mapping[str, Any], *, lab: bool = False) -> None:
+        """Write recipe.json; in a resumed run compare instead and keep the file.
+
+        Raises UserError naming the first key of the recipe that differs (those below `MAY_DIFFER` may).
+        """
+        if self.recipe.exists():
+            return self._check_same_recipe(tree)
+        write_json_atomic(self.recipe, {
+            "recipe": tree,
+            "versions": versions(),
+            "git": git_commit(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "lab": lab,
+        })
+
+    def read_recipe(self) -> dict[str, Any]:
+        """recipe.json as it was written. Raises UserError when it is missing or damaged."""
+        try:
+            stored = json.loads(self.recipe.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{self.recipe}: not found; expected the directory of a run") from None
+        except ValueError as error:
+            raise UserError(f"{self.recipe}: not JSON ({error}); restore it or choose another run_dir") from None
+        if not isinstance(stored, dict) or not isinstance(stored.get("recipe"), dict):
+            raise UserError(f"{self.recipe}: found no 'recipe' in it; restore it or choose another run_dir")
+        return stored
+
+    def truncate_after(self, step: int) -> None:
+        """Forget what a run that resumes at `step` will write again: rows of later steps, torn lines, and probe rows
+        whose boundary row was never written. Samples stay: a probe finds its finished part there."""
+        rewrite_jsonl(self.boundary, lambda row: _step(row) <= step)
+        probed = {_step(row) for row in read_jsonl(self.boundary)}
+        rewrite_jsonl(self.metrics, lambda row: _step(row) <= step)
+        rewrite_jsonl(self.probes, lambda row: _step(row) in probed)
+        rewrite_jsonl(self.entropy_matches, lambda row: _step(row) <= step)
+        for arm in self.arms.values():
+            arm.truncate_after(step)
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"checkpoint-{step}"
+
+    def latest_checkpoint(self, *, discard_incomplete: bool = False) -> Path | None:
+        """The newest complete checkpoint, or None; `discard_incomplete` deletes newer ones that a kill left behind.
+
+        Only the process that resumes the run may discard: to anybody else a checkpoint being written looks the same.
+        """
+        for _, path in sorted(self._checkpoints(), reverse=True):
+            if (path / COMPLETE).is_file():
+                return path
+            if discard_incomplete:
+                logger.warning("%s: deleted, its save was interrupted (no file %s)", path, COMPLETE)
+                shutil.rmtree(path)
+        return None
+
+    def complete_checkpoints(self) -> list[tuple[int, Path]]:
+        """(step, path) of every checkpoint that was written to its end, by step."""
+        return sorted((step, path) for step, path in self._checkpoints() if (path / COMPLETE).is_file())
+
+    def _checkpoints(self) -> Iterator[tuple[int, Path]]:
+        if self.checkpoints.is_dir():
+            for path in self.checkpoints.iterdir():
+                match = _CHECKPOINT.fullmatch(path.name)
+                if match and path.is_dir():
+                    yield int(match.group(1)), path
+
+    @staticmethod
+    def mark_complete(checkpoint: Path) -> None:
+        """Write the marker after everything else in the checkpoint is on the disk."""
+        for folder, _, files in os.walk(checkpoint):
+            for name in files:
+                sync(Path(folder, name))
+            sync(Path(folder))
+        (checkpoint / COMPLETE).touch()
+        sync(checkpoint)
+
+    # ---------------------------------------------------------------- files
+
+    append_jsonl = staticmethod(append_jsonl)
+    read_jsonl = staticmethod(read_jsonl)
+    write_json_atomic = staticmethod(write_json_atomic)
+
+    def write_problems(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write problems.jsonl whole and atomically."""
+        replace(self.problems, jsonl_lines(rows))
+
+    def _check_same_recipe(self, tree: Mapping[str, Any]) -> None:
+        old = flat(self.read_recipe()["recipe"])
+        new = flat(json.loads(dumps(tree)))
+        for key in [*new, *(key for key in old if key not in new)]:
+            if key.split(".")[0] in MAY_DIFFER or (key in old and key in new and old[key] == new[key]):
+                continue
+            was, now = (json.dumps(side[key]) if key in side else None for side in (old, new))
+            begun = "was started without it" if was is None else f"was started with {was}"
+            says = "no longer has it" if now is None else f"now says {now}"
+            raise UserError(f"{key}: the run in {self.path} {begun}, the recipe {says}; a run "
+                            "resumes with the recipe it began with: set it back, or choose another run_dir")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what decides a run's numbers, without importing it; None: not installed as a distribution."""
+    found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the current directory's repository, `-dirty` behind it when tracked files differ; None without one."""
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (FileNotFoundError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of a tree; an empty section and a list are values."""
+    if not isinstance(tree, Mapping) or not tree:
+        return {prefix: tree}
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else key)
+    return found
+
+
+def _step(row: Mapping[str, Any]) -> int:
+    step = row.get("step")
+    if not isinstance(step, int):
+        raise UserError(f"found a row whose step is {step!r}, expected a whole number; restore the file")
+    return step

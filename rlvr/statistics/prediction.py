@@ -1,0 +1,144 @@
+"""pass@k beyond the samples drawn: a Beta fitted to the counts, and what it predicts. A prediction, no measurement.
+
+If success probabilities follow Beta(a, b), a problem's counts have likelihood B(a + c, b + n - c) / B(a, b) times a
+number of paths that the parameters do not enter: maximum likelihood holds under every plan that stops on (n, c).
+Then E pass@k = 1 - B(a, b + k) / B(a, b) for every k (Kazdan et al. 2025, arXiv 2510.05197).
+
+The interval carries the uncertainty of a and b only, not that of the Beta shape. Beyond the data the shape decides:
+a Beta lets every problem be solved in the end, and cannot know of problems that never are. So predictions have a
+type of their own, and nothing that takes an `Estimate` takes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rlvr.statistics.intervals import z_quantile
+from rlvr.types import Counts, UserError
+
+FloatArray = npt.NDArray[np.float64]
+
+LOG_LIMIT = math.log(1e6)
+"""A parameter beyond 1e-6..1e6 means that the likelihood has no maximum: the fit is undefined."""
+
+
+@dataclass(frozen=True)
+class BetaFit:
+    """Maximum likelihood Beta(a, b) of the success probabilities."""
+
+    a: float
+    b: float
+    covariance: FloatArray
+    """(2, 2) of (log a, log b): inverse of the observed information."""
+
+    def pass_at_k(self, k: int) -> float:
+        """1 - B(a, b + k) / B(a, b): mean pass@k under the fit, in (0, 1)."""
+        return -math.expm1(self._log_unsolved(k))
+
+    def _log_unsolved(self, k: int) -> float:
+        i = np.arange(k)
+        return float(-np.log1p(self.a / (self.b + i)).sum())
+
+    def _log_unsolved_slope(self, k: int) -> FloatArray:
+        """(2,) derivative of log(1 - pass@k) by (log a, log b)."""
+        i = np.arange(k)
+        by_a = -(1 / (self.a + self.b + i)).sum()
+        by_b = (1 / (self.b + i) - 1 / (self.a + self.b + i)).sum()
+        return np.array([self.a * by_a, self.b * by_b])
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """pass@k for a k that was not measured, with the interval of the fit."""
+
+    k: int
+    value: float
+    low: float
+    high: float
+    """Bounds in [0, 1]; they assume that the Beta shape is right."""
+    measured_k: int
+    """Largest k that the samples do measure."""
+
+
+def fit_beta(counts: Sequence[Counts]) -> BetaFit | None:
+    """Maximum likelihood Beta from counts of any plan, by Newton steps on (log a, log b).
+
+    None: the likelihood has no maximum. That is so when no sample or every sample is correct, or when problems differ
+    no more than chance (a single p fits best). Raises UserError without problems or for counts that cannot be.
+    """
+    if not counts:
+        raise UserError("fit_beta: no problems; expected the counts of at least one problem")
+    if any(not 0 <= one.c <= one.n or one.n < 1 for one in counts):
+        raise UserError("fit_beta: a problem without samples or with c outside 0..n; expected judged samples")
+    times = Counter((one.n, one.c) for one in counts)
+    n_U, c_U = (np.array(column, dtype=np.int64) for column in zip(*times, strict=True))
+    times_U = np.array(list(times.values()), dtype=np.float64)
+    logs = np.array([math.log(0.5), math.log(0.5)])
+    value, slope, curvature = _log_likelihood(logs, n_U, c_U, times_U)
+    for _ in range(200):
+        # Far from the maximum the information need not be positive definite: lift its eigenvalues.
+        eigenvalues, vectors = np.linalg.eigh(-curvature)
+        step = vectors @ ((vectors.T @ slope) / np.maximum(np.abs(eigenvalues), 1e-6 * len(counts)))
+        step *= min(1.0, 1.0 / float(np.abs(step).max() + 1e-300))
+        while True:
+            tried, tried_slope, tried_curvature = _log_likelihood(logs + step, n_U, c_U, times_U)
+            if tried >= value - 1e-12 * abs(value) or float(np.abs(step).max()) < 1e-12:
+                break
+            step = step / 2
+        logs, value, slope, curvature = logs + step, tried, tried_slope, tried_curvature
+        if float(np.abs(logs).max()) > LOG_LIMIT:
+            return None
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    if float(np.linalg.eigvalsh(-curvature).min()) <= 0.0:
+        return None
+    covariance = np.asarray(np.linalg.inv(-curvature), dtype=np.float64)
+    return BetaFit(float(np.exp(logs[0])), float(np.exp(logs[1])), covariance)
+
+
+def predict_pass_at_k(fit: BetaFit, k: int, measured_k: int, *, confidence: float = 0.95) -> Prediction:
+    """Mean pass@k under the fit, with a delta-method interval on the scale of log(1 - pass@k).
+
+    Args:
+        k: must exceed `measured_k`; what samples can measure is to be measured.
+        measured_k: max_samples of the plan that drew the counts.
+
+    Raises: UserError for k <= measured_k.
+    """
+    if k <= measured_k:
+        raise UserError(f"pass@{k} can be measured with up to {measured_k} samples per problem; expected a larger k "
+                        "for a prediction, or use `pass_at_k_vector`")
+    slope = fit._log_unsolved_slope(k)
+    half = z_quantile(confidence) * math.sqrt(float(slope @ fit.covariance @ slope))
+    log_unsolved = fit._log_unsolved(k)
+    low, high = (min(max(-math.expm1(log_unsolved + sign * half), 0.0), 1.0) for sign in (1, -1))
+    return Prediction(k=k, value=fit.pass_at_k(k), low=low, high=high, measured_k=measured_k)
+
+
+def _log_likelihood(
+    logs: FloatArray, n_U: npt.NDArray[np.int64], c_U: npt.NDArray[np.int64], times_U: FloatArray
+) -> tuple[float, FloatArray, FloatArray]:
+    """Log-likelihood of (log a, log b), its gradient (2,) and Hessian (2, 2).
+
+    log B(a + c, b + f) / B(a, b) = sum_{i<c} log(a + i) + sum_{i<f} log(b + i) - sum_{i<n} log(a + b + i).
+    """
+    a, b = np.exp(logs)
+    i = np.arange(int(n_U.max()))
+    parts = [(a + i, c_U, 1.0), (b + i, n_U - c_U, 1.0), (a + b + i, n_U, -1.0)]
+    value = sum(sign * float(times_U @ _first(np.log(x), upto_U)) for x, upto_U, sign in parts)
+    by_a, by_b, by_sum = (sign * float(times_U @ _first(1 / x, upto_U)) for x, upto_U, sign in parts)
+    by_aa, by_bb, by_ss = (-sign * float(times_U @ _first(1 / x**2, upto_U)) for x, upto_U, sign in parts)
+    slope = np.array([a * (by_a + by_sum), b * (by_b + by_sum)])
+    curvature = np.array([[a * a * (by_aa + by_ss), a * b * by_ss], [a * b * by_ss, b * b * (by_bb + by_ss)]])
+    return value, slope, curvature + np.diag(slope)
+
+
+def _first(terms: FloatArray, upto_U: npt.NDArray[np.int64]) -> FloatArray:
+    """(U,) sums of the first `upto` terms."""
+    return np.concatenate([[0.0], np.cumsum(terms)])[upto_U]

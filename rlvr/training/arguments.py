@@ -1,0 +1,120 @@
+"""A recipe in the terms of TRL and PEFT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rlvr.config.recipe import Recipe, RewardSection, plan_of_steps
+from rlvr.runs.run_dir import RunDir
+from rlvr.training.processes import world_size
+
+if TYPE_CHECKING:
+    from rlvr.training.shaping import ShapedReward
+
+
+def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
+    """What every training of ours, whatever its loss, asks of transformers' Trainer."""
+    train = recipe.train
+    return {
+        "output_dir": str(run_dir.checkpoints),
+        "seed": recipe.seed,
+        "max_steps": train.steps,
+        "learning_rate": train.learning_rate,
+        "lr_scheduler_type": train.lr_schedule,
+        "warmup_steps": train.warmup_steps,
+        "weight_decay": train.weight_decay,
+        "use_cpu": not cuda(),
+        "dataloader_pin_memory": cuda(),
+        "save_strategy": "steps",
+        "save_steps": train.save_every,
+        "save_total_limit": train.keep_checkpoints,
+        "logging_steps": train.log_every,
+        "disable_tqdm": True,
+        "report_to": [],
+    }
+
+
+def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
+    """The recipe in TRL's terms. What an algorithm owns (loss type, clip, KL) is set by the trainer."""
+    from rlvr.training.trainer import RLVRConfig
+
+    train, vllm, correction = recipe.train, recipe.train.vllm, recipe.train.rollout_correction
+    steps = plan_of_steps(recipe, world_size())
+    extra: dict[str, Any] = {}
+    if vllm is not None:
+        extra = {
+            "use_vllm": True,
+            "vllm_mode": vllm.mode,
+            "vllm_server_base_url": vllm.server_base_url,
+            "vllm_gpu_memory_utilization": vllm.gpu_memory_utilization,
+            "vllm_tensor_parallel_size": vllm.tensor_parallel_size,
+            "vllm_max_model_length": vllm.max_model_length,
+            "vllm_enable_sleep_mode": vllm.enable_sleep_mode,
+            "vllm_importance_sampling_correction": correction is not None,
+        }
+        if correction is not None:
+            extra |= {
+                "vllm_importance_sampling_mode": correction.mode,
+                "vllm_importance_sampling_clip_max": correction.cap,
+                "vllm_importance_sampling_clip_min": correction.floor or None,
+            }
+    return RLVRConfig(
+        **common_arguments(recipe, run_dir),
+        per_device_train_batch_size=train.micro_batch_size,
+        gradient_accumulation_steps=steps.gradient_accumulation,
+        steps_per_generation=steps.gradient_accumulation * train.updates_per_rollout,
+        num_generations=train.group_size,
+        max_completion_length=train.max_new_tokens,
+        temperature=train.temperature,
+        top_p=1.0,
+        top_k=0,
+        adam_beta1=train.adam_beta1,
+        adam_beta2=train.adam_beta2,
+        max_grad_norm=train.max_grad_norm,
+        gradient_checkpointing=train.gradient_checkpointing,
+        bf16=train.bf16,
+        ddp_find_unused_parameters=False,
+        disable_dropout=True,
+        model_init_kwargs={
+            "dtype": recipe.model.dtype,
+            "revision": recipe.model.revision,
+            "attn_implementation": recipe.model.attn_implementation,
+        },
+        **extra,
+    )
+
+
+def peft_config(recipe: Recipe) -> Any:
+    lora = recipe.model.lora
+    if lora is None:
+        return None
+    from peft import LoraConfig
+
+    modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    alpha: Any = lora.alpha  # PEFT annotates an int and divides it by r
+    return LoraConfig(
+        r=lora.r, lora_alpha=alpha, lora_dropout=lora.dropout, target_modules=modules, task_type="CAUSAL_LM"
+    )
+
+
+def shaped_rewards(rewards: RewardSection) -> list[ShapedReward]:
+    """The terms of the recipe, in the order of its keys."""
+    from rlvr.rewards.format import Boxed, Length, Think, ThinkAnswer
+    from rlvr.training.shaping import ShapedReward
+
+    scores: list[tuple[str, Any, Any]] = []
+    if (tags := rewards.think_answer) is not None:
+        scores.append(("think_answer", tags, ThinkAnswer(tags.prefilled)))
+    if (tags := rewards.think) is not None:
+        scores.append(("think", tags, Think(tags.prefilled)))
+    if rewards.boxed is not None:
+        scores.append(("boxed", rewards.boxed, Boxed()))
+    if (length := rewards.length) is not None:
+        scores.append(("length", length, Length(length.free, length.worst)))
+    return [ShapedReward(name, score, term.weight, term.only_if_correct) for name, term, score in scores]
+
+
+def cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

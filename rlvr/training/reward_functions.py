@@ -1,0 +1,68 @@
+"""The verdicts as TRL sees them: one reward function, 1.0, 0.0 or None."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from rlvr.types import Problem, Reason, Verdict
+
+TruncationPolicy = Literal["as_is", "wrong", "mask"]
+
+
+class CompletionJudge(Protocol):
+    """What the trainer needs of `rlvr.judging.judge.Judge`."""
+
+    def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]: ...
+
+
+@dataclass
+class Judged:
+    """What the judge said of the rollouts of a step, and how long that took."""
+
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    times_ms: list[float] = field(default_factory=list)
+    """Milliseconds that each verdict took a worker, also where it came from the cache."""
+    seconds: float = 0.0
+    """Wall-clock that the training waited for verdicts."""
+
+
+class AccuracyReward:
+    """TRL reward function: 1.0 correct, 0.0 wrong, None not judged; keeps what the metrics need.
+
+    A truncated completion is judged like any other under policy "as_is", and is wrong without being judged
+    under "wrong"; under "mask" it is judged and the trainer drops its tokens from the loss.
+    """
+
+    __name__ = "accuracy"
+
+    def __init__(self, judge: CompletionJudge, problems: Mapping[str, Problem], truncated: TruncationPolicy) -> None:
+        self.judge = judge
+        self.problems = problems
+        self.truncated = truncated
+        self.eos_ids: frozenset[int] = frozenset()
+        self.judged = Judged()
+
+    def __call__(
+        self,
+        *,
+        completions: list[Any],
+        completion_ids: list[list[int]],
+        problem_id: list[str],
+        **_: Any,
+    ) -> list[float | None]:
+        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+        whole = [
+            i for i, ids in enumerate(completion_ids) if self.truncated != "wrong" or ids[-1] in self.eos_ids
+        ]
+        verdicts = dict.fromkeys(range(len(texts)), Verdict(False, Reason.TRUNCATED))
+        started = time.perf_counter()
+        answers = self.judge.judge([self.problems[problem_id[i]] for i in whole], [texts[i] for i in whole])
+        self.judged.seconds += time.perf_counter() - started
+        self.judged.times_ms += [verdict.ms for verdict in answers]
+        verdicts.update(zip(whole, answers, strict=True))
+        self.judged.reasons.update(verdict.reason for verdict in verdicts.values())
+        return [None if v.correct is None else float(v.correct) for v in verdicts.values()]

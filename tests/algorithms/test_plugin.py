@@ -1,0 +1,144 @@
+"""A third-party package brings an algorithm by entry point: installed with pip, listed, and trained with.
+
+Run: python -m pytest tests/algorithms/test_plugin.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from rlvr.cli.list import details, overview, settings
+from rlvr.config.registry import BUILT_IN, resolve
+from rlvr.runs.run_dir import RunDir
+from rlvr.types import UserError
+from tests.support.small_run import rows, write_recipe
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "batch-mean"
+version = "1.0"
+
+[project.entry-points."rlvr.algorithms"]
+batch_mean = "my_algorithms:BatchMean"
+broken = "my_algorithms:NotThere"
+
+[tool.setuptools]
+py-modules = ["my_algorithms"]
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package of algorithms/README.md installed into it."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    page = (ROOT / "algorithms/README.md").read_text()
+    (code,) = [b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class BatchMean" in b]
+    (source / "my_algorithms.py").write_text('"""Batch mean: the plainest baseline."""\n' + code)
+    (source / "pyproject.toml").write_text(PYPROJECT)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", target,
+         source], check=True, capture_output=True, timeout=120,
+    )
+    return target
+
+
+def rlvr(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rlvr.cli", *arguments], capture_output=True, text=True, timeout=300, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(site)},
+    )
+
+
+def test_an_installed_algorithm_is_listed_beside_a_broken_one(site: Path) -> None:
+    done = rlvr(site, "list")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"batch_mean +Batch mean: the plainest baseline\.", done.stdout)
+    assert re.search(r"broken +\(not usable: 'broken' in algorithms \(my_algorithms:NotThere\) cannot", done.stdout)
+    assert all(f"  {name} " in done.stdout for kind in BUILT_IN.values() for name in kind)
+
+
+def test_an_installed_algorithm_trains(site: Path, tmp_path: Path) -> None:
+    done = rlvr(site, "train", *write_recipe(tmp_path), "algorithm.name=batch_mean", "algorithm.clip=0.1",
+                "train.steps=2")
+    assert done.returncode == 0, done.stderr
+    run = RunDir(tmp_path / "run")
+    assert run.read_recipe()["recipe"]["algorithm"] == {"name": "batch_mean", "clip": 0.1}
+    assert [row["step"] for row in rows(run.metrics)] == [1, 2]
+
+
+def test_settings_are_checked_and_explained() -> None:
+    @dataclass(frozen=True)
+    class Base:
+        share: float = 0.5
+        """Of the whole,
+        in [0, 1]."""
+
+    @dataclass(frozen=True)
+    class Config(Base):
+        kind: Literal["a", "b"] | None = None
+        must: int = field(kw_only=True)
+        """Needed."""
+
+    found = [tuple(setting) for setting in settings(resolve("algorithms", "rloo").Config)]  # pyright: ignore
+    assert ("kl_coef", "number", "0.0") in [setting[:3] for setting in found]
+    assert all(meaning for *_, meaning in found)
+    globals().update(Base=Base, Config=Config)
+    assert [tuple(s) for s in settings(Config)] == [
+        ("share", "number", "0.5", "Of the whole, in [0, 1]."),
+        ("kind", "a | b or null", "null", ""),
+        ("must", "whole number", "required", "Needed."),
+    ]
+
+
+def test_every_shipped_algorithm_explains_itself() -> None:
+    for name in BUILT_IN["algorithms"]:
+        text = details(name)
+        assert "A" in text and "  clip_low = " in text and re.search(rf"^{name}: .+\.$", text, re.MULTILINE), name
+        config = resolve("algorithms", name).Config  # pyright: ignore[reportAttributeAccessIssue]
+        assert all(setting.meaning for setting in settings(config)), name
+    assert "not usable" not in overview()
+
+
+def test_no_two_names_share_a_description() -> None:
+    """Bug: nsr, psr and w_reinforce, which lie in one file, are all described by its first line."""
+    lines = [line for line in overview().splitlines() if line.startswith("  ")]
+    abouts = [line.split(maxsplit=1)[1] for line in lines]
+    assert len(abouts) == len(set(abouts)) and "psr            PSR: " in overview()
+
+
+def test_a_name_of_two_kinds_is_shown_for_both() -> None:
+    """Bug: `rlvr list math` shows the preset and hides the verifier of that name."""
+    text = details("math")
+    assert "verifiers  (data.train.verifier: NAME" in text and "Final answers of mathematics" in text
+    assert "data presets  (data.train: {preset: NAME}" in text and "source: DigitalLearningGmbH" in text
+    assert "the function. Gold" in details("mbpp_plus")  # a reader
+
+
+@pytest.mark.parametrize(("name", "meant"), [("dappo", "dapo"), ("math50", "math500"), ("countdwn", "countdown")])
+def test_a_misspelt_name_is_answered_with_the_nearest(name: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' names no algorithm, verifier, .*did you mean '{meant}'") as caught:
+        details(name)
+    known = str(caught.value).partition("(known: ")[2].rstrip(")").split(", ")
+    assert known.count("humaneval_plus") == 1  # a reader and a preset
+
+
+def test_a_plug_in_without_a_module_docstring_is_shown_once(site: Path) -> None:
+    """Its class docstring is both summary and formula, and its Config has none."""
+    file = site / "plain_plug_in.py"
+    file.write_text((site / "my_algorithms.py").read_text().split("\n", 1)[1])
+    done = rlvr(site, "list", "plain_plug_in:BatchMean")
+    assert done.stdout.count("A_i = r_i - mean of the batch") == 1 and "Config(" not in done.stdout
+    assert "  clip = 0.2  (number)" in done.stdout

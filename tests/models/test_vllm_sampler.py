@@ -1,0 +1,132 @@
+"""Rollouts and probes through a trainer's vLLM engine: seeds, decoding, truncation, entropies, weights of the step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlvr.algorithms.grpo import GRPO, GRPOConfig
+from rlvr.algorithms.remax import ReMax, ReMaxConfig
+from rlvr.interfaces import SampleRequest
+from rlvr.lab.countdown import problems
+from rlvr.lab.model import build_tokenizer
+from rlvr.models.sampler import TransformersSampler, row_key
+from rlvr.training.trainer import RLVRTrainer
+from rlvr.types import Decoding
+from tests.support import fake_engine
+from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
+
+PROBE = Decoding(temperature=0.6, top_p=0.95, max_new_tokens=12)
+
+
+def make(folder: Path, algorithm: Any = None, **changes: Any) -> Any:
+    # Any: the engine that the trainer holds is the stand-in, which knows more than TRL's.
+    return RLVRTrainer(
+        tiny_model(),
+        algorithm=algorithm or GRPO(GRPOConfig()),
+        problems=train_problems(),
+        judge=ParityJudge(),
+        args=config(folder, use_vllm=True, vllm_mode="colocate", vllm_importance_sampling_correction=False, **changes),
+        processing_class=build_tokenizer(),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_engine.install(monkeypatch)
+
+
+def requests(samples: int = 6) -> list[SampleRequest]:
+    return [SampleRequest(problem, sample) for problem in problems("test", 3) for sample in range(samples)]
+
+
+def test_probe_draws_what_the_transformers_sampler_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The stand-in samples by the same rule as ours, so equal keys must give equal completions, token for token.
+    monkeypatch.setattr("rlvr.models.vllm_sampler.row_key", small_key)
+    monkeypatch.setattr("rlvr.models.sampler.row_key", small_key)
+    trainer = make(tmp_path)
+    ours = trainer.live_sampler().sample(requests(), PROBE, seed=3, stream="probe/7")
+    theirs = TransformersSampler(trainer.model, trainer.processing_class).sample(
+        requests(), PROBE, seed=3, stream="probe/7"
+    )
+    assert len({c.text for c in ours}) > 9  # samples of a problem differ
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.problem_id, a.sample, a.text, a.num_tokens, a.truncated) == (
+            b.problem_id, b.sample, b.text, b.num_tokens, b.truncated
+        )
+        if a.sample < 4:
+            assert a.entropy == pytest.approx(b.entropy, abs=1e-5)
+        else:
+            assert a.entropy != a.entropy  # NaN: not computed
+    assert {c.truncated for c in ours} == {True, False}
+
+
+def small_key(*args: Any) -> int:
+    return row_key(*args) % 2**63  # what an engine's signed seed can hold
+
+
+def test_every_request_has_the_seed_of_its_key_and_the_decoding_of_the_probe(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.live_sampler().sample(requests(), PROBE, seed=3, stream="probe/7")
+    (call,) = trainer.vllm_generation.llm.calls
+    assert [p.seed for p in call] == [row_key(3, "probe/7", r.problem.id, r.sample) % 2**63 for r in requests()]
+    assert {(p.temperature, p.top_p, p.max_tokens) for p in call} == {(0.6, 0.95, 12)}
+    assert "generate" not in vars(trainer.vllm_generation.llm)  # the engine is as it was
+    assert trainer.vllm_generation.temperature == trainer.args.temperature == 1.0
+    assert trainer.vllm_generation.max_completion_length == 8
+
+
+def test_a_rank_with_fewer_requests_sends_fillers_of_one_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make(tmp_path)
+    monkeypatch.setattr("rlvr.models.vllm_sampler.gather_object", lambda counts: [*counts, counts[0] + 2])
+    found = trainer.live_sampler().sample(requests(1), PROBE, seed=0, stream="probe/1")
+    (call,) = trainer.vllm_generation.llm.calls
+    assert [p.max_tokens for p in call] == [12, 12, 12, 1, 1]
+    assert [c.problem_id for c in found] == [r.problem.id for r in requests(1)]
+    found = trainer.live_sampler().sample([], PROBE, seed=0, stream="probe/1")
+    assert found == []
+    assert [p.max_tokens for p in trainer.vllm_generation.llm.calls[-1]] == [1, 1]
+
+
+def test_rollouts_are_seeded_by_problem_and_place(tmp_path: Path) -> None:
+    trainer = make(tmp_path, max_steps=2)
+    trainer.train()
+    first, second = trainer.vllm_generation.llm.calls
+    rows = trainer.stream.take(0, 4)
+    assert [p.seed for p in first] == [
+        row_key(0, "train/0", row["problem_id"], j) % 2**63 for row in rows for j in range(4)
+    ]
+    assert not {p.seed for p in first} & {p.seed for p in second}
+    assert {(p.temperature, p.top_p, p.max_tokens) for p in first} == {(1.0, 1.0, 8)}
+
+
+def test_greedy_baseline_is_greedy(tmp_path: Path) -> None:
+    trainer = make(tmp_path, ReMax(ReMaxConfig()), max_steps=1)
+    trainer.train()
+    sampled, greedy = trainer.vllm_generation.llm.calls
+    assert [p.temperature for p in sampled] == [1.0] * 16
+    assert [p.temperature for p in greedy] == [0.0] * 4
+
+
+def test_probe_after_an_update_has_its_weights_and_training_does_not_sync_again(tmp_path: Path) -> None:
+    trainer = make(tmp_path, max_steps=1)
+    trainer.train()
+    engine = trainer.vllm_generation
+    assert engine.syncs == 1
+    sampler = trainer.live_sampler()
+    sampler.sample(requests(1), PROBE, seed=0, stream="probe/1")
+    sampler.sample(requests(1), PROBE, seed=0, stream="probe/1")
+    assert engine.syncs == 2  # once for the step, not once a batch
+    live = trainer.model.state_dict()
+    assert all(torch.equal(live[name], value) for name, value in engine.llm.model.state_dict().items())
+
+
+def test_another_call_than_trls_is_noticed(tmp_path: Path) -> None:
+    from rlvr.models.vllm_sampler import drawn
+
+    trainer = make(tmp_path)
+    with drawn(trainer.vllm_generation, PROBE, [1, 2]), pytest.raises(RuntimeError, match="1 prompts for 2 seeds"):
+        trainer.vllm_generation.generate(prompts=[[1]], images=None, num_generations=1)

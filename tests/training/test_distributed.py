@@ -1,0 +1,58 @@
+"""The six on two processes: plain DDP, ZeRO-2 and ZeRO-3, whole models and adapters, all give the one-process weights.
+
+The first start of DeepSpeed on a machine without a GPU compiles an operator for up to two minutes.
+Run: python -m pytest tests/training/test_distributed.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlvr.lab.model import build_tokenizer
+from tests.support.tiny import tiny_model
+
+ROOT = Path(__file__).parents[2]
+CASES = [f"{name}-{kind}" for kind in ("full", "lora")
+         for name in ("grpo", "ppo", "rloo", "reinforce_pp", "remax", "dapo")]
+
+
+def train(folder: Path, name: str, *launcher: str) -> dict[str, dict[str, torch.Tensor]]:
+    output = folder / f"{name}.pt"
+    script = ["-m", "tests.support.six_processes", str(folder / "model"), str(output), "full", "lora"]
+    done = subprocess.run([sys.executable, *launcher, *script], capture_output=True, text=True, timeout=900, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return torch.load(output)
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, torch.Tensor]]]:
+    folder = tmp_path_factory.mktemp("six")
+    tiny_model().save_pretrained(folder / "model")
+    build_tokenizer().save_pretrained(folder / "model")
+    return folder, train(folder, "one")
+
+
+@pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3"])
+def test_two_processes_learn_what_one_learns(
+    engine: str, one_process: tuple[Path, dict[str, dict[str, torch.Tensor]]]
+) -> None:
+    folder, one = one_process
+    two = train(
+        folder, engine, "-m", "accelerate.commands.launch", "--config_file",
+        str(ROOT / f"launch/accelerate/{engine}.yaml"), "--num_processes", "2", "--mixed_precision", "no",
+        "--main_process_port", "0",
+    )
+    start = tiny_model().state_dict()
+    assert set(one) == set(two) == set(CASES)
+    for case in CASES:
+        assert one[case].keys() == two[case].keys()
+        if case.endswith("full"):  # something was learnt, the critic of PPO included
+            assert all((p - start.get(n, 0)).abs().max() > 1e-5 for n, p in one[case].items()
+                       if n in start or n == "critic_head.weight"), case
+        worst = max((one[case][n] - p).abs().max().item() for n, p in two[case].items())
+        assert worst <= 1e-6, f"{case} on {engine}: {worst:.1e}"

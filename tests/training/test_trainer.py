@@ -1,0 +1,295 @@
+"""RLVRTrainer: the seams of TRL it stands on, parity with TRL's own GRPO, exact windows, seeded rollouts."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from rlvr.algorithms.grpo import GRPO, GRPOConfig
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch
+from rlvr.lab.model import build_tokenizer
+from rlvr.training.generation import RolloutGeneration
+from rlvr.training.policy import PolicyTraining
+from rlvr.training.prompt_stream import PromptStream
+from rlvr.training.reward_functions import Judged
+from rlvr.training.step_metrics import judge_metrics
+from rlvr.training.trainer import SEAMS, RLVRTrainer
+from rlvr.training.value import ValueTraining
+from rlvr.types import Reason, Verdict
+from tests.support.tiny import ParityJudge, config, max_difference, tiny_model, train_problems
+
+TRL_GRPO = GRPOConfig(std_eps=1e-4)
+
+
+def make(folder: Path, algorithm: Algorithm[Any] | None = None, model: Any = None, judge: Any = None, **changes: Any):
+    own = {k: changes.pop(k) for k in ("seed", "loss", "truncated", "rollout_func", "shaped_rewards") if k in changes}
+    return RLVRTrainer(
+        model or tiny_model(),
+        algorithm=algorithm or GRPO(GRPOConfig()),
+        problems=train_problems(),
+        judge=judge or ParityJudge(),
+        args=config(folder, **changes),
+        processing_class=build_tokenizer(),
+        **own,
+    )
+
+
+def canned_rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    """The same ragged completions for any trainer: a fixed function of the prompt, its place and the step."""
+    tokenizer = build_tokenizer()
+    generator = torch.Generator().manual_seed(trainer.state.global_step)
+    lengths = torch.randint(2, 8, (len(prompts),), generator=generator).tolist()
+    rows = [torch.randint(0, 100, (n,), generator=generator).tolist() for n in lengths]
+    return {
+        "prompt_ids": [tokenizer(p)["input_ids"] for p in prompts],
+        "completion_ids": [[*row[:-1], tokenizer.eos_token_id] for row in rows],
+        "logprobs": None,
+    }
+
+
+@pytest.mark.parametrize("name", SEAMS)
+def test_trl_still_has_the_seam(name: str) -> None:
+    # An upgrade of TRL that renames a method would otherwise leave our override uncalled, in silence.
+    assert callable(getattr(GRPOTrainer, name, None)), f"trl.GRPOTrainer.{name} is gone"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("_calculate_rewards", ["inputs", "prompts", "completions", "completion_ids_list"]),
+        ("_generate_and_score_completions", ["inputs"]),
+        ("_prepare_inputs", ["generation_batch"]),
+        ("_compute_loss", ["model", "inputs"]),
+        ("_generate_single_turn", ["prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"]),
+    ],
+)
+def test_trl_seams_take_what_we_pass(name: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters)[1:] == parameters
+
+
+def test_every_trl_method_the_trainer_overrides_is_a_named_seam() -> None:
+    ours = vars(RLVRTrainer) | vars(RolloutGeneration) | vars(PolicyTraining) | vars(ValueTraining)
+    overridden = {n for n, value in ours.items() if callable(value) and hasattr(GRPOTrainer, n) and n[:2] != "__"}
+    assert overridden <= set(SEAMS)
+
+
+@pytest.mark.parametrize("aggregation", ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"])
+def test_three_steps_equal_trl_grpo(tmp_path: Path, aggregation: Any) -> None:
+    # Plain trl.GRPOTrainer and ours, given the same rollouts, must walk the same path.
+    loss_type = {"token-mean": "dapo", "seq-mean-token-mean": "grpo", "seq-mean-token-sum-norm": "dr_grpo"}
+    start = tiny_model()
+    reference_model, our_model = tiny_model(), tiny_model()
+    judge = ParityJudge()
+
+    def reward(completions: list[str], **_: Any) -> list[float | None]:
+        return [float(v.correct or 0) for v in judge.judge([], completions)]
+
+    args = config(tmp_path / "trl", loss_type=loss_type[aggregation], beta=0.0, shuffle_dataset=False, epsilon=0.2)
+    reference = GRPOTrainer(
+        reference_model,
+        reward,
+        args=args,
+        train_dataset=PromptStream(train_problems(), prompts_per_step=4, seed=0).dataset(3 * 4),
+        processing_class=build_tokenizer(),
+        rollout_func=canned_rollouts,
+    )
+    reference.train()
+    ours = make(
+        tmp_path / "ours", GRPO(GRPOConfig(std_eps=1e-4, aggregation=aggregation)), our_model,
+        rollout_func=canned_rollouts,
+    )
+    ours.train()
+    assert max_difference(reference_model, start) > 1e-3, "training did not move the parameters"
+    assert max_difference(reference_model, our_model) <= 1e-6
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+def test_our_loss_equals_the_trl_switch(tmp_path: Path, updates: int) -> None:
+    # With two updates per rollout the ratio differs from 1 and the clip acts. TRL's token-mean then divides by the
+    # average window, ours by the exact one, so the comparison uses the sequence mean.
+    changes = {"steps_per_generation": 2 * updates, "max_steps": 4, "learning_rate": 1.0, "optim": "sgd"}
+    algorithm = GRPO(GRPOConfig(std_eps=1e-4, aggregation="seq-mean-token-mean"))
+    models = {}
+    for loss in ("rlvr", "trl"):  # one after the other: building a trainer seeds the shuffle of its rollouts
+        models[loss] = tiny_model()
+        make(tmp_path / loss, algorithm, models[loss], loss=loss, **changes).train()
+    assert max_difference(models["rlvr"], tiny_model()) > 1e-3
+    assert max_difference(models["rlvr"], models["trl"]) <= 1e-6
+
+
+def test_kl_term_equals_trl(tmp_path: Path) -> None:
+    path = tmp_path / "base"
+    tiny_model().save_pretrained(path)
+    build_tokenizer().save_pretrained(path)
+    algorithm = GRPO(GRPOConfig(std_eps=1e-4, aggregation="seq-mean-token-mean", kl_loss_coef=0.5))
+    changes = {"learning_rate": 1.0, "max_steps": 4, "optim": "sgd"}
+    ours, theirs = (make(tmp_path / k, algorithm, str(path), loss=k, **changes) for k in ("rlvr", "trl"))
+    ours.train()
+    theirs.train()
+    assert max_difference(ours.model, theirs.model) <= 1e-6
+
+
+class Recorder(GRPO):
+    """GRPO that keeps every batch it saw."""
+
+    def __init__(self, config: GRPOConfig) -> None:
+        super().__init__(config)
+        self.batches: list[RolloutBatch] = []
+
+    def advantages(self, batch: RolloutBatch) -> Credit:
+        self.batches.append(batch)
+        return super().advantages(batch)
+
+
+def test_rollouts_are_seeded_by_problem_step_and_sample(tmp_path: Path) -> None:
+    # The global random state must not matter, the run seed must, and no two samples of a group share their draw.
+    def completions(seed: int, global_seed: int) -> list[Any]:
+        trainer = make(tmp_path / f"{seed}-{global_seed}", seed=seed, max_steps=1)
+        torch.manual_seed(global_seed)
+        trainer.train()
+        rows = torch.cat([s["completion_ids"] for s in trainer._buffered_inputs])  # pyright: ignore
+        return sorted(map(tuple, rows.tolist()))
+
+    one = completions(0, 1)
+    assert one == completions(0, 2)
+    assert one != completions(1, 1)
+    assert len(set(one)) >= 15  # 16 rollouts of 8 tokens from a near-uniform model of 107 words
+
+
+def test_windows_count_exactly(tmp_path: Path) -> None:
+    # Two updates per rollout: each optimizer window must carry its own token count, not the average.
+    trainer = make(tmp_path, steps_per_generation=4, max_steps=2, rollout_func=canned_rollouts)
+    seen: list[tuple[int, int, int]] = []
+    original = trainer._count_windows
+
+    def spy(slices: list[dict[str, Any]]) -> None:
+        original(slices)
+        seen.extend(tuple(s["window_counts"].tolist()) for s in slices)
+        sums = [int(s["loss_mask"].sum()) for s in slices]
+        assert [x[0] for x in seen] == [sums[0] + sums[1]] * 2 + [sums[2] + sums[3]] * 2
+        assert [x[1:] for x in seen] == [(16, 16, 0)] * 4
+
+    trainer._count_windows = spy  # type: ignore[method-assign]
+    trainer.train()
+    assert seen and seen[0][0] != seen[2][0]
+
+
+class Unjudged(ParityJudge):
+    def judge(self, problems: Any, texts: Any) -> list[Verdict]:
+        verdicts = super().judge(problems, texts)
+        return [Verdict(None, Reason.HARNESS_ERROR) if i % 4 == 0 else v for i, v in enumerate(verdicts)]
+
+
+def test_not_judged_is_nan_for_the_algorithm_and_gets_no_credit(tmp_path: Path) -> None:
+    algorithm = Recorder(GRPOConfig())
+    trainer = make(tmp_path, algorithm, judge=Unjudged(), max_steps=1)
+    trainer.train()
+    (batch,) = algorithm.batches
+    assert batch.accuracy_N.isnan().tolist() == [i % 4 == 0 for i in range(16)]
+    advantages_NT = GRPO(GRPOConfig()).advantages(batch).advantages_NT
+    assert advantages_NT[::4].abs().max() == 0 and advantages_NT.abs().max() > 0
+    log = trainer.state.log_history[0]
+    assert log["train/not_judged_frac"] == pytest.approx(0.25)
+    assert log["verdict/harness_error"] == pytest.approx(0.25)
+
+
+def test_verdicts_are_timed_in_the_metrics(tmp_path: Path) -> None:
+    """Of 16 verdicts a call, of 1 to 16 ms: nearest ranks. A step waits as long as its slowest rank."""
+    class Timed(ParityJudge):
+        def judge(self, problems: Any, texts: Any) -> list[Verdict]:
+            time.sleep(0.02)
+            return [dataclasses.replace(v, ms=1.0 + i) for i, v in enumerate(super().judge(problems, texts))]
+
+    trainer = make(tmp_path, Recorder(GRPOConfig()), judge=Timed(), max_steps=2)
+    trainer.train()
+    for log in trainer.state.log_history[:2]:
+        times = [log[f"perf/judge_{name}_ms"] for name in ("p50", "p99", "max")]
+        assert times == [8.0, 16.0, 16.0] and 0.02 <= log["perf/judge_seconds"] < 0.2
+
+    ranks = [Judged(Counter({Reason.SYMBOLIC: 1}), [2.0, 1.0, 3.0], 0.5),
+             Judged(Counter({Reason.NO_BOX: 3}), [9.0], 0.25)]
+    metrics = judge_metrics(ranks)
+    assert {name: value for name, value in metrics.items() if value} == {
+        "verdict/symbolic": 0.25, "verdict/no_box": 0.75, "perf/judge_p50_ms": 2.0, "perf/judge_p99_ms": 9.0,
+        "perf/judge_max_ms": 9.0, "perf/judge_seconds": 0.5}
+    assert math.isnan(judge_metrics([Judged()])["perf/judge_p50_ms"])
+
+
+def test_batch_knows_groups_lengths_and_truncation(tmp_path: Path) -> None:
+    def rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        out = canned_rollouts(prompts, trainer)
+        out["completion_ids"][0] = [1, 2, 3]  # no EOS: truncated
+        return out
+
+    algorithm = Recorder(GRPOConfig())
+    make(tmp_path, algorithm, rollout_func=rollouts, max_steps=1).train()
+    (batch,) = algorithm.batches
+    assert batch.group_N.tolist() == [i // 4 for i in range(16)]
+    assert batch.truncated_N is not None and batch.truncated_N.tolist() == [True] + [False] * 15
+    assert batch.lengths_N is not None and batch.lengths_N[0] == 3
+    assert batch.mask_NT.sum(1).tolist() == batch.lengths_N.tolist()
+
+
+def test_eos_is_trained_although_it_is_also_the_pad_token(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer()
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    trainer = make(tmp_path, rollout_func=canned_rollouts, max_steps=1)
+    trainer.train()
+    for piece in trainer._buffered_inputs:  # pyright: ignore
+        last_n = piece["loss_mask"].sum(1) - 1
+        ids = piece["completion_ids"].gather(1, last_n[:, None])
+        assert ids.unique().tolist() == [tokenizer.eos_token_id]
+
+
+def test_policy_wrong_fails_truncated_completions_unjudged(tmp_path: Path) -> None:
+    def rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        out = canned_rollouts(prompts, trainer)
+        out["completion_ids"] = [[10, 11]] * len(prompts)  # "10 11" has an odd length, " " included: 5
+        out["completion_ids"][1] = [1, 2, 3, 4, 5, 6, 7, 8]
+        return out
+
+    trainer = make(tmp_path, rollout_func=rollouts, max_steps=1, truncated="wrong")
+    trainer.train()
+    log = trainer.state.log_history[0]
+    assert log["verdict/truncated"] == 1.0 and log["train/accuracy"] == 0.0
+
+
+def test_policy_mask_drops_truncated_completions_from_the_loss(tmp_path: Path) -> None:
+    def rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        out = canned_rollouts(prompts, trainer)
+        out["completion_ids"][2] = [1, 2, 3]
+        return out
+
+    trainer = make(tmp_path, rollout_func=rollouts, max_steps=1, truncated="mask")
+    trainer.train()
+    tokens = [int(n) for s in trainer._buffered_inputs for n in s["loss_mask"].sum(1)]  # pyright: ignore
+    assert tokens.count(0) == 1
+
+
+def test_a_group_too_small_for_the_algorithm_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="GRPO needs groups of at least 2 rollouts, num_generations is 1"):
+        make(tmp_path, num_generations=1)
+
+
+def test_prompt_stream_is_one_seeded_order() -> None:
+    problems = train_problems(10)
+    ids = PromptStream(problems, prompts_per_step=4, seed=3).dataset(5 * 4)["problem_id"]
+    again = PromptStream(problems, prompts_per_step=4, seed=3).dataset(3 * 4)["problem_id"]
+    other = PromptStream(problems, prompts_per_step=4, seed=4).dataset(5 * 4)["problem_id"]
+    assert list(ids[:12]) == list(again) and list(ids) != list(other)
+    for step in range(5):
+        assert len(set(ids[4 * step : 4 * step + 4])) == 4
+    assert len(set(ids[:8])) == 8  # an epoch repeats nothing
+    with pytest.raises(ValueError, match="10 training problems cannot fill a step of 11"):
+        PromptStream(problems, prompts_per_step=11, seed=0)
+
+
