@@ -8,7 +8,8 @@
 
 `entry` may be a method, `Solution.add`: each call gets a new Solution. `atol` is optional, and so is `prelude`: imports
 that the dataset promises to its programs. `Problem.extra["limits"]` may set "seconds" (CPU time of one test),
-"total_seconds" (wall time of all) and "memory_mib". `rlvr.rewards.programs.test_rows` reads the rows of public datasets.
+"total_seconds" (wall time of all) and "memory_mib". `rlvr.rewards.programs.test_rows` reads the rows of public
+datasets.
 
 How a program is kept from forging a verdict: expected values never enter its jail; what it answers comes back as plain
 JSON and is compared here; its exit status alone never passes; test code runs in a jail of its own and calls the

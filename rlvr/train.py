@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config.recipe import Recipe, build_algorithm, load_recipe, plan_of_steps, resolved
-from rlvr.data.checks import check_enough, check_prompt_lengths, overlap
+from rlvr.config.algorithm import build_algorithm
+from rlvr.config.recipe import Recipe, load_recipe, plan_of_steps, resolved
+from rlvr.data.checks import check_enough, overlap
 from rlvr.data.load import load_problems
 from rlvr.judging.golds import Section, usable
 from rlvr.models.loading import load_processing, source
+from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.forecast import budget_of, check_budget
 from rlvr.probes.settings import probe_callback, probe_settings, truth_for
@@ -74,7 +76,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
 
     from accelerate import PartialState
 
-    from rlvr.cli.check import critic_note
+    from rlvr.config.algorithm import critic_note
     from rlvr.judging.judge import Judge
     from rlvr.probes.arms import arms_of, open_arms
 

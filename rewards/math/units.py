@@ -1,7 +1,7 @@
 r"""Units after a number: `5 \text{ cm}^2`, `18 dollars`, `3 \mathrm{~m} / \mathrm{s}`.
 
-Here they are left aside; which contradict each other says rlvr.rewards.math.known_units. A single bare letter is never a
-unit: in `6m` and `5t` it is a variable, and leaving it aside would make `5t` equal 5.
+Here they are left aside; which contradict each other says rlvr.rewards.math.known_units. A single bare letter is never
+a unit: in `6m` and `5t` it is a variable, and leaving it aside would make `5t` equal 5.
 """
 
 from __future__ import annotations

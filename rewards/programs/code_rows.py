@@ -5,7 +5,8 @@
     mbpp_plus       evalplus/mbppplus
     code_r1         ganler/code-r1-12k
 
-The tests are read by `rlvr.rewards.programs.test_rows`. Where a dataset has no reference program the gold answer is empty.
+The tests are read by `rlvr.rewards.programs.test_rows`. Where a dataset has no reference program the gold answer is
+empty.
 The questions ask for a program but not for a fenced block, which is all `unit_tests` judges: the recipe's `system` or
 `template` asks for it.
 """

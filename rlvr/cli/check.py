@@ -9,31 +9,25 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rlvr.config.algorithm import algorithm_config, build_algorithm, critic_note
 from rlvr.config.data import is_file, on_disk_or_hub
-from rlvr.config.recipe import ArmSpec, ProbeSection, Recipe, StepPlan, algorithm_config, build_algorithm, plan_of_steps
+from rlvr.config.probes import ArmSpec, ProbeSection
+from rlvr.config.recipe import Recipe, StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
-from rlvr.data.checks import check_prompt_lengths, overlap
+from rlvr.data.checks import overlap
 from rlvr.data.load import load_problems
 from rlvr.judging.golds import Section, usable
 from rlvr.models.loading import load_processing
-from rlvr.probes.forecast import (
-    DIFFICULTIES,
-    budget_lines,
-    budget_of,
-    check_budget,
-    generated_per_used,
-    mixed_of_beta,
-)
+from rlvr.models.prompts import check_prompt_lengths
+from rlvr.probes.forecast import budget_lines, budget_of, check_budget, generated_per_used
 from rlvr.statistics.plan import PLANS, SamplingPlan
+from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
 from rlvr.types import Problem, UserError
 
 if TYPE_CHECKING:
-    from rlvr.interfaces import Algorithm
-
-SLOW_CRITIC = 10
-"""A critic whose learning rate is this many times smaller than the policy's gets a note."""
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +141,6 @@ def _algorithm_lines(recipe: Recipe) -> list[tuple[str, str]]:
     texts += [note] if (note := critic_note(algorithm, recipe.train.learning_rate)) else []
     lines = [line for text in texts for line in textwrap.wrap(text, 100, subsequent_indent="  ")]
     return [("algorithm" if line is lines[0] else "", line) for line in lines]
-
-
-def critic_note(algorithm: Algorithm[Any], policy_rate: float) -> str:
-    """One line on a critic that learns far more slowly than the policy; empty where there is nothing to say."""
-    rate = algorithm.critic.learning_rate
-    if not algorithm.needs.values or rate * SLOW_CRITIC > policy_rate:
-        return ""
-    return (f"note: the critic's learning rate is {rate:g}, the policy's {policy_rate:g}: values that hardly move make "
-            "the advantage the bare reward; give the critic at least the policy's rate")
 
 
 def _generated_too(recipe: Recipe) -> str:

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.recipe import Recipe, build_algorithm, find_recipe, load_recipe, plan_of_steps, resolved
+from rlvr.config.algorithm import build_algorithm
+from rlvr.config.recipe import Recipe, find_recipe, load_recipe, plan_of_steps, resolved
 from rlvr.config.strict import apply_overrides, describe, did_you_mean, from_dict, parse_yaml
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlvr.config.presets import PRESETS
-from rlvr.config.recipe import RewardSection
 from rlvr.config.registry import BUILT_IN, names, resolve, resolve_reader
+from rlvr.config.rewards import RewardSection
 from rlvr.config.strict import did_you_mean
 from rlvr.interfaces import Algorithm, Verifier
-from rlvr.probes.forecast import DIFFICULTIES
 from rlvr.statistics.plan import PLANS
+from rlvr.statistics.schedule import DIFFICULTIES
 from rlvr.types import UserError
 
 SECTIONS = {

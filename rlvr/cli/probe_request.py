@@ -8,59 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from rlvr.config.checks import validate_probe
-from rlvr.config.data import DataSpec
-from rlvr.config.recipe import JudgeSection, ModelSpec, ProbeSection, Recipe, load_recipe
+from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest
+from rlvr.config.recipe import Recipe, load_recipe
 from rlvr.config.strict import apply_overrides, from_dict
 from rlvr.runs.run_dir import RunDir
-from rlvr.types import Decoding, UserError
+from rlvr.types import UserError
 
 MAX_NEW_TOKENS = 4096
 """Without a recipe. A model that thinks longer is cut, which the report shows as `truncated`: raise it then."""
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 _STEP = re.compile(r"(?:checkpoint|ckpt|step|iter)[-_]?(\d+)$")
 _RECIPE = (".yaml", ".yml")
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeData:
-    """What the boundary is measured on."""
-
-    probe: DataSpec
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeRecipe:
-    """The part of a recipe that a probe needs; for every key see `rlvr.config.recipe.Recipe`."""
-
-    name: str
-    data: ProbeData
-    probes: ProbeSection
-    model: ModelSpec | None = None
-    """The base. null: the samples were drawn elsewhere."""
-    seed: int = 0
-    judge: JudgeSection = field(default_factory=JudgeSection)
-
-    @property
-    def probe_decoding(self) -> Decoding:
-        return Decoding(self.probes.temperature, self.probes.top_p, self.probes.max_new_tokens)
-
-
-@dataclass(frozen=True)
-class ProbeRequest:
-    """A recipe and the models to measure with it."""
-
-    recipe: Recipe | ProbeRecipe
-    models: dict[int, str]
-    """Step -> `lab`, hub id or directory, by step; empty: the base alone. Step 0, the base, is not among them."""
-    decoding_given: bool
-    """Whether temperature, top_p and token limit were stated and are not mere defaults."""
-    schedule: Mapping[str, Any] | None = None
-    """What the run that the models come from chose for its `probes.budget`; None without one."""
 
 
 def probe_request(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -15,30 +14,15 @@ from rlvr.config.strict import describe, did_you_mean
 from rlvr.types import UserError
 
 if TYPE_CHECKING:
-    from rlvr.cli.probe_request import ProbeRecipe
-    from rlvr.config.recipe import ArmSpec, ModelSpec, ProbeSection, Recipe, TrainSection
+    from rlvr.config.probe_recipe import ProbeRecipe
+    from rlvr.config.probes import ArmSpec, ProbeSection
+    from rlvr.config.recipe import Recipe
+    from rlvr.config.sections import ModelSpec, TrainSection
 
 Check = tuple[str, object, bool, str]
 """Dotted path, value found, whether it is good, what was expected (and the way out)."""
 
 COUNT = "at least 1"
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """How one rollout batch is split over processes, updates and micro-batches, and what the run adds up to."""
-
-    rollouts: int
-    """Completions per rollout batch, over all processes."""
-    rollouts_per_process: int
-    gradient_accumulation: int
-    """Micro-batches per process and update."""
-    rollout_batches: int
-    """In the whole run."""
-    total_rollouts: int
-    """Trained on in the whole run; dynamic sampling generates more."""
-    max_tokens: int
-    """Upper bound of the tokens trained on: every rollout as long as it may be."""
 
 
 def validate(recipe: Recipe) -> None:
@@ -65,32 +49,6 @@ def validate_probe(recipe: Recipe | ProbeRecipe) -> None:
     _check_plans(recipe.probes)
     for name, arm in recipe.probes.arms.items():
         check_spec(dataclasses.replace(recipe.data.probe, **arm.prompt), f"probes.arms.{name}")
-
-
-def plan_of_steps(recipe: Recipe, world_size: int) -> StepPlan:
-    """Split a rollout batch over `world_size` processes.
-
-    Raises UserError unless it divides into whole groups per process and whole micro-batches per update.
-    """
-    train = recipe.train
-    rollouts = train.prompts_per_step * train.group_size
-    if train.prompts_per_step % world_size:
-        raise UserError(f"train.prompts_per_step: found {train.prompts_per_step}, expected a multiple of the "
-                        f"{world_size} processes: all rollouts of a prompt stay on one; change either number")
-    share = rollouts / (world_size * train.updates_per_rollout)
-    if share % train.micro_batch_size:
-        raise UserError(f"train.micro_batch_size: found {train.micro_batch_size}, expected a divisor of {share:g}: "
-                        f"{train.prompts_per_step} prompts x {train.group_size} rollouts over {world_size} "
-                        f"process(es) and {train.updates_per_rollout} update(s); change one of these")
-    batches = train.steps // train.updates_per_rollout
-    return StepPlan(
-        rollouts=rollouts,
-        rollouts_per_process=rollouts // world_size,
-        gradient_accumulation=int(share) // train.micro_batch_size,
-        rollout_batches=batches,
-        total_rollouts=batches * rollouts,
-        max_tokens=batches * rollouts * train.max_new_tokens,
-    )
 
 
 def _check_data(spec: DataSpec, where: str) -> None:

@@ -1,7 +1,8 @@
 """`rlvr audit`: how far a verifier can be trusted on a dataset, measured before a model is trained against it.
 
 1. every gold answer must be accepted as the answer to its own problem;
-2. answers known to be wrong (rlvr.judging.wrong_answers, and golds of other problems) must be refused: the false-positive rate with
+2. answers known to be wrong (rlvr.judging.wrong_answers, and golds of other problems) must be refused: the
+false-positive rate with
    its 95% Clopper-Pearson upper bound, and the pass@k that an unsolvable problem could reach by it (1 - (1 - f)^k);
 3. a second grader judges the same answers, and the completions of a model where a file of them is given: the list of
    disagreements is where to look;

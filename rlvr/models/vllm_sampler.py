@@ -17,7 +17,8 @@ from accelerate.utils import gather_object
 
 from rlvr.data.images import decode, filled
 from rlvr.interfaces import SampleRequest
-from rlvr.models.sampler import row_key, tokenizer_of
+from rlvr.models.prompts import tokenizer_of
+from rlvr.models.seeded import row_key
 from rlvr.types import Completion, Decoding
 
 ENTROPY_SAMPLES = 4
@@ -32,7 +33,7 @@ def drawn(engine: Any, decoding: Decoding, keys: Sequence[int], *, fillers: int 
     Args:
         engine: `trl.generation.vllm_generation.VLLMGeneration`. One that talks to a server takes no seed per request:
             there the server's own generator draws, and a repeated run draws other samples.
-        keys: of this rank's requests, in their order; see `rlvr.models.sampler.row_key`.
+        keys: of this rank's requests, in their order; see `rlvr.models.seeded.row_key`.
         fillers: requests after these that only keep the ranks in step; in this process they stop after one token.
     """
     saved = engine.temperature, engine.top_p, engine.max_completion_length

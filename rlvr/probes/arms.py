@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rlvr.cli.probe_request import ProbeRecipe
-from rlvr.config.recipe import ArmSpec, Recipe
+from rlvr.config.probe_recipe import ProbeRecipe
+from rlvr.config.probes import ArmSpec
+from rlvr.config.recipe import Recipe
 from rlvr.config.registry import resolve
 from rlvr.data.load import load_problems
 from rlvr.data.problem_sets import problem_rows

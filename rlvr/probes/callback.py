@@ -26,7 +26,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rlvr.config.registry import resolve
 from rlvr.interfaces import Sampler
-from rlvr.models.sampler import TransformersSampler, eos_ids, prompt_fingerprint
+from rlvr.models.prompts import eos_ids, prompt_fingerprint
+from rlvr.models.sampler import TransformersSampler
 from rlvr.models.weights import weights_hash
 from rlvr.probes.baseline import Baseline, default_store
 from rlvr.probes.engine import ProbeJudge, ProbeResult, run_probe
@@ -84,8 +85,8 @@ class BoundaryProbeCallback(TrainerCallback):
             from the trainer's steps and the interval, and outside of training unknown (the error is spent more
             slowly). A resumed run keeps the number it began with.
         budget: what the probes after the base may take. `every`, `plan` and `problems` are then upper bounds: once the
-            base is measured, `rlvr.statistics.schedule.choose` makes them cheaper until they fit, and the run keeps to that
-            schedule, which the base's row in boundary.jsonl records. Of the base, the run keeps the rows of the
+            base is measured, `rlvr.statistics.schedule.choose` makes them cheaper until they fit, and the run keeps to
+            that schedule, which the base's row in boundary.jsonl records. Of the base, the run keeps the rows of the
             problems that are probed again (its samples file and the baseline store hold them all), so every number of
             the run is of one fixed set of problems.
 

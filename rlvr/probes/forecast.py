@@ -11,23 +11,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config.recipe import Recipe, build_algorithm, plan_of_steps
+from rlvr.config.algorithm import build_algorithm
+from rlvr.config.recipe import Recipe, plan_of_steps
 from rlvr.models.loading import source
 from rlvr.probes.baseline import default_store, newest_probe
 from rlvr.probes.settings import verifier_versions
 from rlvr.statistics.plan import PLANS
-from rlvr.statistics.schedule import FEWEST, RESERVE, Budget, Schedule, choose, fit, nearest, plans_for
+from rlvr.statistics.schedule import (
+    DIFFICULTIES,
+    FEWEST,
+    RESERVE,
+    Budget,
+    Schedule,
+    choose,
+    fit,
+    mixed_of_beta,
+    nearest,
+    plans_for,
+)
 from rlvr.types import Problem
 
 if TYPE_CHECKING:
     from rlvr.interfaces import Algorithm
-
-DIFFICULTIES = {
-    "easy (trained model on MATH500)": (0.371, 0.124),
-    "medium (7B base model on MATH500)": (0.581, 1.10),
-    "hard (7B base model on Omni-MATH)": (0.218, 1.96),
-}
-"""Beta distributions of the success probability that fit published mean pass@1 and pass@256 (2504.13837)."""
 
 
 def budget_of(recipe: Recipe) -> Budget | None:
@@ -138,6 +143,3 @@ def generated_per_used(algorithm: Algorithm[Any], group_size: int, mixed: float)
     return factor + (1 / group_size if needs.greedy_baseline else 0)
 
 
-def mixed_of_beta(a: float, b: float, group_size: int) -> float:
-    """Share of mixed groups if success probabilities are Beta(a, b): 1 - E[p^G] - E[(1 - p)^G]."""
-    return 1 - sum(math.prod((x + i) / (a + b + i) for i in range(group_size)) for x in (a, b))

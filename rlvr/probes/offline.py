@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.cli.probe_request import ProbeRequest
-from rlvr.config.recipe import ModelSpec
+from rlvr.config.probe_recipe import ProbeRequest
+from rlvr.config.sections import ModelSpec
 from rlvr.config.strict import to_tree
-from rlvr.data.checks import check_prompt_lengths
 from rlvr.data.completions import read_completions
 from rlvr.data.load import load_problems
 from rlvr.data.problem_sets import problem_rows, problem_set_hash
 from rlvr.judging.golds import Section, usable
 from rlvr.judging.judge import Judge
 from rlvr.models.loading import load_model, load_processing
+from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.arms import ArmCallback, arms_of, open_arms
 from rlvr.probes.callback import DEFAULT_KS, BoundaryProbeCallback

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from rlvr.config.recipe import Recipe
 from rlvr.data.load import load_problems
 from rlvr.models.loading import load_model, load_tokenizer
+from rlvr.models.prompts import prompt_ids
 from rlvr.models.quiet import quiet
-from rlvr.models.sampler import prompt_ids
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from rlvr.types import Problem, UserError

@@ -11,7 +11,7 @@ from rlvr.config.registry import resolve
 from rlvr.types import Problem
 
 if TYPE_CHECKING:
-    from rlvr.cli.probe_request import ProbeRecipe
+    from rlvr.config.probe_recipe import ProbeRecipe
     from rlvr.probes.callback import BoundaryProbeCallback, Truth
 
 

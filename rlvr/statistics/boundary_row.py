@@ -146,8 +146,8 @@ def sequential_verdicts(
 ) -> dict[str, Any]:
     """The verdict of the newest look on shrinkage@k, for every k of `shrinkage_ks`; population target.
 
-    `looks` are all probes after the base, oldest first, drawn with one plan. See `rlvr.statistics.verdicts`. A bound of None
-    is infinite: no error is left to spend at this look.
+    `looks` are all probes after the base, oldest first, drawn with one plan. See `rlvr.statistics.verdicts`. A bound
+    of None is infinite: no error is left to spend at this look.
     """
     plan = looks[-1].plan
     newest = {

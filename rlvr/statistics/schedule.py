@@ -178,3 +178,16 @@ def _ladder(
         cost = math.ceil(steps / interval) * size * cost_per_problem[name]
         most = reserve * cost
         yield Schedule(interval, name, size, cost, cost / (cost + training), most / (most + training))
+
+
+DIFFICULTIES = {
+    "easy (trained model on MATH500)": (0.371, 0.124),
+    "medium (7B base model on MATH500)": (0.581, 1.10),
+    "hard (7B base model on Omni-MATH)": (0.218, 1.96),
+}
+"""Beta distributions of the success probability that fit published mean pass@1 and pass@256 (2504.13837)."""
+
+
+def mixed_of_beta(a: float, b: float, group_size: int) -> float:
+    """Share of mixed groups if success probabilities are Beta(a, b): 1 - E[p^G] - E[(1 - p)^G]."""
+    return 1 - sum(math.prod((x + i) / (a + b + i) for i in range(group_size)) for x in (a, b))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config.recipe import Recipe, RewardSection, plan_of_steps
+from rlvr.config.recipe import Recipe, plan_of_steps
+from rlvr.config.rewards import RewardSection
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.processes import world_size
 
 if TYPE_CHECKING:
-    from rlvr.training.shaping import ShapedReward
+    from rlvr.training.reward_functions import ShapedReward
 
 
 def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def peft_config(recipe: Recipe) -> Any:
 def shaped_rewards(rewards: RewardSection) -> list[ShapedReward]:
     """The terms of the recipe, in the order of its keys."""
     from rlvr.rewards.format import Boxed, Length, Think, ThinkAnswer
-    from rlvr.training.shaping import ShapedReward
+    from rlvr.training.reward_functions import ShapedReward
 
     scores: list[tuple[str, Any, Any]] = []
     if (tags := rewards.think_answer) is not None:

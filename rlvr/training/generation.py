@@ -10,9 +10,10 @@ from accelerate.utils import gather_object
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rlvr.interfaces import Algorithm
-from rlvr.models.sampler import SeededSampling, row_key, seeded_generation
+from rlvr.models.seeded import SeededSampling, row_key, seeded_generation
 from rlvr.models.vllm_sampler import EngineSampler, drawn
-from rlvr.training.prompt_stream import Group, PromptStream, Refill
+from rlvr.training.dynamic_sampling import Group, Refill
+from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, Judged
 from rlvr.types import Decoding
 
@@ -119,7 +120,7 @@ class RolloutGeneration(GRPOTrainer):
                     logps[i] = [float("nan")]  # not drawn, so its probability under the sampler is unknown
 
     def _row_keys(self) -> list[int]:
-        """The key of each of this rank's rollouts, see `rlvr.models.sampler.row_key`."""
+        """The key of each of this rank's rollouts, see `rlvr.models.seeded.row_key`."""
         offset = self.accelerator.process_index * len(self._rows)
         stream = f"train/{self.state.global_step}" + (f"/{self._round}" if self._round else "")
         return [

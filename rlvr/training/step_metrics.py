@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rlvr.interfaces import Credit, RolloutBatch
-from rlvr.training.prompt_stream import Refill
+from rlvr.training.dynamic_sampling import Refill
 from rlvr.training.reward_functions import Judged
 from rlvr.types import Reason
 

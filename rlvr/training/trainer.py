@@ -3,8 +3,8 @@
 With its parts, `_generation`, `_policy_training` and `_value_training`, the only module that touches TRL's private
 seams; `SEAMS` names each, and a test fails with the name of what moved when TRL is upgraded. TRL keeps what it is good
 at: distributed set-up, generation back ends, padding, reference model, optimizer, checkpoints. Ours are the rollout
-seeds, dynamic sampling, the credit (an `Algorithm`), the loss (`rlvr.training.loss`) with denominators that are exact over
-micro-batches and ranks, and the metrics.
+seeds, dynamic sampling, the credit (an `Algorithm`), the loss (`rlvr.training.loss`) with denominators that are exact
+over micro-batches and ranks, and the metrics.
 """
 
 from __future__ import annotations
@@ -24,12 +24,22 @@ from trl.trainer.grpo_config import GRPOConfig
 import rlvr.training.critic as critic
 from rlvr.data.images import decode
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch, Sampler
-from rlvr.models.sampler import TransformersSampler, row_key
+from rlvr.models.sampler import TransformersSampler
+from rlvr.models.seeded import row_key
+from rlvr.training.dynamic_sampling import Refill
 from rlvr.training.generation import Progress, RolloutGeneration
 from rlvr.training.policy import PolicyTraining, multimodal
-from rlvr.training.prompt_stream import PromptStream, Refill
-from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, Judged, TruncationPolicy
-from rlvr.training.shaping import ShapedReward, TermReward, shaped_reward, shaping_metrics
+from rlvr.training.prompt_stream import PromptStream
+from rlvr.training.reward_functions import (
+    AccuracyReward,
+    CompletionJudge,
+    Judged,
+    ShapedReward,
+    TermReward,
+    TruncationPolicy,
+    shaped_reward,
+    shaping_metrics,
+)
 from rlvr.training.step_metrics import judge_metrics, refill_metrics, rollout_metrics
 from rlvr.training.trl_loss import TRL_LOSS_TYPE, check_trl_loss
 from rlvr.types import Problem, UserError

@@ -156,5 +156,3 @@ class ValueTraining(GRPOTrainer):
         if self.algorithm.needs.values:
             critic.load_critic(Path(resume_from_checkpoint), self.model if model is None else model)
             critic.mark_trainable(self.model)
-
-

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from rlvr.cli.check import critic_note
 from rlvr.cli.main import main
+from rlvr.config.algorithm import critic_note
 from rlvr.config.registry import resolve
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch, TokenBatch
-from rlvr.probes.forecast import generated_per_used, mixed_of_beta
+from rlvr.probes.forecast import generated_per_used
+from rlvr.statistics.schedule import mixed_of_beta
 
 LAB = "recipes/quickstart/lab_grpo.yaml"
 

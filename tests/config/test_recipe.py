@@ -17,17 +17,9 @@ from typing import Any, Literal
 import pytest
 
 from rlvr.cli.compare import load_comparison
-from rlvr.config.recipe import (
-    SHIPPED,
-    JudgeSection,
-    Recipe,
-    StepPlan,
-    algorithm_config,
-    build_algorithm,
-    load_recipe,
-    plan_of_steps,
-    resolved,
-)
+from rlvr.config.algorithm import algorithm_config, build_algorithm
+from rlvr.config.recipe import SHIPPED, Recipe, StepPlan, load_recipe, plan_of_steps, resolved
+from rlvr.config.sections import JudgeSection
 from rlvr.config.strict import apply_overrides, from_dict, parse_yaml, to_tree
 from rlvr.types import Decoding, UserError
 
@@ -388,7 +380,8 @@ def test_overrides_make_missing_sections():
 
 def test_importing_the_recipe_is_light():
     """`rlvr --help` and the report must not wait for torch."""
-    code = ("import sys, rlvr.config.recipe, rlvr.runs.run_dir, rlvr.data; rlvr.config.recipe.load_recipe('quickstart/lab_grpo.yaml'); "
+    code = ("import sys, rlvr.config.recipe, rlvr.runs.run_dir, rlvr.data; "
+            "rlvr.config.recipe.load_recipe('quickstart/lab_grpo.yaml'); "
             "print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'pyarrow', 'wandb') if m in sys.modules])")
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)

@@ -1,4 +1,5 @@
-"""Dataset rows to problems: columns, templates, ids, and the words of every refusal. `pytest tests/data/test_problems.py`."""
+"""Dataset rows to problems: columns, templates, ids, and the words of every refusal. `pytest
+tests/data/test_problems.py`."""
 
 from __future__ import annotations
 

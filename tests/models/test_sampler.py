@@ -9,7 +9,8 @@ import torch
 from rlvr.interfaces import SampleRequest
 from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_tokenizer
-from rlvr.models.sampler import SeededSampling, TransformersSampler, pick_tokens, row_key, uniforms
+from rlvr.models.sampler import TransformersSampler
+from rlvr.models.seeded import SeededSampling, pick_tokens, row_key, uniforms
 from rlvr.types import Decoding
 from tests.support.tiny import tiny_model
 

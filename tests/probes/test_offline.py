@@ -24,7 +24,7 @@ from rlvr.report.summary import summary_table
 from rlvr.rewards.countdown import CountdownVerifier
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import Journal
-from rlvr.training.tracking import ProgressLine
+from rlvr.training.progress_line import ProgressLine
 from rlvr.types import Problem, UserError
 from tests.cli.test_bad_input import failure
 from tests.support.arm_runs import write_run

@@ -14,7 +14,7 @@ from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.config.recipe import load_recipe, resolved
 from rlvr.rewards.format import Boxed, Length, Think, ThinkAnswer
 from rlvr.training.arguments import shaped_rewards
-from rlvr.training.shaping import ShapedReward, shaped_reward
+from rlvr.training.reward_functions import ShapedReward, shaped_reward
 from rlvr.types import Problem, Reason, UserError, Verdict
 from tests.training.test_trainer import Recorder, make
 

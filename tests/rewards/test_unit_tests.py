@@ -38,7 +38,8 @@ from rlvr.types import Problem, Reason
 from tests.rewards.test_sandbox import descendants
 from tests.support.sandbox_tiers import each_tier
 
-CASES = [json.loads(line) for line in (Path(__file__).parents[1] / "files/code_cases.jsonl").read_text().splitlines()[1:]]
+FILE = Path(__file__).parents[1] / "files/code_cases.jsonl"
+CASES = [json.loads(line) for line in FILE.read_text().splitlines()[1:]]
 QUICK = {"seconds": 0.5, "total_seconds": 4.0}
 ABUSE = {"seconds": 0.25, "total_seconds": 4.0}
 HONEST_LIMITS = {"seconds": 2.0, "total_seconds": 8.0}  # a busy machine must not make them fail

@@ -1,4 +1,5 @@
-"""Simulated coverage of the 95% intervals, as a markdown table. Run: `python tests/statistics/coverage_table.py` (minutes).
+"""Simulated coverage of the 95% intervals, as a markdown table. Run: `python tests/statistics/coverage_table.py`
+(minutes).
 
 Success probabilities follow Beta distributions fitted to published pass@1 and pass@256; a base model and its
 RL-trained model share a problem through a Gaussian copula. Every problem is sampled under the balanced plan. Each

@@ -17,7 +17,7 @@ import trl.trainer.grpo_trainer
 from transformers import GenerationConfig
 from trl.generation import vllm_generation
 
-from rlvr.models.sampler import SeededSampling, seeded_generation
+from rlvr.models.seeded import SeededSampling, seeded_generation
 
 
 @dataclass

@@ -26,7 +26,8 @@ def differing(arguments: Sequence[str]) -> tuple[int, int]:
         found = []
         for name, launch in (("one", []), ("two", LAUNCH)):
             output = Path(folder) / name
-            command = [sys.executable, *launch, "-m", "tests.support.probe_processes", *arguments, "--samples", str(output)]
+            command = [sys.executable, *launch, "-m", "tests.support.probe_processes", *arguments, "--samples",
+                       str(output)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
             if done.returncode:
                 raise RuntimeError(f"{name} process(es): {done.stderr[-4000:]}")

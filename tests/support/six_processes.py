@@ -1,6 +1,7 @@
 """Run by test_distributed.py under `accelerate launch`: each algorithm trains a tiny model, whole or with adapters.
 
-Usage: python -m tests.support.six_processes MODEL_FOLDER OUTPUT [full|lora ...]. Rank 0 writes {case: {parameter: tensor}}.
+Usage: python -m tests.support.six_processes MODEL_FOLDER OUTPUT [full|lora ...]. Rank 0 writes {case: {parameter:
+tensor}}.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run by test_two_processes.py, alone and under `accelerate launch`: one SGD step of size 1 on given rollouts.
 
-Usage: python -m tests.support.two_processes OUTPUT AGGREGATION. Rank 0 writes the step (start - end = gradient) and what all
-ranks sampled; the rollouts are a function of prompt and place in its group, so any split sees the same ones.
+Usage: python -m tests.support.two_processes OUTPUT AGGREGATION. Rank 0 writes the step (start - end = gradient) and
+what all ranks sampled; the rollouts are a function of prompt and place in its group, so any split sees the same ones.
 """
 
 from __future__ import annotations

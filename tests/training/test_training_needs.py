@@ -26,8 +26,8 @@ from rlvr.interfaces import Algorithm, Credit, GroupFilter, RolloutBatch, TokenB
 from rlvr.lab.model import build_tokenizer
 from rlvr.models.weights import weights_hash
 from rlvr.training.critic import attach_critic, explained_variance, is_critic, read_values
+from rlvr.training.dynamic_sampling import Group, Refill
 from rlvr.training.loss import policy_loss
-from rlvr.training.prompt_stream import Group, Refill
 from rlvr.training.trainer import STATE_FILE, RLVRTrainer
 from rlvr.types import Problem, Reason, UserError, Verdict
 from tests.support.tiny import ParityJudge, config, max_difference, tiny_model, train_problems

@@ -18,7 +18,8 @@ from rlvr.algorithms.remax import ReMax, ReMaxConfig
 from rlvr.interfaces import SampleRequest
 from rlvr.judging.judge import Judge
 from rlvr.lab.model import build_tokenizer as lab_tokenizer
-from rlvr.models.sampler import TransformersSampler, prompt_fingerprint, prompt_inputs
+from rlvr.models.prompts import prompt_fingerprint, prompt_inputs
+from rlvr.models.sampler import TransformersSampler
 from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.runs.run_dir import RunDir
 from rlvr.statistics.plan import SamplingPlan

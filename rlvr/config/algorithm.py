@@ -1,0 +1,74 @@
+"""The algorithm that a recipe names, with the settings of its section."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from rlvr.config.recipe import Recipe
+from rlvr.config.strict import from_dict
+from rlvr.types import UserError
+
+if TYPE_CHECKING:
+    from rlvr.interfaces import Algorithm
+
+if TYPE_CHECKING:
+    from rlvr.interfaces import Algorithm
+
+
+def algorithm_config(recipe: Recipe) -> Any:
+    """The algorithm's own Config, read as strictly as the recipe (imports the algorithm, hence torch)."""
+    config = _algorithm_class(recipe).Config
+    keys = {key: value for key, value in recipe.algorithm.items() if key != "name"}
+    return from_dict(config, keys, "algorithm")
+
+
+def build_algorithm(recipe: Recipe) -> Algorithm[Any]:
+    """The algorithm with its config, checked against the recipe's group size and on a tiny batch (imports torch)."""
+    algorithm = _algorithm_class(recipe)(algorithm_config(recipe))
+    least = algorithm.needs.min_group_size
+    if recipe.train.group_size < least:
+        raise UserError(f"train.group_size: found {recipe.train.group_size}, expected at least {least} for algorithm "
+                        f"{recipe.algorithm_name!r}: it compares the rollouts of one prompt")
+    from rlvr.algorithms.checks import check_shapes_and_finiteness, check_token_loss
+
+    try:  # milliseconds, where the first step of a broken plug-in comes after the base probe
+        check_shapes_and_finiteness(algorithm)
+        check_token_loss(algorithm)
+    except AssertionError as error:
+        found = " ".join(str(error).split())
+        raise UserError(f"algorithm.name: {recipe.algorithm_name!r} fails on a small made-up batch: {found}; test it "
+                        "with rlvr.algorithms.checks.check_algorithm") from error
+    return algorithm
+
+
+def _algorithm_class(recipe: Recipe) -> type[Algorithm[Any]]:
+    """The class that `algorithm.name` names. UserError for one that lacks what every algorithm has to have."""
+    from rlvr.config.registry import resolve
+    from rlvr.interfaces import Algorithm
+
+    found = resolve("algorithms", recipe.algorithm_name)
+    where = f"algorithm.name: {recipe.algorithm_name!r}"
+    if not issubclass(found, Algorithm):
+        raise UserError(f"{where} is not an algorithm: expected a subclass of rlvr.interfaces.Algorithm, as in "
+                        f"class {found.__name__}(Algorithm[Config])")
+    if found.__abstractmethods__:
+        raise UserError(f"{where} is not complete: it has no method {', '.join(sorted(found.__abstractmethods__))}")
+    config = getattr(found, "Config", None)
+    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+        raise UserError(f"{where} has no Config: expected a dataclass of its settings in the class body, as in "
+                        "Config = MyConfig; an empty one will do")
+    return found
+
+
+SLOW_CRITIC = 10
+"""A critic whose learning rate is this many times smaller than the policy's gets a note."""
+
+
+def critic_note(algorithm: Algorithm[Any], policy_rate: float) -> str:
+    """One line on a critic that learns far more slowly than the policy; empty where there is nothing to say."""
+    rate = algorithm.critic.learning_rate
+    if not algorithm.needs.values or rate * SLOW_CRITIC > policy_rate:
+        return ""
+    return (f"note: the critic's learning rate is {rate:g}, the policy's {policy_rate:g}: values that hardly move make "
+            "the advantage the bare reward; give the critic at least the policy's rate")

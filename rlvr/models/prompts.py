@@ -1,0 +1,95 @@
+"""Problems as the token ids that a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from transformers import ProcessorMixin
+
+from rlvr.data.images import decode, filled
+from rlvr.types import Problem, UserError
+
+
+def eos_ids(model: Any, tokenizer: Any) -> list[int]:
+    """Every id that ends a completion: the tokenizer's EOS and all the model's generation config declares."""
+    declared = model.generation_config.eos_token_id
+    declared = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
+    return list(dict.fromkeys([tokenizer_of(tokenizer).eos_token_id, *declared]))
+
+
+def tokenizer_of(processing_class: Any) -> Any:
+    """The tokenizer inside a processor, or the tokenizer itself."""
+    return processing_class.tokenizer if isinstance(processing_class, ProcessorMixin) else processing_class
+
+
+def prompt_ids(tokenizer: Any, problem: Problem, chat_template: str | None = None) -> list[int]:
+    """Token ids of the prompt, rendered exactly as the trainer renders it; with a processor, a picture's too."""
+    if isinstance(tokenizer, ProcessorMixin):
+        return prompt_inputs(tokenizer, problem, chat_template)["input_ids"][0].tolist()
+    if problem.images:
+        raise UserError(f"problem {problem.id!r} has a picture, and the model was loaded without an image processor")
+    if isinstance(problem.prompt, str):
+        return list(tokenizer(text=problem.prompt)["input_ids"])
+    rendered = tokenizer.apply_chat_template(
+        conversation=[dict(m) for m in problem.prompt],
+        chat_template=chat_template,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+    )
+    return list(rendered["input_ids"])
+
+
+def prompt_inputs(processing_class: Any, problem: Problem, chat_template: str | None = None) -> dict[str, torch.Tensor]:
+    """What a model reads of one prompt: token fields of shape (1, L), and pictures as its processor lays them out."""
+    if not isinstance(processing_class, ProcessorMixin):
+        return {"input_ids": torch.tensor([prompt_ids(processing_class, problem, chat_template)])}
+    processor: Any = processing_class
+    if isinstance(problem.prompt, str):
+        found = processor(text=[problem.prompt], return_tensors="pt")
+    else:
+        found = processor.apply_chat_template(
+            conversation=[filled(problem.prompt, [decode(image) for image in problem.images])],
+            chat_template=chat_template,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+    return {name: value for name, value in found.items() if name != "attention_mask"}
+
+
+def prompt_fingerprint(processing_class: Any, problem: Problem) -> Any:
+    """JSON data that changes whenever what a model reads of the prompt does. Decodes no picture."""
+    if not problem.images:
+        return prompt_ids(processing_class, problem)
+    assert not isinstance(problem.prompt, str)
+    text = processing_class.apply_chat_template(
+        conversation=filled(problem.prompt, [None] * len(problem.images)), add_generation_prompt=True, tokenize=False
+    )
+    settings = processing_class.image_processor.to_json_string()
+    return [tokenizer_of(processing_class)(text=text)["input_ids"], settings,
+            [blake2b(image, digest_size=16).hexdigest() for image in problem.images]]
+
+
+def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int) -> None:
+    """Raises UserError for the longest prompt if it exceeds the limit: a cut problem is another problem."""
+    from rlvr.models.prompts import prompt_ids
+
+    lengths = {}
+    for problem in problems:
+        try:
+            lengths[problem.id] = len(prompt_ids(tokenizer, problem))
+        except Exception as error:  # tokenizers and chat templates raise what they like
+            raise UserError(f"problem {problem.id!r}: the tokenizer of model.path cannot render its prompt "
+                            f"({str(error).splitlines()[0]}); use a model and a template that fit the data") from error
+    longest = max(lengths, key=lengths.__getitem__, default=None)
+    if longest is not None and lengths[longest] > limit:
+        over = sum(n > limit for n in lengths.values())
+        raise UserError(
+            f"train.max_prompt_tokens: found {limit}, but problem {longest!r} has {lengths[longest]} prompt tokens "
+            f"({over} of {len(problems)} problems are longer); raise the limit or drop them from the data"
+        )

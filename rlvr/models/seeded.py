@@ -1,0 +1,120 @@
+"""Seeded draws: each a function of (seed, stream, problem id, sample index) and the position alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def row_key(seed: int, stream: str, problem_id: str, sample: int) -> int:
+    """64-bit key of one sample; equal keys draw equal uniforms."""
+    text = f"{seed}\x1f{stream}\x1f{problem_id}\x1f{sample}".encode()
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+
+
+def uniforms(keys_N: np.ndarray, position: int) -> np.ndarray:
+    """One float64 in [0, 1) per row for this token position: splitmix64 of key + position (Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        z = keys_N + np.uint64(position + 1) * _GOLDEN
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def pick_tokens(logp_NV: torch.Tensor, u_N: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Inverse-transform draw from each row's distribution, cut to its nucleus.
+
+    The nucleus is the smallest set of most likely tokens whose mass reaches `top_p`, the crossing token included.
+
+    Args:
+        logp_NV: log-probabilities (normalised), any float dtype.
+        u_N: float64 uniforms in [0, 1).
+        top_p: in (0, 1]; 1 keeps the whole vocabulary.
+
+    Returns: int64 token ids of shape (N,).
+    """
+    if top_p >= 1.0:
+        cdf_NV = logp_NV.exp().double().cumsum(-1)
+        total_N1 = cdf_NV[:, -1:]
+        order_NV = None
+    else:
+        sorted_NV, order_NV = logp_NV.sort(dim=-1, descending=True, stable=True)
+        mass_NV = sorted_NV.exp().double()
+        before_NV = mass_NV.cumsum(-1) - mass_NV
+        cdf_NV = mass_NV.masked_fill(before_NV >= top_p, 0.0).cumsum(-1)
+        total_N1 = cdf_NV[:, -1:]
+    index_N1 = torch.searchsorted(cdf_NV, u_N[:, None] * total_N1, right=True)
+    # u < 1, but u * total can round up to total: stay on the last token that carries mass.
+    last_N1 = (cdf_NV < total_N1).sum(-1, keepdim=True)
+    index_N1 = torch.minimum(index_N1, last_N1)
+    return (index_N1 if order_NV is None else order_NV.gather(-1, index_N1)).squeeze(-1)
+
+
+class SeededSampling(LogitsProcessor):
+    """Chooses every token of one `generate` call (run with do_sample=False) and records what it saw.
+
+    Attributes:
+        logps: list over positions of (N,) log-probabilities of the chosen tokens under the tempered
+            distribution, before top-p.
+        entropies: list over positions of (N,) entropies in nats of that distribution.
+    """
+
+    def __init__(self, keys: Sequence[int], *, temperature: float, top_p: float) -> None:
+        self._keys_N = np.array(keys, dtype=np.uint64)
+        self._temperature = temperature
+        self._top_p = top_p
+        self.logps: list[torch.Tensor] = []
+        self.entropies: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        greedy = self._temperature == 0.0
+        logp_NV = (scores.float() if greedy else scores.float() / self._temperature).log_softmax(-1)
+        if greedy:
+            tokens_N = logp_NV.argmax(-1)
+        else:
+            u_N = torch.from_numpy(uniforms(self._keys_N, len(self.logps))).to(scores.device)
+            tokens_N = pick_tokens(logp_NV, u_N, self._top_p)
+        self.logps.append(logp_NV.gather(-1, tokens_N[:, None]).squeeze(-1))
+        self.entropies.append(torch.special.entr(logp_NV.exp()).sum(-1))
+        return torch.full_like(scores, -torch.inf).scatter(-1, tokens_N[:, None], 0.0)
+
+
+@contextmanager
+def seeded_generation(model: Any, sampling: SeededSampling) -> Iterator[None]:
+    """Within the block `model.generate` lets `sampling` choose the tokens; lengths, stop ids and ids that may not be
+    drawn stay the caller's."""
+    original: Callable[..., Any] = model.generate
+
+    def generate(*args: Any, generation_config: GenerationConfig, **kwargs: Any) -> Any:
+        config = GenerationConfig(
+            max_new_tokens=generation_config.max_new_tokens,
+            eos_token_id=generation_config.eos_token_id,
+            pad_token_id=generation_config.pad_token_id,
+            suppress_tokens=generation_config.suppress_tokens,
+            do_sample=False,
+            disable_compile=True,
+        )
+        # transformers fills what is not set from what the model declares, such as Qwen2.5-Instruct's
+        # repetition_penalty, and the draws would be another distribution's than the decoding says.
+        declared, model.generation_config = model.generation_config, GenerationConfig()
+        try:
+            return original(
+                *args, generation_config=config, logits_processor=LogitsProcessorList([sampling]), **kwargs
+            )
+        finally:
+            model.generation_config = declared
+
+    model.generate = generate
+    try:
+        yield
+    finally:
+        del model.generate

@@ -1,0 +1,74 @@
+"""The progress bar of a training."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rlvr.statistics.schedule import in_words
+
+
+class ProgressLine(TrainerCallback):
+    """One line on stderr: step, reward, share of prompts without signal, pass@1, delta_se, verdict, ETA, and how far a
+    probe is while one runs."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.shown: dict[str, str] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.bar = tqdm(
+                total=state.max_steps, initial=state.global_step, desc="train", unit="step", dynamic_ncols=True,
+                file=sys.stderr, smoothing=0.1,
+            )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "train/reward" in logs:
+            self._show(reward=f"{logs['train/reward']:.3f}", zero_signal=f"{logs['train/zero_signal_frac']:.0%}")
+
+    def on_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """Listener of BoundaryProbeCallback."""
+        if row.get("schedule"):
+            tqdm.write(in_words(row["schedule"]), file=sys.stderr)
+        values = {k.removeprefix("boundary/"): v["value"] for k, v in row["estimates"].items()}
+        self._show(**{k: f"{values[k]:.3f}" for k in ("pass@1", "delta_se") if values.get(k) is not None}, probe="")
+        if row["sequential"]:
+            key, newest = list(row["sequential"]["verdicts"].items())[-1]
+            self._show(**{f"boundary@{key.split('@')[1]}": newest["verdict"]})
+
+    def on_probe_progress(self, step: int, finished: int, total: int, *, arm: str = "") -> None:
+        """Progress of BoundaryProbeCallback; `arm` names the one that is measured."""
+        self._show(probe=f"{f'arm {arm}: ' * bool(arm)}{finished}/{total} problems")
+
+    def on_arm(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """Listener of an arm's probes, whose numbers are not the run's."""
+        self._show(probe="")
+
+    def close(self) -> None:
+        """End the line, whether the training finished or failed."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _show(self, **values: str) -> None:
+        self.shown |= values
+        if self.bar is not None:
+            self.bar.set_postfix({k: v for k, v in self.shown.items() if v})

@@ -1,0 +1,160 @@
+"""Metrics, figures and tables of a run in Weights & Biases."""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from requests.utils import get_netrc_auth
+
+from rlvr.runs.metrics import GLOSSARY, flat_boundary, verdict_words
+from rlvr.runs.run_dir import RunDir
+from rlvr.runs.samples import read_samples
+
+
+def telling_samples(samples: Iterable[dict[str, Any]], problems: int = 32) -> list[dict[str, Any]]:
+    """The first right and the first wrong completion of each of the first `problems` problems."""
+    chosen: dict[tuple[str, bool], dict[str, Any]] = {}
+    shown: dict[str, None] = {}
+    for sample in samples:
+        if len(shown) < problems:
+            shown.setdefault(sample["problem_id"])
+        if sample["problem_id"] in shown:
+            chosen.setdefault((sample["problem_id"], sample["correct"]), sample)
+    return list(chosen.values())
+
+
+def below(fig: Any, text: str) -> Any:
+    """The Plotly figure with a line of small print under its axis."""
+    fig.add_annotation(text=text, x=0, y=0, xref="paper", yref="paper", yshift=-62, xanchor="left", showarrow=False,
+                       font={"size": 10})
+    return fig.update_layout(margin_b=76, height=fig.to_dict()["layout"]["height"] + 32)
+
+
+def _has_wandb_key() -> bool:
+    """Whether `wandb login` was done or the environment holds a key; looks in those two places and asks nobody."""
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    return bool(os.environ.get("WANDB_API_KEY")) or get_netrc_auth(host) is not None
+
+
+WandbMode = Literal["auto", "online", "offline", "disabled"]
+
+
+class WandbRun:
+    """One W&B run, online or offline; `auto` is online only when an API key is configured. Never asks anything."""
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        *,
+        config: dict[str, Any],
+        mode: WandbMode,
+        name: str,
+        project: str,
+        entity: str | None,
+        group: str | None,
+        tags: Sequence[str],
+        ks: Sequence[int],
+    ) -> None:
+        import wandb
+
+        if mode == "auto":
+            mode = "online" if _has_wandb_key() and os.environ.get("WANDB_MODE", "online") == "online" else "offline"
+        id_file = run_dir.path / "wandb_id"
+        if not id_file.exists():
+            id_file.write_text(uuid.uuid4().hex[:8])
+        self._wandb = wandb
+        self._run_dir = run_dir
+        self._curves: list[tuple[int, list[float]]] = []
+        self._ledger: list[list[Any]] = []
+        self.run = wandb.init(
+            mode=mode,
+            dir=str(run_dir.path),
+            id=id_file.read_text().strip(),
+            resume="allow" if mode == "online" else None,
+            name=name,
+            project=project,
+            entity=entity,
+            group=group,
+            tags=list(tags),
+            config=config,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        self.run.define_metric("step", hidden=True)
+        families = {f"boundary/pass@{k}": "higher" for k in ks}
+        families |= {f"boundary/{name}@{k}": "lower" for k in ks for name in ("shrinkage", "verdict")}
+        for key, direction in {k: v for k, (_, v) in GLOSSARY.items()}.items() | families.items():
+            summary = {"higher": "max,last", "lower": "min,last", "": "last"}[direction]
+            self.run.define_metric(key, step_metric="step", summary=summary)
+        for pattern in ("train/*", "perf/*", "verdict/*", "boundary/*", "exact/*", "arms/*"):
+            self.run.define_metric(pattern, step_metric="step")
+
+    def log_metrics(self, row: dict[str, Any]) -> None:
+        """A row of metrics.jsonl."""
+        self.run.log({k: v for k, v in row.items() if v is not None})
+
+    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """A row of boundary.jsonl: scalars, the pass@k curves of the probes so far, ledger, the report's figures."""
+        wandb, step = self._wandb, row["step"]
+        ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
+        self._curves.append((step, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]))
+        status = dict.fromkeys(row["lost"], "lost") | dict.fromkeys(row["gained"], "gained")
+        self._ledger += [[step, r["problem_id"], r["n"], r["c"], status.get(r["problem_id"], "")] for r in problem_rows]
+        columns: list[Any] = ["problem_id", "sample", "text", "correct", "reason", "extracted", "tokens"]
+        # Under a budget the base's file holds more problems than the run keeps.
+        kept = {r["problem_id"] for r in problem_rows}
+        samples = (s for s in read_samples(self._run_dir.samples(step)) if s["problem_id"] in kept)
+        examples = [[s[c] for c in columns] for s in telling_samples(samples)]
+        self.run.log(
+            {
+                "step": step,
+                **flat_boundary(row),
+                "boundary/pass@k curves": wandb.plot.line_series(
+                    xs=[math.log2(k) for k in ks],
+                    ys=[ys for _, ys in self._curves],
+                    keys=[f"step {s}" for s, _ in self._curves],
+                    title="pass@k by probe step",
+                    xname="log2 k",
+                ),
+                "boundary/ledger": wandb.Table(columns=["step", "problem", "n", "c", "vs base"], data=self._ledger),
+                "boundary/samples": wandb.Table(columns=columns, data=examples),
+                **{f"figures/{name}": wandb.Plotly(fig) for name, fig in self._figures().items()},
+            }
+        )
+
+        if row["sequential"]:
+            self.run.summary["boundary/verdict"] = verdict_words(row)
+
+    def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """A boundary row of an arm (`probes.arms`): scalars under arms/NAME and the report's figures of the arm."""
+        from rlvr.report import conditions
+        from rlvr.report.load import load_run
+
+        run = load_run(self._run_dir.path)
+        found = conditions.conditions_of(run)
+        said = {one.name: f"{one.decoding}; {one.measured}" for one in found}
+        figures = {f"figures/arm {name}": below(fig, said[name])
+                   for name, _, fig in conditions.figures_of(found) if name == arm}
+        if run.last is not None and found:
+            figures["figures/arms change"] = below(conditions.changes_by_k(found), "; ".join(said))
+        scalars = {f"arms/{arm}/{key.removeprefix('boundary/')}": value for key, value in flat_boundary(row).items()}
+        plots = {name: self._wandb.Plotly(fig) for name, fig in figures.items()}
+        self.run.log({"step": row["step"], **scalars, **plots})
+
+    def _figures(self) -> dict[str, Any]:
+        """The report's figures of the probes so far, each with how it was measured written below it."""
+        from rlvr.report import figures
+        from rlvr.report.export import conditions
+        from rlvr.report.load import load_run
+
+        run = load_run(self._run_dir.path)
+        found = {"pass@k": figures.pass_at_k(run), "accuracies": figures.accuracy_histogram(run)}
+        if run.last is not None:
+            found["change"] = figures.change_by_k(run)
+        return {name: below(fig, conditions(run)) for name, fig in found.items()}
+
+    def finish(self, exit_code: int = 0) -> None:
+        self.run.finish(exit_code=exit_code)
