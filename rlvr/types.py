@@ -17,11 +17,20 @@ Message = Mapping[str, Any]
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: a bad recipe, dataset, checkpoint or plug-in.
+    """A mistake the user can fix: a bad recipe, dataset, checkpoint or plug-in.
 
-    The message is one line that says where, what was found, what was expected and the way out.
-    Command-line entry points print it without a traceback and exit with code 2.
+    The text is one line, `where: message`: the place, what was found, what was expected and the way out. Command-line
+    entry points print it without a traceback and exit with code 2.
     """
+
+    def __init__(self, message: str, *, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+        """The outermost place: a dotted recipe key, a file, `shared`, `arm 'ppo'`; empty where the message names it."""
+
+    def within(self, where: str) -> UserError:
+        """The same error seen from further out: `where` is put in front. `raise error.within(str(file)) from None`"""
+        return UserError(str(self), where=where)
 
 
 class Reason(StrEnum):
