@@ -254,6 +254,17 @@ class SampleRequest:
     sample: int
 
 
+class CompletionJudge(Protocol):
+    """Gives verdicts: `rlvr.judging.judge.Judge`, or a stand-in for it."""
+
+    def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+        """The verdict on `texts[i]` as an answer to `problems[i]`, for every i, in order.
+
+        Called by one thread at a time, which need not be the main one.
+        """
+        ...
+
+
 class Sampler(Protocol):
     """Something that completes prompts: a live trainer model, a checkpoint, a vLLM server."""
 

@@ -15,6 +15,9 @@ from typing import Any
 Message = Mapping[str, Any]
 """One chat message, `{"role": ..., "content": ...}`, as chat templates take it."""
 
+DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""The k of pass@k, unless a recipe or an argument says otherwise."""
+
 
 class UserError(ValueError):
     """A mistake the user can fix: a bad recipe, dataset, checkpoint or plug-in.

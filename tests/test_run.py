@@ -13,11 +13,12 @@ from transformers import TrainerState
 
 from rlvr.cli.main import main
 from rlvr.judging.judge import Judge
-from rlvr.probes.callback import DEFAULT_KS, BoundaryProbeCallback
+from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from rlvr.statistics.boundary_row import sequential_verdicts
 from rlvr.training.tracking import MetricsCallback
+from rlvr.types import DEFAULT_KS
 from tests.support.small_run import command, file_hash, kill_when, rows, write_recipe
 from tests.support.wandb_offline import read_history, read_records
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.types import UserError
+from rlvr.types import DEFAULT_KS, UserError
 
 EXAMPLES = {
     "train": "rlvr train recipes/quickstart/lab_grpo.yaml train.steps=120 run_dir=runs/longer",
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     exact = lab.add_parser("exact", help="exact pass@k of a lab model: no sampling, no noise")
     exact.add_argument("model", help="`lab` or a directory, such as runs/lab_grpo/checkpoints/checkpoint-60")
-    exact.add_argument("-k", type=_at_least_one, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256], metavar="K")
+    exact.add_argument("-k", type=_at_least_one, nargs="+", default=DEFAULT_KS, metavar="K")
     exact.add_argument("--problems", type=_at_least_one, default=128, metavar="N", help="the first N of the split")
     exact.add_argument("--split", choices=("train", "test", "hard"), default="test")
     exact.add_argument("--temperature", type=float, default=1.0)

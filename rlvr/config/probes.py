@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr.types import DEFAULT_KS
+
 
 @dataclass(frozen=True, slots=True)
 class ArmSpec:
@@ -61,7 +63,7 @@ class ProbeSection:
     """Sampling plan: when an easy problem stops early."""
     base_plan: str = "reference-512"
     """Plan of the base model's probe, which every later one is compared with."""
-    ks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    ks: tuple[int, ...] = DEFAULT_KS
     """The k of pass@k, rising; none above the largest number of samples of either plan."""
     temperature: float = 0.6
     """Above 0. Higher: more different answers, higher pass@256, lower pass@1."""

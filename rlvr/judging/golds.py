@@ -9,22 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from rlvr.config.data import DataSpec
-from rlvr.judging.judge import VERIFIER_FAILED
+from rlvr.judging.judge import VERIFIER_FAILED, Judge
 from rlvr.types import Problem, UserError
 
 logger = logging.getLogger(__name__)
 
 NAMED = 3
 """Rejected golds that a message names; the rest are counted."""
-
-
-class GoldJudge(Protocol):
-    """What is needed of `rlvr.judging.judge.Judge`."""
-
-    def check_golds(self, problems: Sequence[Problem]) -> list[str | None]: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,7 @@ class Section:
     problems: Sequence[Problem]
 
 
-def usable(judge: GoldJudge, sections: Sequence[Section]) -> list[list[Problem]]:
+def usable(judge: Judge, sections: Sequence[Section]) -> list[list[Problem]]:
     """The problems of each section whose gold answer its verifier accepts.
 
     Raises UserError, one line, for a section with rejected golds unless its `drop_bad_golds` is set (then they are

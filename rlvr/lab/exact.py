@@ -14,9 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlvr.lab.countdown import derivations
-from rlvr.types import Decoding, Problem, UserError
-
-KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+from rlvr.types import DEFAULT_KS, Decoding, Problem, UserError
 
 
 def exact_success(
@@ -94,7 +92,7 @@ def step_logps(logits: torch.Tensor, targets: torch.Tensor, decoding: Decoding) 
     return logps.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
 
-def exact_pass_at_k(p_P: np.ndarray, ks: Iterable[int] = KS) -> dict[int, float]:
+def exact_pass_at_k(p_P: np.ndarray, ks: Iterable[int] = DEFAULT_KS) -> dict[int, float]:
     """Exact pass@k = mean over problems of 1 - (1 - p)^k, in [0, 1], from success probabilities (P,)."""
     p_P = np.asarray(p_P, dtype=np.float64)
     if p_P.size == 0:

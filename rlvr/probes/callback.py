@@ -25,23 +25,21 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlvr.config.registry import resolve
-from rlvr.interfaces import Sampler
+from rlvr.interfaces import CompletionJudge, Sampler
 from rlvr.models.prompts import eos_ids, prompt_fingerprint
 from rlvr.models.sampler import TransformersSampler
 from rlvr.models.weights import weights_hash
 from rlvr.probes.baseline import Baseline, default_store
-from rlvr.probes.engine import ProbeJudge, ProbeResult, run_probe
+from rlvr.probes.engine import ProbeResult, run_probe
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import Journal, read_samples
 from rlvr.statistics.boundary_row import Measurement, boundary_row
 from rlvr.statistics.guess import GuessBaseline, baseline_of_samples
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import Budget, choose, stratified
-from rlvr.types import Counts, Decoding, Problem, UserError
+from rlvr.types import DEFAULT_KS, Counts, Decoding, Problem, UserError
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Truth = Callable[[Any, Any, Sequence[Problem], Decoding], np.ndarray]
 """(model, tokenizer, problems, decoding) -> exact success probability per problem; only the lab has one."""
@@ -98,7 +96,7 @@ class BoundaryProbeCallback(TrainerCallback):
         self,
         problems: Sequence[Problem],
         *,
-        judge: ProbeJudge,
+        judge: CompletionJudge,
         run_dir: str | Path,
         every: int,
         plan: str | SamplingPlan = "balanced",

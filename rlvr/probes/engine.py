@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from rlvr.interfaces import Sampler, SampleRequest
+from rlvr.interfaces import CompletionJudge, Sampler, SampleRequest
 from rlvr.runs.samples import Journal
 from rlvr.statistics.answer_diversity import answer_diversity, expected_distinct
 from rlvr.statistics.plan import SamplingPlan
@@ -53,12 +53,6 @@ class Solo:
 
     def gather(self, items: list[T]) -> list[T]:
         return items
-
-
-class ProbeJudge(Protocol):
-    """Called from a thread of its own, one call at a time."""
-
-    def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]: ...
 
 
 @dataclass
@@ -121,7 +115,7 @@ def run_probe(
     plan: SamplingPlan,
     decoding: Decoding,
     sampler: Sampler,
-    judge: ProbeJudge,
+    judge: CompletionJudge,
     *,
     seed: int,
     stream: str,
@@ -215,7 +209,7 @@ def _share_from_rank_0(world: World, items: list[T]) -> list[T]:
     return world.gather(items if world.rank == 0 else [])
 
 
-def _judge(judge: ProbeJudge, requests: list[SampleRequest], completions: list[Completion]) -> list[Verdict]:
+def _judge(judge: CompletionJudge, requests: list[SampleRequest], completions: list[Completion]) -> list[Verdict]:
     finished = [i for i, c in enumerate(completions) if not c.truncated]
     verdicts = [Verdict(False, Reason.TRUNCATED)] * len(completions)
     answers = judge.judge([requests[i].problem for i in finished], [completions[i].text for i in finished])

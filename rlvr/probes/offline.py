@@ -23,11 +23,11 @@ from rlvr.models.loading import load_model, load_processing
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.arms import ArmCallback, arms_of, open_arms
-from rlvr.probes.callback import DEFAULT_KS, BoundaryProbeCallback
+from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.probes.settings import probe_callback, probe_settings, truth_for
 from rlvr.runs.run_dir import RunDir
 from rlvr.statistics.plan import PLANS
-from rlvr.types import Problem, UserError
+from rlvr.types import DEFAULT_KS, Problem, UserError
 
 ANY_LENGTH = sys.maxsize
 

@@ -6,19 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 
+from rlvr.interfaces import CompletionJudge
 from rlvr.types import Problem, Reason, Verdict
 
 TruncationPolicy = Literal["as_is", "wrong", "mask"]
-
-
-class CompletionJudge(Protocol):
-    """What the trainer needs of `rlvr.judging.judge.Judge`."""
-
-    def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]: ...
 
 
 @dataclass

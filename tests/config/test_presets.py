@@ -175,21 +175,24 @@ class RejectsB:
         return ["it is bad" if problem.gold == "b" else None for problem in problems]
 
 
+REJECTS_B: Any = RejectsB()
+
+
 def test_bad_golds_are_counted_named_and_dropped_on_request(caplog: pytest.LogCaptureFixture) -> None:
     problems = [Problem(str(i), "p", gold, "math") for i, gold in enumerate("abbbb")]
     keep, drop = DataSpec("x.jsonl"), DataSpec("x.jsonl", drop_bad_golds=True)
     with pytest.raises(UserError) as caught:
-        usable(RejectsB(), [Section("data.train", drop, problems[:1]), Section("data.probe", keep, problems)])
+        usable(REJECTS_B, [Section("data.train", drop, problems[:1]), Section("data.probe", keep, problems)])
     assert str(caught.value) == (
         "data.probe: verifier 'math' rejects its gold answer in 4 of 5 problems: '1': it is bad; '2': it is bad; '3': "
         "it is bad; and 1 more; mend the rows, choose another verifier, or leave them out with "
         "data.probe.drop_bad_golds=true; `rlvr audit` lists all")
     with caplog.at_level(logging.WARNING):
-        kept = usable(RejectsB(), [Section("data.train", drop, problems), Section("data.probe", keep, problems[:1])])
+        kept = usable(REJECTS_B, [Section("data.train", drop, problems), Section("data.probe", keep, problems[:1])])
     assert kept == [problems[:1], problems[:1]]
     assert "data.train: 4 of 5 problems are left out (drop_bad_golds): '1': it is bad" in caplog.text
     with pytest.raises(UserError, match="nothing is left without them"):
-        usable(RejectsB(), [Section("data.train", drop, problems[1:])])
+        usable(REJECTS_B, [Section("data.train", drop, problems[1:])])
 
 
 def test_the_list_shows_presets_and_what_they_stand_for() -> None:
