@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--data", metavar="FILE|ID", help="problems (.jsonl, .parquet, hub id, `lab`): needs no recipe")
     probe.add_argument("--base", metavar="MODEL|FILE", help="what to compare with (default: the recipe's base, else "
                                                             "the first MODEL); with --from, the base's completions")
-    probe.add_argument("--plan", help="sampling plan, for the base too: balanced, fixed, exact, cheap, ...")
+    probe.add_argument("--plan", help="sampling plan, for the base too: balanced, fixed, cheap or reference-512")
     probe.add_argument("--verifier", help="math, countdown, ... or package.module:Class")
     probe.add_argument("--from", dest="samples", type=Path, metavar="FILE.jsonl",
                        help="judge completions drawn elsewhere, one {problem_id, sample, text} a line")

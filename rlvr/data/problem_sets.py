@@ -46,11 +46,6 @@ def check_overlap(train: Sequence[Problem], probe: Sequence[Problem], *, train_t
     return len(shared)
 
 
-def to_columns(problems: Iterable[Problem]) -> list[dict[str, Any]]:
-    """Rows for the trainer's dataset: `prompt` (text, or a list of messages) and `problem_id` to find the rest by."""
-    return [{"prompt": _as_data(problem.prompt), "problem_id": problem.id} for problem in problems]
-
-
 def problem_rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     """The rows of a run's problems.jsonl."""
     return [{"id": p.id, "prompt": _as_data(p.prompt), "gold": p.gold, "verifier": p.verifier} for p in problems]

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from rlvr.report.load import ProbePoint, Run
 from rlvr.statistics.intervals import pass_at_k_vector, population_diff_ci
-from rlvr.statistics.plan import PLANS, SamplingPlan
+from rlvr.statistics.plan import PLANS, RETIRED, SamplingPlan
 from rlvr.types import Counts, Estimate, UserError
 
 
@@ -33,8 +33,8 @@ def change(run: Run, probe: ProbePoint, k: int) -> Estimate:
 
 def named_plan(name: str) -> SamplingPlan | None:
     """The plan that boundary.jsonl calls `name`: a known one, or one spelt out by its numbers. None if neither."""
-    if name in PLANS:
-        return PLANS[name]
+    if name in PLANS or name in RETIRED:
+        return PLANS.get(name) or RETIRED[name]
     found = re.fullmatch(r"checkpoints=(\[[\d, ]+\]) stop_at=(\[[\d, ]*\])", name)
     return SamplingPlan(tuple(json.loads(found[1])), tuple(json.loads(found[2]))) if found else None
 
@@ -46,7 +46,7 @@ def plan_text(name: str) -> str:
         return f"plan {name}"
     if not plan.stop_at:
         return f"{plan.max_samples} completions of each problem"
-    if name in PLANS:
+    if name in PLANS or name in RETIRED:
         return f"plan {name}, n up to {plan.max_samples}"
     *early, most = plan.checkpoints
     rule = ", ".join(f"{enough} right of {n}" for enough, n in zip(plan.stop_at, early, strict=True))

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import gammaln, xlog1py, xlogy
 
 from rlvr.statistics.intervals import failures_P
 from rlvr.statistics.plan import SamplingPlan
@@ -133,16 +134,7 @@ def accuracy_histogram(counts: Sequence[Counts], plan: SamplingPlan, n: int | No
 
 def _likelihood(n_U: FloatArray, c_U: FloatArray, grid_G: FloatArray, *, normalized: bool = False) -> FloatArray:
     """(U, G) p^c (1-p)^(n-c), each row scaled to a maximum of 1, or the binomial probability if `normalized`."""
-    with np.errstate(divide="ignore"):
-        log_p_G, log_q_G = np.log(grid_G), np.log1p(-grid_G)
-    log_UG = _times(c_U, log_p_G) + _times(n_U - c_U, log_q_G)
+    log_UG = xlogy(c_U[:, None], grid_G) + xlog1py((n_U - c_U)[:, None], -grid_G)
     if normalized:
-        pairs = zip(n_U.tolist(), c_U.tolist(), strict=True)
-        choose_U = np.array([math.lgamma(n + 1) - math.lgamma(c + 1) - math.lgamma(n - c + 1) for n, c in pairs])
-        return np.exp(log_UG + choose_U[:, None])
+        return np.exp(log_UG + (gammaln(n_U + 1) - gammaln(c_U + 1) - gammaln(n_U - c_U + 1))[:, None])
     return np.exp(log_UG - log_UG.max(axis=1, keepdims=True))
-
-
-def _times(count_U: FloatArray, log_G: FloatArray) -> FloatArray:
-    """count * log, with 0 * log(0) = 0."""
-    return np.where(count_U[:, None] == 0, 0.0, count_U[:, None] * np.where(count_U[:, None] == 0, 0.0, log_G[None]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
+from scipy.special import betaincinv
 
 from rlvr.types import Estimate
 
@@ -59,22 +59,10 @@ def audit(wrong_answers: int, accepted: int, *, confidence: float = 0.95) -> Fal
 
 
 def clopper_pearson_upper(hits: int, trials: int, confidence: float) -> float:
-    """u with P(Bin(trials, u) <= hits) = 1 - confidence, 1.0 for hits = trials; bisection to full precision."""
+    """u with P(Bin(trials, u) <= hits) = 1 - confidence; 1.0 for hits = trials."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence={confidence}; expected a number strictly between 0 and 1, such as 0.95")
-    if hits == trials:
-        return 1.0
-    i = np.arange(hits + 1)
-    log_choose = np.array([math.lgamma(trials + 1) - math.lgamma(j + 1) - math.lgamma(trials - j + 1) for j in i])
-    low, high = 0.0, 1.0
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        logs = log_choose + i * math.log(middle) + (trials - i) * math.log1p(-middle)
-        below = float(np.exp(logs).sum())
-        low, high = (middle, high) if below > 1.0 - confidence else (low, middle)
-    return high
+    return 1.0 if hits == trials else float(betaincinv(hits + 1, trials - hits, confidence))
 
 
 def false_positive_floor(rate: float, k: int) -> float:
@@ -82,13 +70,3 @@ def false_positive_floor(rate: float, k: int) -> float:
     if not 0.0 <= rate <= 1.0 or k < 1:
         raise ValueError(f"false_positive_floor: rate {rate}, k {k}; expected a rate in [0, 1] and k of at least 1")
     return 1.0 if rate == 1.0 else -math.expm1(k * math.log1p(-rate))
-
-
-def audit_size(rate: float, *, confidence: float = 0.95) -> int:
-    """Wrong answers to judge, none accepted, to bound the false positive rate by `rate`: ceil(ln(1-conf) / ln(1-rate)).
-
-    Raises ValueError for a rate or a confidence outside (0, 1).
-    """
-    if not (0.0 < rate < 1.0 and 0.0 < confidence < 1.0):
-        raise ValueError(f"audit_size: rate {rate}, confidence {confidence}; expected both strictly between 0 and 1")
-    return math.ceil(math.log1p(-confidence) / math.log1p(-rate))

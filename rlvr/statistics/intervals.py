@@ -23,6 +23,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from rlvr.statistics.plan import SamplingPlan
 from rlvr.types import Counts, Estimate, UserError
@@ -292,28 +293,17 @@ def _t_interval(values: FloatArray, confidence: float) -> Estimate:
 
 def z_quantile(confidence: float) -> float:
     """z with P(|Z| <= z) = confidence for a standard normal Z."""
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence={confidence}; expected a number strictly between 0 and 1, such as 0.95")
+    _check_confidence(confidence)
     return NormalDist().inv_cdf((1.0 + confidence) / 2)
 
 
 @lru_cache(maxsize=256)
 def t_quantile(df: int, confidence: float) -> float:
-    """t with P(|T| <= t) = confidence for Student's T with df degrees of freedom.
+    """t with P(|T| <= t) = confidence for Student's T with df degrees of freedom."""
+    _check_confidence(confidence)
+    return float(stdtrit(df, (1.0 + confidence) / 2))
 
-    Bisection on the closed form for integer df, Abramowitz and Stegun 26.7.3 and 26.7.4, theta = arctan(t / sqrt(df)).
-    """
+
+def _check_confidence(confidence: float) -> None:
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence={confidence}; expected a number strictly between 0 and 1, such as 0.95")
-    odd = df % 2
-    steps = np.arange(1, df // 2)
-    ratios = 2 * steps / (2 * steps + 1) if odd else (2 * steps - 1) / (2 * steps)
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        theta = (low + high) / 2
-        sine, cosine = math.sin(theta), math.cos(theta)
-        series = sine * (1.0 + float(np.cumprod(ratios * cosine * cosine).sum()))
-        if odd:
-            series = 2 / math.pi * (theta + (series * cosine if df > 1 else 0.0))
-        low, high = (theta, high) if series < confidence else (low, theta)
-    return math.tan((low + high) / 2) * math.sqrt(df)

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from scipy.special import betaln
+
 from rlvr.statistics.prediction import fit_beta
 from rlvr.types import Counts, UserError
 
@@ -100,9 +102,7 @@ def luck(n0: int, c0: int, n: int, prior: tuple[float, float] = JEFFREYS) -> flo
         raise ValueError(f"luck: {c0} correct of {n0}, {n} tries, prior Beta({a}, {b}); expected 0 <= c0 <= n0, "
                          "n >= 0 and positive parameters")
     right, wrong = a + c0, b + n0 - c0
-    return math.exp(
-        math.lgamma(wrong + n) + math.lgamma(right + wrong) - math.lgamma(wrong) - math.lgamma(right + wrong + n)
-    )
+    return math.exp(betaln(right, wrong + n) - betaln(right, wrong))
 
 
 def build_ledger(

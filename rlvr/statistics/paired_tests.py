@@ -10,9 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from rlvr.statistics.intervals import population_diff_ci
 from rlvr.types import Estimate
 
 
@@ -27,42 +24,6 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     discordant = only_a + only_b
     tail = sum(math.comb(discordant, i) for i in range(min(only_a, only_b) + 1))
     return min(1.0, 2 * tail / 2**discordant)
-
-
-def share_difference_ci(both: int, only_a: int, only_b: int, neither: int, *, confidence: float = 0.95) -> Estimate:
-    """Share solved by b minus share solved by a, paired, in [-1, 1]: the interval of `population_diff_ci`.
-
-    Raises ValueError for a negative cell. NaN without problems.
-    """
-    _check_cells(both, only_a, only_b, neither)
-    a_P = np.repeat([1.0, 1.0, 0.0, 0.0], [both, only_a, only_b, neither])
-    b_P = np.repeat([1.0, 0.0, 1.0, 0.0], [both, only_a, only_b, neither])
-    return population_diff_ci(b_P, a_P, confidence=confidence)
-
-
-def share_difference_bootstrap(
-    both: int, only_a: int, only_b: int, neither: int, *, confidence: float = 0.95
-) -> Estimate:
-    """The same difference with its percentile bootstrap over problems, to compare with published intervals.
-
-    No resampling: the bootstrap law of the difference is that of a sum of P independent draws of -1, 0, +1, computed
-    exactly. The bounds are the smallest values with at least (1 -+ confidence) / 2 of the law at or below them. It
-    covers too little when few problems move (82.6% instead of 95% has been seen at P = 100): for a claim of your own
-    use `share_difference_ci`. Raises ValueError for a negative cell or no problems.
-    """
-    _check_cells(both, only_a, only_b, neither)
-    problems = both + only_a + only_b + neither
-    if problems == 0:
-        raise ValueError("share_difference_bootstrap: no problems; expected at least one")
-    step = np.array([only_a, both + neither, only_b]) / problems
-    law = np.ones(1)
-    for bit in bin(problems)[2:]:  # P-fold convolution by repeated squaring
-        law = np.convolve(law, law)
-        if bit == "1":
-            law = np.convolve(law, step)
-    below = np.cumsum(law)
-    low, high = (int(np.searchsorted(below, (1 + sign * confidence) / 2)) - problems for sign in (-1, 1))
-    return Estimate((only_b - only_a) / problems, low / problems, high / problems)
 
 
 def interval_p_value(interval: Callable[[float], Estimate]) -> float:
@@ -103,8 +64,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
-
-
-def _check_cells(*cells: int) -> None:
-    if any(cell < 0 for cell in cells):
-        raise ValueError(f"contingency table {cells}; expected counts of at least 0: both, only a, only b, neither")

@@ -22,6 +22,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betaln, xlogy
 
 from rlvr.types import UserError
 
@@ -101,18 +102,6 @@ class SamplingPlan:
         """
         return float(self.pass_at_k_F(k)[self.failures(n, c)])
 
-    def unbiased_square(self, n: int, c: int, k: int) -> float:
-        """T_k^2 - T_2k: unbiased for the variance of `estimate(n, c, k)` given the problem.
-
-        Raises ValueError for 2k > max_samples, where no unbiased estimate
-        exists, and as `estimate` does.
-        """
-        if 2 * self._valid_k(k) > self.max_samples:
-            raise UserError(f"the variance of pass@{k} has no unbiased estimate from {self.max_samples} samples per "
-                            f"problem; expected k in 1..{self.max_samples // 2}")
-        f = self.failures(n, c)
-        return float(self.unsolved_F(k)[f] ** 2 - self.unsolved_F(2 * k)[f])
-
     def failures(self, n: int, c: int) -> int:
         """f = n - c, the index into the `_F` arrays. Raises ValueError unless the plan stops at (n, c)."""
         f = operator.index(n) - operator.index(c)
@@ -155,7 +144,7 @@ class SamplingPlan:
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"p={p}; expected a probability in [0, 1]")
         failures_F = np.arange(self.max_samples + 1)
-        log_F = _log_paths_F(self) + _times_log(self.samples_F - failures_F, p) + _times_log(failures_F, 1.0 - p)
+        log_F = _log_paths_F(self) + xlogy(self.samples_F - failures_F, p) + xlogy(failures_F, 1.0 - p)
         return np.exp(log_F)
 
     def expected_samples(self, p: float) -> float:
@@ -170,17 +159,6 @@ class SamplingPlan:
         """Exact variance of `estimate(., ., k)` for a problem of success probability p."""
         return float(self.endpoint_probabilities_F(p) @ (self.unsolved_F(k) - (1.0 - p) ** k) ** 2)
 
-    def variance_beta(self, a: float, b: float, k: int) -> tuple[float, float]:
-        """(within, between): variance of `estimate(., ., k)` when success probabilities follow Beta(a, b), exactly.
-
-        within = E T_k^2 - E q^2k is sampling noise, between = E q^2k - (E q^k)^2 the spread of the problems'
-        true pass@k. The mean over P problems has variance (within + between) / P over the population of problems and
-        within / P, on average, for a fixed benchmark.
-        """
-        mean_square = float(self._endpoint_probabilities_beta_F(a, b) @ self.unsolved_F(k) ** 2)
-        fail_k, fail_2k = (math.exp(_log_beta(a, b + power) - _log_beta(a, b)) for power in (k, 2 * k))
-        return mean_square - fail_2k, fail_2k - fail_k**2
-
     def worst_variance(self, k: int) -> float:
         """Largest `variance(p, k)` over p, to about 1% (a grid of 200 values of pass@k)."""
         return _worst_variance(self, self._valid_k(k))
@@ -188,9 +166,9 @@ class SamplingPlan:
     def _endpoint_probabilities_beta_F(self, a: float, b: float) -> FloatArray:
         if not (a > 0.0 and b > 0.0):
             raise ValueError(f"Beta({a}, {b}); expected two positive parameters")
-        return np.exp(_log_paths_F(self) + [
-            _log_beta(a + n - f, b + f) - _log_beta(a, b) for f, n in enumerate(self.samples_F.tolist())
-        ])
+        failures_F = np.arange(self.max_samples + 1)
+        correct_F = self.samples_F - failures_F
+        return np.exp(_log_paths_F(self) + betaln(a + correct_F, b + failures_F) - betaln(a, b))
 
     def _valid_k(self, k: int) -> int:
         k = operator.index(k)
@@ -202,13 +180,16 @@ class SamplingPlan:
 
 PLANS: dict[str, SamplingPlan] = {
     "fixed": SamplingPlan((256,)),
-    "exact": SamplingPlan((16, 32, 64, 128, 256), (12, 12, 5, 3)),
     "balanced": SamplingPlan((12, 24, 48, 96, 192, 256), (5, 4, 2, 2, 1)),
     "cheap": SamplingPlan((8, 16, 32, 64, 128, 256), (2, 2, 2, 1, 1)),
-    "three-round": SamplingPlan((32, 96, 256), (2, 1)),
     "reference-512": SamplingPlan((16, 32, 64, 128, 256, 512), (8, 6, 5, 4, 3)),
 }
 """Plans by name. `balanced` is the default of a probe; `reference-512` is for a base model, measured once."""
+RETIRED = {
+    "exact": SamplingPlan((16, 32, 64, 128, 256), (12, 12, 5, 3)),
+    "three-round": SamplingPlan((32, 96, 256), (2, 1)),
+}
+"""Plans that recipes can no longer name; stored runs that were measured with them are still read."""
 
 
 def _advance(paths_by_c: dict[int, int], draws: int) -> dict[int, int]:
@@ -314,14 +295,3 @@ def _read_only(values: Sequence[float]) -> FloatArray:
     array = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     return array
-
-
-def _times_log(counts_F: npt.NDArray[np.int64], p: float) -> FloatArray:
-    """counts * log(p), with 0 * log(0) = 0."""
-    if p == 0.0:
-        return np.where(counts_F == 0, 0.0, -np.inf)
-    return counts_F.astype(np.float64) * math.log(p)
-
-
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import betaln, digamma, polygamma
 
 from rlvr.statistics.intervals import z_quantile
 from rlvr.types import Counts, UserError
@@ -42,14 +44,12 @@ class BetaFit:
         return -math.expm1(self._log_unsolved(k))
 
     def _log_unsolved(self, k: int) -> float:
-        i = np.arange(k)
-        return float(-np.log1p(self.a / (self.b + i)).sum())
+        return float(betaln(self.a, self.b + k) - betaln(self.a, self.b))
 
     def _log_unsolved_slope(self, k: int) -> FloatArray:
         """(2,) derivative of log(1 - pass@k) by (log a, log b)."""
-        i = np.arange(k)
-        by_a = -(1 / (self.a + self.b + i)).sum()
-        by_b = (1 / (self.b + i) - 1 / (self.a + self.b + i)).sum()
+        by_a = digamma(self.a + self.b) - digamma(self.a + self.b + k)
+        by_b = by_a + digamma(self.b + k) - digamma(self.b)
         return np.array([self.a * by_a, self.b * by_b])
 
 
@@ -67,7 +67,7 @@ class Prediction:
 
 
 def fit_beta(counts: Sequence[Counts]) -> BetaFit | None:
-    """Maximum likelihood Beta from counts of any plan, by Newton steps on (log a, log b).
+    """Maximum likelihood Beta from counts of any plan, by a trust-region Newton method on (log a, log b).
 
     None: the likelihood has no maximum. That is so when no sample or every sample is correct, or when problems differ
     no more than chance (a single p fits best). Raises UserError without problems or for counts that cannot be.
@@ -77,28 +77,21 @@ def fit_beta(counts: Sequence[Counts]) -> BetaFit | None:
     if any(not 0 <= one.c <= one.n or one.n < 1 for one in counts):
         raise UserError("fit_beta: a problem without samples or with c outside 0..n; expected judged samples")
     times = Counter((one.n, one.c) for one in counts)
-    n_U, c_U = (np.array(column, dtype=np.int64) for column in zip(*times, strict=True))
+    n_U, c_U = (np.array(column, dtype=np.float64) for column in zip(*times, strict=True))
     times_U = np.array(list(times.values()), dtype=np.float64)
-    logs = np.array([math.log(0.5), math.log(0.5)])
-    value, slope, curvature = _log_likelihood(logs, n_U, c_U, times_U)
-    for _ in range(200):
-        # Far from the maximum the information need not be positive definite: lift its eigenvalues.
-        eigenvalues, vectors = np.linalg.eigh(-curvature)
-        step = vectors @ ((vectors.T @ slope) / np.maximum(np.abs(eigenvalues), 1e-6 * len(counts)))
-        step *= min(1.0, 1.0 / float(np.abs(step).max() + 1e-300))
-        while True:
-            tried, tried_slope, tried_curvature = _log_likelihood(logs + step, n_U, c_U, times_U)
-            if tried >= value - 1e-12 * abs(value) or float(np.abs(step).max()) < 1e-12:
-                break
-            step = step / 2
-        logs, value, slope, curvature = logs + step, tried, tried_slope, tried_curvature
-        if float(np.abs(logs).max()) > LOG_LIMIT:
-            return None
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    if float(np.linalg.eigvalsh(-curvature).min()) <= 0.0:
+
+    def loss(logs: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        # Past the limit there is no fit; clipped there, exp cannot overflow.
+        value, slope, curvature = _log_likelihood(np.clip(logs, -2 * LOG_LIMIT, 2 * LOG_LIMIT), n_U, c_U, times_U)
+        return -value, -slope, -curvature
+
+    logs = minimize(lambda x: loss(x)[:2], np.log([0.5, 0.5]), method="trust-exact", jac=True,
+                    hess=lambda x: loss(x)[2], options={"gtol": 1e-8 * len(counts), "max_trust_radius": 4.0}).x
+    _, slope, information = loss(logs)
+    if np.abs(logs).max() > LOG_LIMIT or np.linalg.eigvalsh(information).min() <= 0.0:
         return None
-    covariance = np.asarray(np.linalg.inv(-curvature), dtype=np.float64)
+    logs = logs - np.linalg.solve(information, slope)  # one more Newton step: full precision
+    covariance = np.asarray(np.linalg.inv(loss(logs)[2]), dtype=np.float64)
     return BetaFit(float(np.exp(logs[0])), float(np.exp(logs[1])), covariance)
 
 
@@ -122,23 +115,17 @@ def predict_pass_at_k(fit: BetaFit, k: int, measured_k: int, *, confidence: floa
 
 
 def _log_likelihood(
-    logs: FloatArray, n_U: npt.NDArray[np.int64], c_U: npt.NDArray[np.int64], times_U: FloatArray
+    logs: FloatArray, n_U: FloatArray, c_U: FloatArray, times_U: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
-    """Log-likelihood of (log a, log b), its gradient (2,) and Hessian (2, 2).
-
-    log B(a + c, b + f) / B(a, b) = sum_{i<c} log(a + i) + sum_{i<f} log(b + i) - sum_{i<n} log(a + b + i).
-    """
+    """Log-likelihood sum of log B(a + c, b + n - c) / B(a, b) at (log a, log b), its gradient (2,), Hessian (2, 2)."""
     a, b = np.exp(logs)
-    i = np.arange(int(n_U.max()))
-    parts = [(a + i, c_U, 1.0), (b + i, n_U - c_U, 1.0), (a + b + i, n_U, -1.0)]
-    value = sum(sign * float(times_U @ _first(np.log(x), upto_U)) for x, upto_U, sign in parts)
-    by_a, by_b, by_sum = (sign * float(times_U @ _first(1 / x, upto_U)) for x, upto_U, sign in parts)
-    by_aa, by_bb, by_ss = (-sign * float(times_U @ _first(1 / x**2, upto_U)) for x, upto_U, sign in parts)
-    slope = np.array([a * (by_a + by_sum), b * (by_b + by_sum)])
-    curvature = np.array([[a * a * (by_aa + by_ss), a * b * by_ss], [a * b * by_ss, b * b * (by_bb + by_ss)]])
+    value = float(times_U @ (betaln(a + c_U, b + n_U - c_U) - betaln(a, b)))
+    by_a, by_b, by_sum = (
+        float(times_U @ (digamma(x + added_U) - digamma(x)))
+        for x, added_U in ((a, c_U), (b, n_U - c_U), (a + b, n_U)))
+    by_aa, by_bb, by_ss = (
+        float(times_U @ (polygamma(1, x + added_U) - polygamma(1, x)))
+        for x, added_U in ((a, c_U), (b, n_U - c_U), (a + b, n_U)))
+    slope = np.array([a * (by_a - by_sum), b * (by_b - by_sum)])
+    curvature = np.array([[a * a * (by_aa - by_ss), -a * b * by_ss], [-a * b * by_ss, b * b * (by_bb - by_ss)]])
     return value, slope, curvature + np.diag(slope)
-
-
-def _first(terms: FloatArray, upto_U: npt.NDArray[np.int64]) -> FloatArray:
-    """(U,) sums of the first `upto` terms."""
-    return np.concatenate([[0.0], np.cumsum(terms)])[upto_U]

@@ -22,8 +22,8 @@ from typing import Any
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.types import Counts, UserError
 
-CHEAPER = {"fixed": ("balanced", "cheap"), "exact": ("balanced", "cheap"), "reference-512": ("balanced", "cheap"),
-           "three-round": ("cheap",), "balanced": ("cheap",)}
+CHEAPER = {"fixed": ("balanced", "cheap"), "reference-512": ("balanced", "cheap"), "balanced": ("cheap",)}
+"""What may replace a plan to stay within the budget, the dearer one first."""
 FEWEST = 32
 """Below this number of problems no interval of pass@256 says anything."""
 RESERVE = 1.35

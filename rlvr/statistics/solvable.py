@@ -38,12 +38,11 @@ class SolvableTable:
     neither: float
     whole: bool
     """True when every problem is solved or not solved at k, so that cells and id lists are facts of the samples."""
-    both_ids: tuple[str, ...]
     only_base_ids: tuple[str, ...]
     only_run_ids: tuple[str, ...]
-    neither_ids: tuple[str, ...]
-    """Ids by cell in the base's order; a problem of which it is open is listed where its chance of being solved is
-    above 1/2 (so the lists of a table that is not whole need not add up to its cells)."""
+    """Ids of these two cells in the base's order. A problem whose chance of being solved at k lies between 0 and 1
+    counts as solved here when that chance is above 1/2, so the lists of a table that is not whole need not add up
+    to its cells."""
 
     @property
     def srr(self) -> float:
@@ -54,11 +53,6 @@ class SolvableTable:
     def ndr(self) -> float:
         """Net discovery rate, only run / solved by run, in [0, 1]; higher is better."""
         return _ratio(self.only_run, self.both + self.only_run)
-
-    @property
-    def sds(self) -> float:
-        """Support dynamic score, the harmonic mean of srr and ndr, in [0, 1]; 0 when one of them is 0."""
-        return _ratio(2 * self.srr * self.ndr, self.srr + self.ndr)
 
     @property
     def nscr(self) -> float:
@@ -92,10 +86,8 @@ def solvable_table(
         only_run=float((1 - base_P) @ run_P),
         neither=float((1 - base_P) @ (1 - run_P)),
         whole=bool(np.isin(base_P, (0.0, 1.0)).all() and np.isin(run_P, (0.0, 1.0)).all()),
-        both_ids=ids(True, True),
         only_base_ids=ids(True, False),
         only_run_ids=ids(False, True),
-        neither_ids=ids(False, False),
     )
 
 

@@ -33,11 +33,6 @@ def g_pass_vector(counts: Sequence[Counts], plan: SamplingPlan, k: int, tau: flo
     return plan.at_least_F(k, needed(k, tau))[failures_P(counts, plan)]
 
 
-def pass_hat_k_vector(counts: Sequence[Counts], plan: SamplingPlan, k: int) -> FloatArray:
-    """(P,) unbiased pass^k = p^k = P(all k samples are correct) of every problem, in [0, 1]; errors as above."""
-    return plan.at_least_F(k, k)[failures_P(counts, plan)]
-
-
 def mg_pass_vector(counts: Sequence[Counts], plan: SamplingPlan, k: int) -> FloatArray:
     """(P,) unbiased mG-Pass@k: (2/k) sum of P(at least j of k correct) over j = ceil(k/2)+1 .. k.
 

@@ -38,6 +38,7 @@ from rlvr.runs.samples import Journal
 from rlvr.statistics.boundary_row import Measurement, boundary_row
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.types import Completion, Decoding
+from tests.support.plan_variance import variance_beta
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 DECODING = Decoding(temperature=1.0, top_p=1.0, max_new_tokens=18)
@@ -75,7 +76,7 @@ def on_problems(plan: SamplingPlan, p_P: np.ndarray) -> tuple[float, float]:
 
 def on_beta(plan: SamplingPlan, a: float, b: float) -> tuple[float, float]:
     """The same for success probabilities from Beta(a, b); the standard error is that of 100 problems."""
-    worst = max(math.sqrt(max(plan.variance_beta(a, b, k)[0], 0.0) / 100) for k in KS)
+    worst = max(math.sqrt(max(variance_beta(plan, a, b, k)[0], 0.0) / 100) for k in KS)
     return plan.expected_samples_beta(a, b), worst
 
 

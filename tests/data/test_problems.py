@@ -16,7 +16,7 @@ import pytest
 
 from rlvr.config.data import DataSpec, check_spec
 from rlvr.data.load import load_problems
-from rlvr.data.problem_sets import check_overlap, problem_set_hash, question, to_columns
+from rlvr.data.problem_sets import check_overlap, problem_set_hash, question
 from rlvr.types import Problem, UserError
 
 ROWS = [{"problem": "1+1?", "answer": "2"}, {"problem": "2+2?", "answer": "4"}]
@@ -79,8 +79,6 @@ def test_chat_prompts(jsonl):
     source = jsonl(ROWS)
     (first, _) = load(source, chat=True, system="Think.", template="Q: {prompt}")
     assert first.prompt == ({"role": "system", "content": "Think."}, {"role": "user", "content": "Q: 1+1?"})
-    assert to_columns([first]) == [{"prompt": [{"role": "system", "content": "Think."},
-                                               {"role": "user", "content": "Q: 1+1?"}], "problem_id": "sums/0"}]
     assert question(first, "Q: {prompt}") == "1+1?"
 
 
@@ -90,10 +88,6 @@ def test_prompt_column_of_messages(jsonl):
     assert load(source, chat=True)[0].prompt == tuple(messages)
     assert "line" not in error(source) and "holds chat messages, which needs data.train.chat: true" in error(source)
     assert "and no data.train.template" in error(source, chat=True, template="Q {prompt}")
-
-
-def test_to_columns_of_text():
-    assert to_columns([Problem("a", "p", "1", "math")]) == [{"prompt": "p", "problem_id": "a"}]
 
 
 def test_size_takes_the_first_rows_and_blank_lines_do_not_count(jsonl):

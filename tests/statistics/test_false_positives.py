@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rlvr.statistics.false_positives import audit, audit_size, clopper_pearson_upper, false_positive_floor
+from rlvr.statistics.false_positives import audit, clopper_pearson_upper, false_positive_floor
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,6 @@ def test_upper_bound_covers_at_least_the_confidence():
 def test_audit_by_hand():
     """0 of 29,956: below 1e-4. pass@256 of an unsolvable problem stays below 2.53 points; a measured .70 is at least
     (.70 - .02528) / (1 - .02528) = .6922."""
-    assert audit_size(1e-4) == 29_956
-    assert audit_size(0.05, confidence=0.95) == 59
     result = audit(29_956, 0)
     assert result.rate.high == pytest.approx(1e-4, rel=1e-4)
     assert (result.rate.value, result.rate.low) == (0.0, 0.0)
@@ -61,7 +59,5 @@ def test_impossible_arguments_are_refused():
         clopper_pearson_upper(0, 2, 1.0)
     with pytest.raises(ValueError, match=r"rate 1\.5"):
         false_positive_floor(1.5, 1)
-    with pytest.raises(ValueError, match="strictly between"):
-        audit_size(0.0)
     with pytest.raises(ValueError, match="mean in"):
         audit(2, 0).worst_case(1.5, 1)

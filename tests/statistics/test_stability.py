@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from rlvr.statistics.plan import PLANS, SamplingPlan
-from rlvr.statistics.stability import g_pass_vector, mg_pass_vector, needed, pass_hat_k_vector
+from rlvr.statistics.plan import PLANS, RETIRED, SamplingPlan
+from rlvr.statistics.stability import g_pass_vector, mg_pass_vector, needed
 from rlvr.types import Counts, UserError
 
+ALL_PLANS = PLANS | RETIRED
 FOUR = SamplingPlan((4,))
 
 
@@ -21,7 +22,7 @@ def at_least(p: float, k: int, j: int) -> float:
 def test_fixed_plan_by_hand():
     """3 correct of 4. Two of them: C(3,2)/C(4,2) = 1/2 both right, never none. Three: 1/4 all right, 1 at least 2."""
     counts = [Counts("a", 4, 3)]
-    assert pass_hat_k_vector(counts, FOUR, 2).tolist() == [0.5]
+    assert g_pass_vector(counts, FOUR, 2, 1.0).tolist() == [0.5]
     assert g_pass_vector(counts, FOUR, 2, 0.5).tolist() == [1.0]
     assert g_pass_vector(counts, FOUR, 3, 1.0).tolist() == [0.25]
     assert g_pass_vector(counts, FOUR, 3, 2 / 3).tolist() == [1.0]
@@ -38,10 +39,10 @@ def test_needed_is_the_ceiling_in_spite_of_rounding():
             needed(8, tau)
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", ALL_PLANS)
 def test_first_round_chances_are_unbiased_at_every_p(name: str):
     """Catches paths counted from the wrong side or stopped wrongly: exact expectation over endpoints."""
-    plan = PLANS[name]
+    plan = ALL_PLANS[name]
     for k, j in ((1, 1), (2, 2), (5, 2), (8, 4), (8, 5), (8, 8)):
         values_F = plan.at_least_F(k, j)
         assert values_F.min() >= 0.0
@@ -61,7 +62,7 @@ LARGEST_J = {
 
 @pytest.mark.parametrize(("name", "k", "j"), [(n, k, j) for n, row in LARGEST_J.items() for k, j in row.items()])
 def test_beyond_the_first_round_they_exist_up_to_the_known_j(name: str, k: int, j: int):
-    plan = PLANS[name]
+    plan = ALL_PLANS[name]
     for p in (0.01, 0.2, 0.7):
         assert plan.endpoint_probabilities_F(p) @ plan.at_least_F(k, j) == pytest.approx(at_least(p, k, j), abs=1e-12)
     if j < k:
@@ -75,9 +76,9 @@ def test_an_event_that_is_decided_early_needs_no_k_samples():
     assert plan.at_least_F(4, 2)[0] == 1.0
     with pytest.raises(UserError, match="stop after 2 samples with 2 correct"):
         plan.at_least_F(4, 3)
-    assert pass_hat_k_vector([Counts("a", 2, 2)], plan, 2).tolist() == [1.0]
+    assert g_pass_vector([Counts("a", 2, 2)], plan, 2, 1.0).tolist() == [1.0]
     # (4, 2) is reached as 1100 (no: stopped), 1010, 1001, 0110, 0101, 0011: pass^2 is 0 of 5
-    assert pass_hat_k_vector([Counts("a", 4, 2)], plan, 2).tolist() == [0.0]
+    assert g_pass_vector([Counts("a", 4, 2)], plan, 2, 1.0).tolist() == [0.0]
     # (4, 3): 1011, 0111 are left of four orders; two of the first three correct in both
     assert g_pass_vector([Counts("a", 4, 3)], plan, 3, 2 / 3).tolist() == [1.0]
     # (4, 2): of 1010, 1001, 0110, 0101, 0011 two of the first three are correct in 1010 and 0110

@@ -186,7 +186,7 @@ def _settings(arms: Arms) -> list[tuple[str, str, str]]:
 
 def _figures(arms: Arms) -> dict[str, Any]:
     """Figures by name, the same against tokens, and the (name, title, note) of the panels."""
-    from rlvr.report import comparison_figures as drawn
+    from rlvr.report.comparison import figures as drawn
     from rlvr.report.comparison.folded import folded
     from rlvr.report.style import settle_percent_ticks
 
