@@ -88,7 +88,8 @@ def fit_beta(counts: Sequence[Counts]) -> BetaFit | None:
     logs = minimize(lambda x: loss(x)[:2], np.log([0.5, 0.5]), method="trust-exact", jac=True,
                     hess=lambda x: loss(x)[2], options={"gtol": 1e-8 * len(counts), "max_trust_radius": 4.0}).x
     _, slope, information = loss(logs)
-    if np.abs(logs).max() > LOG_LIMIT or np.linalg.eigvalsh(information).min() <= 0.0:
+    least, most = np.linalg.eigvalsh(information)
+    if np.abs(logs).max() > LOG_LIMIT or least <= 1e-10 * most:  # runs off to infinity, or flat along a ridge
         return None
     logs = logs - np.linalg.solve(information, slope)  # one more Newton step: full precision
     covariance = np.asarray(np.linalg.inv(loss(logs)[2]), dtype=np.float64)

@@ -44,7 +44,7 @@ from tests.support.fake_run import FakeRun, write_fake_run
 
 A0, A1 = (2, 1, 2, 0), (4, 1, 0, 0)
 B0, B1 = (0, 0, 4, 0), (1, 0, 2, 1)
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture
@@ -458,7 +458,7 @@ def write_comparison_file(folder: Path, text: str = SMALL) -> str:
 
 
 def trainer(folder: Path) -> str:
-    return shlex.join([sys.executable, str(HERE / "arm_runs.py"), str(folder)])
+    return shlex.join([sys.executable, str(SUPPORT / "arm_runs.py"), str(folder)])
 
 
 def test_plan_of_the_runs(tmp_path: Path) -> None:

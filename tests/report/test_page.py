@@ -231,6 +231,13 @@ def test_report_needs_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_help_does_not_load_scipy() -> None:
+    code = ("import sys; from rlvr.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+            "print('scipy' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 # ---------------------------------------------------------------- what stands beside pass@k
 
 

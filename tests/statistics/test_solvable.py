@@ -52,7 +52,7 @@ def test_below_the_largest_k_problems_count_with_their_chance():
     assert cells == pytest.approx((5 / 12, 1 / 12, 11 / 12, 7 / 12))
     assert not table.whole
     assert math.isnan(table.p_value)
-    assert (table.only_run_ids, table.neither_ids) == (("a",), ("b",))
+    assert (table.only_base_ids, table.only_run_ids) == ((), ("a",))
 
 
 def test_a_base_measured_with_more_samples_gets_no_credit_for_them():
