@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.config.algorithm import build_algorithm
-from rlvr.config.recipe import Recipe, load_recipe, plan_of_steps, resolved
+from rlvr.config.recipe import Recipe, load_recipe, resolved
+from rlvr.config.steps import plan_of_steps
 from rlvr.data.checks import check_enough, overlap
 from rlvr.data.load import load_problems
 from rlvr.judging.golds import Section, usable
@@ -67,7 +68,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     if rank() == 0:
         RunDir(recipe.run_path).check_usable(resume=resume)
     algorithm = build_algorithm(recipe)  # imports torch: what needs none to be found is found above
-    plan_of_steps(recipe, world_size())
+    plan_of_steps(recipe.train, world_size())
     train_problems = load_problems(recipe.data.train, where="data.train")
     probe_problems = load_problems(recipe.data.probe, where="data.probe") if recipe.probes.enabled else []
     overlap(recipe, train_problems, probe_problems)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from rlvr.config.algorithm import algorithm_config, build_algorithm, critic_note
 from rlvr.config.data import is_file, on_disk_or_hub
-from rlvr.config.probes import ArmSpec, ProbeSection
-from rlvr.config.recipe import Recipe, StepPlan, plan_of_steps
+from rlvr.config.probes import ConditionSpec, ProbeSection
+from rlvr.config.recipe import Recipe
+from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
 from rlvr.data.checks import overlap
 from rlvr.data.load import load_problems
@@ -53,7 +54,7 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
     from rlvr.judging.judge import Judge
 
     build_algorithm(recipe)
-    steps = plan_of_steps(recipe, world_size)
+    steps = plan_of_steps(recipe.train, world_size)
     absent = _absent(recipe) if offline else []
     train = [] if absent else load_problems(recipe.data.train, where="data.train")
     probe = load_problems(recipe.data.probe, where="data.probe") if recipe.probes.enabled and not absent else []
@@ -161,7 +162,7 @@ def _absent(recipe: Recipe) -> list[str]:
     return [source for source in sources if on_disk_or_hub(source) and not is_file(source)]
 
 
-def _arm_plans(arm: ArmSpec, probes: ProbeSection) -> list[SamplingPlan]:
+def _arm_plans(arm: ConditionSpec, probes: ProbeSection) -> list[SamplingPlan]:
     """The plans that an arm of `probes.arms` walks through; the search for an entropy comes on top."""
     if arm.direct_answer:
         return [PLANS[arm.plan or "fixed"]]

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config.algorithm import build_algorithm
-from rlvr.config.recipe import Recipe, find_recipe, load_recipe, plan_of_steps, resolved
+from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
+from rlvr.config.steps import plan_of_steps
 from rlvr.config.strict import apply_overrides, describe, did_you_mean, from_dict, parse_yaml
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
@@ -163,7 +164,7 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
                 continue
             build_algorithm(recipe)
             if processes is not None:
-                plan_of_steps(recipe, processes)
+                plan_of_steps(recipe.train, processes)
             data = (recipe.data, recipe.model, recipe.judge, budget_of(recipe))
             if data not in seen:
                 seen.append(data)

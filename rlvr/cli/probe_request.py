@@ -12,9 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.checks import validate_probe
-from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest
-from rlvr.config.recipe import Recipe, load_recipe
+from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest, validate_probe
+from rlvr.config.recipe import load_recipe
 from rlvr.config.strict import apply_overrides, from_dict
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
@@ -60,8 +59,8 @@ def probe_request(
             raise UserError(f"found the recipe {recipes[0]!r} and --data {data}: a recipe names its own problems; "
                             f"remove one, or set data.probe.source={data}")
         settings = [*settings, f"model.path={base}"] if base is not None else settings
-        recipe: Recipe | ProbeRecipe = load_recipe(recipes[0], settings)
-        return ProbeRequest(recipe, _by_step(paths, None if samples_given else recipe.model.path), True)
+        trained = load_recipe(recipes[0], settings)
+        return ProbeRequest(trained, _by_step(paths, None if samples_given else trained.model.path), True)
     run = _common_run(models)
     if run is None and data is None:
         raise UserError("found no recipe and no --data; expected a RECIPE (.yaml), --data with a .jsonl or .parquet "
@@ -71,8 +70,8 @@ def probe_request(
         tree["data"] = {"probe": {"source": data}}
     if base is not None:
         tree["model"] = {"path": base}
-    elif not samples_given and "model" not in tree:
-        tree["model"] = {"path": paths[0]}
+    elif "model" not in tree:
+        tree["model"] = None if samples_given else {"path": paths[0]}
     where = f"{run.recipe}: " if run is not None else ""
     try:
         recipe = from_dict(ProbeRecipe, apply_overrides(tree, settings))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlvr.config.recipe import Recipe
+from rlvr.config.registry import resolve
 from rlvr.config.strict import from_dict
+from rlvr.interfaces import Algorithm
 from rlvr.types import UserError
-
-if TYPE_CHECKING:
-    from rlvr.interfaces import Algorithm
-
-if TYPE_CHECKING:
-    from rlvr.interfaces import Algorithm
 
 
 def algorithm_config(recipe: Recipe) -> Any:
@@ -44,9 +40,6 @@ def build_algorithm(recipe: Recipe) -> Algorithm[Any]:
 
 def _algorithm_class(recipe: Recipe) -> type[Algorithm[Any]]:
     """The class that `algorithm.name` names. UserError for one that lacks what every algorithm has to have."""
-    from rlvr.config.registry import resolve
-    from rlvr.interfaces import Algorithm
-
     found = resolve("algorithms", recipe.algorithm_name)
     where = f"algorithm.name: {recipe.algorithm_name!r}"
     if not issubclass(found, Algorithm):

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import Any
 
-from rlvr.config.data import LAB, DataSpec, check_spec
+from rlvr.config.data import LAB, DataSection, DataSpec, ProbeData, check_spec
+from rlvr.config.probes import ConditionSpec, ProbeSection
 from rlvr.config.registry import target_of
+from rlvr.config.sections import JudgeSection, ModelSpec, TrainSection
 from rlvr.config.strict import describe, did_you_mean
 from rlvr.types import UserError
-
-if TYPE_CHECKING:
-    from rlvr.config.probe_recipe import ProbeRecipe
-    from rlvr.config.probes import ArmSpec, ProbeSection
-    from rlvr.config.recipe import Recipe
-    from rlvr.config.sections import ModelSpec, TrainSection
 
 Check = tuple[str, object, bool, str]
 """Dotted path, value found, whether it is good, what was expected (and the way out)."""
@@ -25,33 +21,38 @@ Check = tuple[str, object, bool, str]
 COUNT = "at least 1"
 
 
-def validate(recipe: Recipe) -> None:
-    """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
-    _refuse(_top(recipe), _algorithm(recipe), _train(recipe.train, recipe.probes), _rewards(recipe.train),
-            _arms_in_budget(recipe.probes))
-    _known("algorithm.name", "algorithms", recipe.algorithm_name)
-    validate_probe(recipe)
+def check_training(
+    algorithm: Mapping[str, Any], data: DataSection, train: TrainSection, probes: ProbeSection, run_dir: str
+) -> None:
+    """Raise UserError, with path, found, expected and the way out, for what a training cannot be made of."""
+    _refuse(_algorithm(algorithm), _train(train, probes), _rewards(train), _arms_in_budget(probes))
+    _known("algorithm.name", "algorithms", algorithm["name"])
     try:
-        recipe.run_dir.format(name="", algorithm="", seed=0)
+        run_dir.format(name="", algorithm="", seed=0)
     except (LookupError, ValueError):
-        raise UserError(f"run_dir: found {recipe.run_dir!r}, expected a path with no other braces than {{name}}, "
+        raise UserError(f"run_dir: found {run_dir!r}, expected a path with no other braces than {{name}}, "
                         "{algorithm} and {seed}") from None
-    _check_data(recipe.data.train, "data.train")
-    _check_steps(recipe)
+    check_data(data.train, "data.train")
+    _check_steps(data, train, probes)
 
 
-def validate_probe(recipe: Recipe | ProbeRecipe) -> None:
-    """As `validate`, for the part of a recipe that a probe without training needs."""
-    _refuse(_top(recipe), () if recipe.model is None else _model(recipe.model), _probes(recipe.probes),
-            *(_arm(f"probes.arms.{name}", name, arm, recipe.probes, recipe.data.probe)
-              for name, arm in recipe.probes.arms.items()))
-    _check_data(recipe.data.probe, "data.probe")
-    _check_plans(recipe.probes)
-    for name, arm in recipe.probes.arms.items():
-        check_spec(dataclasses.replace(recipe.data.probe, **arm.prompt), f"probes.arms.{name}")
+def check_probes(probes: ProbeSection, data: ProbeData) -> None:
+    """As `check_training`, for what a probe is made of."""
+    _refuse(_probes(probes), *(_condition(f"probes.arms.{name}", name, condition, probes, data.probe)
+                               for name, condition in probes.arms.items()))
+    check_data(data.probe, "data.probe")
+    _check_plans(probes)
+    for name, condition in probes.arms.items():
+        check_spec(dataclasses.replace(data.probe, **condition.prompt), f"probes.arms.{name}")
 
 
-def _check_data(spec: DataSpec, where: str) -> None:
+def check_run(name: str, seed: int, judge: JudgeSection, model: ModelSpec | None) -> None:
+    """As `check_training`, for what every run has."""
+    _refuse(_top(name, seed, judge), () if model is None else _model(model))
+
+
+def check_data(spec: DataSpec, where: str) -> None:
+    """As `check_training`, for one source of problems."""
     if spec.verifier is not None:
         _known(f"{where}.verifier", "verifiers", spec.verifier)
     check_spec(spec, where)
@@ -62,7 +63,7 @@ def _known(where: str, kind: str, name: str) -> None:
     try:
         target_of(kind, name)
     except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        raise error.within(where) from None
 
 
 def _refuse(*groups: Iterable[Check]) -> None:
@@ -71,15 +72,14 @@ def _refuse(*groups: Iterable[Check]) -> None:
             raise UserError(f"{path}: found {describe(found)}, expected {wanted}")
 
 
-def _algorithm(recipe: Recipe) -> Iterator[Check]:
-    name = recipe.algorithm.get("name")
+def _algorithm(algorithm: Mapping[str, Any]) -> Iterator[Check]:
+    name = algorithm.get("name")
     yield "algorithm.name", name, isinstance(name, str) and name != "", "a name, as in grpo; set it"
 
 
-def _top(recipe: Recipe | ProbeRecipe) -> Iterator[Check]:
-    name, judge = recipe.name, recipe.judge
+def _top(name: str, seed: int, judge: JudgeSection) -> Iterator[Check]:
     yield "name", name, bool(re.fullmatch(r"[A-Za-z0-9._-]+", name)), "letters, digits, '.', '_' or '-'"
-    yield "seed", recipe.seed, 0 <= recipe.seed < 2**32, "0 <= seed < 2**32"
+    yield "seed", seed, 0 <= seed < 2**32, "0 <= seed < 2**32"
     yield "judge.workers", judge.workers, judge.workers >= 1, COUNT
     yield "judge.timeout", judge.timeout, judge.timeout > 0, "seconds above 0"
 
@@ -162,7 +162,7 @@ def _arms_in_budget(probes: ProbeSection) -> Iterator[Check]:
            "afterwards by `rlvr probe RUN probes.arms.NAME...`")
 
 
-def _differs(arm: ArmSpec, probes: ProbeSection, data: DataSpec) -> bool:
+def _differs(arm: ConditionSpec, probes: ProbeSection, data: DataSpec) -> bool:
     """Whether an arm measures anything else than the probe does."""
     decoding = any(getattr(arm, key) not in (None, getattr(probes, key))
                    for key in ("temperature", "top_p", "max_new_tokens"))
@@ -170,7 +170,7 @@ def _differs(arm: ArmSpec, probes: ProbeSection, data: DataSpec) -> bool:
     return decoding or plan or any(value != getattr(data, key) for key, value in arm.prompt.items())
 
 
-def _arm(path: str, name: str, arm: ArmSpec, probes: ProbeSection, data: DataSpec) -> Iterator[Check]:
+def _condition(path: str, name: str, arm: ConditionSpec, probes: ProbeSection, data: DataSpec) -> Iterator[Check]:
     yield path, name, bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "a name of letters, digits, '_' or '-'"
     temperature = probes.temperature if arm.temperature is None else arm.temperature
     yield f"{path}.temperature", arm.temperature, temperature > 0, "a number above 0"
@@ -198,17 +198,17 @@ def _arm(path: str, name: str, arm: ArmSpec, probes: ProbeSection, data: DataSpe
         yield (f"{path}.guessable_below", arm.guessable_below, 0 < arm.guessable_below <= 1, "a share in (0, 1]")
 
 
-def _check_steps(recipe: Recipe) -> None:
-    train, updates = recipe.train, recipe.train.updates_per_rollout
+def _check_steps(data: DataSection, train: TrainSection, probes: ProbeSection) -> None:
+    updates = train.updates_per_rollout
     for path, steps in (("train.steps", train.steps), ("train.save_every", train.save_every),
-                        ("probes.every", recipe.probes.every)):
+                        ("probes.every", probes.every)):
         if steps % updates:
             raise UserError(f"{path}: found {steps}, expected a multiple of train.updates_per_rollout ({updates}): a "
                             "run stops, saves and probes between rollout batches; change one of the two")
     if train.group_size == 1 and train.prompts_per_step % 2:
         raise UserError(f"train.prompts_per_step: found {train.prompts_per_step}, expected an even number with "
                         "train.group_size 1")
-    size = recipe.data.train.size
+    size = data.train.size
     if size is not None and size < train.prompts_per_step:
         raise UserError(f"data.train.size: found {size}, expected at least train.prompts_per_step "
                         f"({train.prompts_per_step}): else one batch holds a problem twice; raise it or lower that")

@@ -98,6 +98,23 @@ class DataSpec:
         return "countdown" if self.source == LAB else "gym" if self.source.startswith(GYM) else "math"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeData:
+    """The problems that the boundary is measured on."""
+
+    probe: DataSpec
+    """The same problems at every probe. The error bars shrink with the square root of their number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSection(ProbeData):
+    """The problems to train on and the problems that the boundary is measured on."""
+
+    train: DataSpec
+    allow_overlap: bool = False
+    """false: a probe problem that is also trained on is an error."""
+
+
 _UNUSED: dict[str, tuple[str, ...]] = {
     "the lab": ("revision", "config", "shuffle", "skip", "prompt", "gold", "id", "gold_pattern", "template", "system",
                 "chat", "extra", "image", "image_max_pixels", "blank_images", "choices", "multiple_choice",

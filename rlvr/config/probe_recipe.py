@@ -1,4 +1,4 @@
-"""The part of a recipe that a stand-alone probe needs."""
+"""The part of a recipe that a probe without training needs; the recipe of a training adds to it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.config.data import DataSpec
+from rlvr.config.checks import check_probes, check_run
+from rlvr.config.data import ProbeData
 from rlvr.config.probes import ProbeSection
-from rlvr.config.recipe import Recipe
 from rlvr.config.sections import JudgeSection, ModelSpec
 from rlvr.types import Decoding
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeData:
-    """What the boundary is measured on."""
-
-    probe: DataSpec
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRecipe:
-    """The part of a recipe that a probe needs; for every key see `rlvr.config.recipe.Recipe`."""
+    """What to measure, on which problems, and how."""
 
     name: str
+    """Letters, digits, `.`, `_`, `-`: it names directories."""
+    model: ModelSpec | None
+    """The base model. null: the samples were drawn elsewhere."""
     data: ProbeData
     probes: ProbeSection
-    model: ModelSpec | None = None
-    """The base. null: the samples were drawn elsewhere."""
     seed: int = 0
+    """Root of every random number, in [0, 2**32). Samples depend on (seed, step, problem, sample) alone."""
     judge: JudgeSection = field(default_factory=JudgeSection)
 
     @property
@@ -41,10 +36,16 @@ class ProbeRecipe:
 class ProbeRequest:
     """A recipe and the models to measure with it."""
 
-    recipe: Recipe | ProbeRecipe
+    recipe: ProbeRecipe
     models: dict[int, str]
     """Step -> `lab`, hub id or directory, by step; empty: the base alone. Step 0, the base, is not among them."""
     decoding_given: bool
     """Whether temperature, top_p and token limit were stated and are not mere defaults."""
     schedule: Mapping[str, Any] | None = None
     """What the run that the models come from chose for its `probes.budget`; None without one."""
+
+
+def validate_probe(recipe: ProbeRecipe) -> None:
+    """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
+    check_run(recipe.name, recipe.seed, recipe.judge, recipe.model)
+    check_probes(recipe.probes, recipe.data)

@@ -9,7 +9,7 @@ from rlvr.types import DEFAULT_KS
 
 
 @dataclass(frozen=True, slots=True)
-class ArmSpec:
+class ConditionSpec:
     """One more condition under which base and trained model are measured on the same problems. null: as `probes` and
     `data.probe` have it."""
 
@@ -83,6 +83,6 @@ class ProbeSection:
     use for it."""
     baselines: str | None = None
     """Directory of stored base probes; null: $RLVR_CACHE/baselines, or ~/.cache/rlvr/baselines."""
-    arms: dict[str, ArmSpec] = field(default_factory=dict)
+    arms: dict[str, ConditionSpec] = field(default_factory=dict)
     """Name -> other decoding or prompt, as in `{hot: {temperature: 1.2}, matched: {match_entropy: true}}`: measured at
     the base and the end of a training, or at the models of `rlvr probe`. Each costs about as much as those probes."""

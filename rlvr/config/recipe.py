@@ -9,52 +9,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rlvr.config.checks import validate as validate
-from rlvr.config.data import DataSpec
+from rlvr.config.checks import check_training
+from rlvr.config.data import DataSection
 from rlvr.config.presets import expand
-from rlvr.config.probes import ProbeSection
-from rlvr.config.sections import JudgeSection, ModelSpec, TrackingSection, TrainSection
-from rlvr.config.steps import StepPlan as StepPlan
-from rlvr.config.steps import plan_of_steps as plan_of_steps
+from rlvr.config.probe_recipe import ProbeRecipe, validate_probe
+from rlvr.config.sections import ModelSpec, TrackingSection, TrainSection
 from rlvr.config.strict import apply_overrides, did_you_mean, from_dict, parse_yaml, to_tree
-from rlvr.types import Decoding, UserError
-
-if TYPE_CHECKING:
-    pass
+from rlvr.types import UserError
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
 
 
-@dataclass(frozen=True, slots=True)
-class DataSection:
-    """What is trained on and what the boundary is measured on."""
-
-    train: DataSpec
-    probe: DataSpec
-    """The same problems at every probe. The error bars shrink with the square root of their number."""
-    allow_overlap: bool = False
-    """false: a probe problem that is also trained on is an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(ProbeRecipe):
     """Everything that decides a run."""
 
-    name: str
-    """Letters, digits, `.`, `_`, `-`: it names directories."""
     model: ModelSpec
+    """The model to train, which is also the base that the boundary is compared with."""
     data: DataSection
     algorithm: dict[str, Any]
     """`name` (registry name or `package.module:Class`) and the keys of that algorithm's own Config."""
     train: TrainSection
-    probes: ProbeSection
-    seed: int = 0
-    """Root of every random number, in [0, 2**32). Samples depend on (seed, step, problem, sample) alone."""
     run_dir: str = "runs/{name}"
     """Where the run is written; {name}, {algorithm} and {seed} are filled in. Relative to the current directory."""
-    judge: JudgeSection = field(default_factory=JudgeSection)
     tracking: TrackingSection = field(default_factory=TrackingSection)
 
     @property
@@ -62,13 +41,15 @@ class Recipe:
         return self.algorithm["name"]
 
     @property
-    def probe_decoding(self) -> Decoding:
-        return Decoding(self.probes.temperature, self.probes.top_p, self.probes.max_new_tokens)
-
-    @property
     def run_path(self) -> Path:
         """`run_dir` with its fields filled in."""
         return Path(self.run_dir.format(name=self.name, algorithm=self.algorithm_name, seed=self.seed)).expanduser()
+
+
+def validate(recipe: Recipe) -> None:
+    """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
+    check_training(recipe.algorithm, recipe.data, recipe.train, recipe.probes, recipe.run_dir)
+    validate_probe(recipe)
 
 
 def load_recipe(

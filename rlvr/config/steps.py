@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from rlvr.config.sections import TrainSection
 from rlvr.types import UserError
-
-if TYPE_CHECKING:
-    from rlvr.config.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +25,11 @@ class StepPlan:
     """Upper bound of the tokens trained on: every rollout as long as it may be."""
 
 
-def plan_of_steps(recipe: Recipe, world_size: int) -> StepPlan:
+def plan_of_steps(train: TrainSection, world_size: int) -> StepPlan:
     """Split a rollout batch over `world_size` processes.
 
     Raises UserError unless it divides into whole groups per process and whole micro-batches per update.
     """
-    train = recipe.train
     rollouts = train.prompts_per_step * train.group_size
     if train.prompts_per_step % world_size:
         raise UserError(f"train.prompts_per_step: found {train.prompts_per_step}, expected a multiple of the "

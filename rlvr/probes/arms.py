@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlvr.config.probe_recipe import ProbeRecipe
-from rlvr.config.probes import ArmSpec
-from rlvr.config.recipe import Recipe
+from rlvr.config.probes import ConditionSpec
 from rlvr.config.registry import resolve
 from rlvr.data.load import load_problems
 from rlvr.data.problem_sets import problem_rows
@@ -33,7 +32,7 @@ class Arm:
     """One entry of `probes.arms`, resolved."""
 
     name: str
-    spec: ArmSpec
+    spec: ConditionSpec
     problems: list[Problem]
     """Those of the probe, asked in the arm's words."""
     decoding: Decoding
@@ -46,7 +45,7 @@ class Arm:
         return {} if plan is None else {"plan": plan, "base_plan": plan}
 
 
-def arms_of(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem]) -> list[Arm]:
+def arms_of(recipe: ProbeRecipe, problems: Sequence[Problem]) -> list[Arm]:
     """The arms of a recipe; `problems` are those of its probe, after bad golds were left out.
 
     Raises: UserError for a direct-answer arm of problems whose verifier judges a derivation or a program.
@@ -54,7 +53,7 @@ def arms_of(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem]) -> list[A
     return [_resolved(recipe, problems, name, spec) for name, spec in recipe.probes.arms.items()]
 
 
-def _resolved(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem], name: str, spec: ArmSpec) -> Arm:
+def _resolved(recipe: ProbeRecipe, problems: Sequence[Problem], name: str, spec: ConditionSpec) -> Arm:
     where = f"probes.arms.{name}"
     asked = list(problems)
     if spec.prompt:

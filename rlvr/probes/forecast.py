@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.config.algorithm import build_algorithm
-from rlvr.config.recipe import Recipe, plan_of_steps
+from rlvr.config.recipe import Recipe
+from rlvr.config.steps import plan_of_steps
 from rlvr.models.loading import source
 from rlvr.probes.baseline import default_store, newest_probe
 from rlvr.probes.settings import verifier_versions
@@ -39,7 +40,7 @@ def budget_of(recipe: Recipe) -> Budget | None:
     """What the recipe's probes may take; None without a limit."""
     if recipe.probes.budget is None or not recipe.probes.enabled:
         return None
-    rollouts = plan_of_steps(recipe, 1).total_rollouts
+    rollouts = plan_of_steps(recipe.train, 1).total_rollouts
     return Budget(recipe.probes.budget, recipe.train.steps, rollouts, recipe.train.max_new_tokens)
 
 

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config.recipe import Recipe
+from rlvr.config.probe_recipe import ProbeRecipe
 from rlvr.config.registry import resolve
 from rlvr.types import Problem
 
 if TYPE_CHECKING:
-    from rlvr.config.probe_recipe import ProbeRecipe
     from rlvr.probes.callback import BoundaryProbeCallback, Truth
 
 
 def probe_callback(
-    recipe: Recipe | ProbeRecipe, problems: Sequence[Problem], judge: Any, run_dir: Path, **live: Any
+    recipe: ProbeRecipe, problems: Sequence[Problem], judge: Any, run_dir: Path, **live: Any
 ) -> BoundaryProbeCallback:
     """The recipe's probes of `problems`; `live` are the callback's further arguments (`every`, `truth`, ...)."""
     from rlvr.probes.callback import BoundaryProbeCallback
@@ -24,7 +23,7 @@ def probe_callback(
     return BoundaryProbeCallback(problems, judge=judge, run_dir=run_dir, **probe_settings(recipe, problems) | live)
 
 
-def probe_settings(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem]) -> dict[str, Any]:
+def probe_settings(recipe: ProbeRecipe, problems: Sequence[Problem]) -> dict[str, Any]:
     """What a recipe says of a probe, as arguments of its callback."""
     probes = recipe.probes
     return {
@@ -40,7 +39,7 @@ def probe_settings(recipe: Recipe | ProbeRecipe, problems: Sequence[Problem]) ->
     }
 
 
-def truth_for(recipe: Recipe | ProbeRecipe, tokenizer: Any) -> Truth | None:
+def truth_for(recipe: ProbeRecipe, tokenizer: Any) -> Truth | None:
     """Exact success probabilities, for the lab's problems and models with the lab's vocabulary."""
     if recipe.data.probe.source != "lab":
         return None

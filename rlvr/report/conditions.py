@@ -49,7 +49,7 @@ class Condition:
     last: ProbePoint | None
     """The trained model at the run's last probe; None where it was not measured."""
     spec: Mapping[str, Any] = field(default_factory=dict)
-    """The arm as its recipe has it (`rlvr.config.probes.ArmSpec`); empty for the probe's own condition."""
+    """The arm as its recipe has it (`rlvr.config.probes.ConditionSpec`); empty for the probe's own condition."""
     match: Mapping[str, Any] = field(default_factory=dict)
     """What the search for the base's entropy found; empty unless there was one."""
 

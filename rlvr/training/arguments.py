@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config.recipe import Recipe, plan_of_steps
+from rlvr.config.recipe import Recipe
 from rlvr.config.rewards import RewardSection
+from rlvr.config.steps import plan_of_steps
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.processes import world_size
 
@@ -40,7 +41,7 @@ def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
     from rlvr.training.trainer import RLVRConfig
 
     train, vllm, correction = recipe.train, recipe.train.vllm, recipe.train.rollout_correction
-    steps = plan_of_steps(recipe, world_size())
+    steps = plan_of_steps(recipe.train, world_size())
     extra: dict[str, Any] = {}
     if vllm is not None:
         extra = {

@@ -18,8 +18,9 @@ import pytest
 
 from rlvr.cli.compare import load_comparison
 from rlvr.config.algorithm import algorithm_config, build_algorithm
-from rlvr.config.recipe import SHIPPED, Recipe, StepPlan, load_recipe, plan_of_steps, resolved
+from rlvr.config.recipe import SHIPPED, Recipe, load_recipe, resolved
 from rlvr.config.sections import JudgeSection
+from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import apply_overrides, from_dict, parse_yaml, to_tree
 from rlvr.types import Decoding, UserError
 
@@ -88,7 +89,7 @@ def test_every_shipped_recipe_loads(path: Path):
 
 def test_quickstart_is_the_measured_lab_setting():
     recipe = load_recipe("recipes/quickstart/lab_grpo.yaml")
-    assert plan_of_steps(recipe, 1) == StepPlan(
+    assert plan_of_steps(recipe.train, 1) == StepPlan(
         rollouts=512, rollouts_per_process=512, gradient_accumulation=2, rollout_batches=60, total_rollouts=30720,
         max_tokens=30720 * 18)
     assert recipe.probe_decoding == Decoding(temperature=1.0, top_p=1.0, max_new_tokens=18)
@@ -294,7 +295,7 @@ def test_run_path_fills_in_its_fields(write):
 ])
 def test_plan_of_steps(write, world, updates, micro, accumulation):
     recipe = load_recipe(write(), [f"train.updates_per_rollout={updates}", f"train.micro_batch_size={micro}"])
-    plan = plan_of_steps(recipe, world)
+    plan = plan_of_steps(recipe.train, world)
     assert plan.gradient_accumulation == accumulation
     assert (plan.rollouts, plan.rollouts_per_process) == (32, 32 // world)
     assert (plan.rollout_batches, plan.total_rollouts) == (4 // updates, 32 * 4 // updates)
@@ -304,9 +305,9 @@ def test_plan_of_steps(write, world, updates, micro, accumulation):
 def test_plan_of_steps_refuses_what_does_not_divide(write):
     recipe = load_recipe(write())
     with pytest.raises(UserError, match=r"train.prompts_per_step: found 8, expected a multiple of the 3 processes"):
-        plan_of_steps(recipe, 3)
+        plan_of_steps(recipe.train, 3)
     with pytest.raises(UserError, match=r"train.micro_batch_size: found 16, expected a divisor of 8: 8 prompts x 4"):
-        plan_of_steps(recipe, 4)
+        plan_of_steps(recipe.train, 4)
 
 
 # ------------------------------------------------------------------------------------------------ algorithms
