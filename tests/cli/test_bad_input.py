@@ -99,7 +99,7 @@ def test_a_launcher_ends_with_the_line_of_rank_0() -> None:
         ("train.lerning_rate=1e-4", ["train", "lerning_rate", "learning_rate"]),
         ("algorithm.std_epz=1e-4", ["algorithm", "std_epz", "std_eps"]),
         ("group_size=1", ["group_size", "did you mean 'train.group_size'?"]),
-        ("max_new_tokens=4", ["did you mean 'train.max_new_tokens' or 'probes.max_new_tokens'?"]),
+        ("max_new_tokens=4", ["did you mean 'probes.max_new_tokens' or 'train.max_new_tokens'?"]),
         ("lerning_rate=1", ["did you mean 'train.learning_rate'?"]),
         ("train.free=1", ["train.free: unknown key; did you mean 'train.rewards.length.free'?"]),
         ("train.steps=many", ["train.steps", "'many'"]),
