@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlvr.rewards._extract import END_THINK, THINK, final_answer
+from rlvr.rewards.boxed import END_THINK, THINK, final_answer
 from rlvr.types import Reason
 
 ANSWER, END_ANSWER = "<answer>", "</answer>"

@@ -27,7 +27,7 @@ from itertools import pairwise
 from typing import Any
 
 from rlvr.interfaces import Verifier
-from rlvr.rewards._extract import END_THINK, THINK, decisive_box, final_answer
+from rlvr.rewards.boxed import END_THINK, THINK, decisive_box, final_answer
 from rlvr.types import Problem, Reason, Verdict
 
 MAX_CHARS = 20_000

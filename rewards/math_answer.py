@@ -1,6 +1,6 @@
 r"""Final answers of mathematics problems: the last `\boxed{}` against a reference answer in LaTeX.
 
-Built for pass@k at large k, where false positives count k times: a box is required (rlvr.rewards._extract), two
+Built for pass@k at large k, where false positives count k times: a box is required (rlvr.rewards.boxed), two
 answers are not one, and whatever is doubtful is wrong. In this order, each decides only what it can:
 
 1. the same text after normalization (`identical`), or the same words where the gold answer is words;
@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from rlvr.interfaces import Verifier
-from rlvr.rewards._extract import decisive_box, final_answer
+from rlvr.rewards.boxed import decisive_box, final_answer
 from rlvr.rewards.math.approximate import approximates
 from rlvr.rewards.math.guards import MAX_CHARS, bad_form, bomb, is_constant, is_name, numeral, other_case, other_points
 from rlvr.rewards.math.inequalities import as_intervals, is_interval

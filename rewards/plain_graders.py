@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed
 
 from rlvr.interfaces import Verifier
-from rlvr.rewards._extract import decisive_box, final_answer
+from rlvr.rewards.boxed import decisive_box, final_answer
 from rlvr.types import Problem, Reason, Verdict
 
 

@@ -17,7 +17,7 @@ import math
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
-from rlvr.rewards._extract import final_answer
+from rlvr.rewards.boxed import final_answer
 from rlvr.rewards.math.guards import MAX_CHARS, bad_form, bomb, is_constant
 from rlvr.rewards.math.latex import normalize, squeezed
 from rlvr.rewards.math.numbers import read_number
@@ -113,7 +113,7 @@ class VisualVerifier(MathVerifier):
         text = without_unit(text)
         if len(text) > MAX_CHARS or bomb(gold, text) or bad_form(gold, text) or not is_constant(text):
             return None
-        value = self._symbolic.constant(text)
+        value = self.symbolic.constant(text)
         return None if value is None else Decimal(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlvr.rewards._extract import END_THINK, THINK
+from rlvr.rewards.boxed import END_THINK, THINK
 from rlvr.types import Reason
 
 MAX_CHARS = 200_000

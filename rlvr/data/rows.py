@@ -14,7 +14,7 @@ from rlvr.config.data import NEUTRAL_TEMPLATE, DataSpec, is_file
 from rlvr.config.registry import resolve_reader
 from rlvr.config.wording import first_line, short
 from rlvr.data.images import read_images, with_placeholders
-from rlvr.rewards._extract import final_answer
+from rlvr.rewards.boxed import final_answer
 from rlvr.types import Message, Problem, Reason, UserError
 
 MESSAGE_KEYS = {"role", "content"}
