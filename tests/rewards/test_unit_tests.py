@@ -496,6 +496,24 @@ def test_reference_programs_are_run_and_their_absence_is_allowed() -> None:
     ("```python\n\n```", Reason.EMPTY), ("<think>```python\na\n```", Reason.UNFINISHED_THINK),
     ("```bash\nls\n```", Reason.NO_BOX), ("```python\n" + "a" * 200_001 + "\n```", Reason.TOO_LONG),
     ("`" * 200_000, Reason.UNBALANCED), ("```" + " \t" * 100_000 + "`", Reason.NO_BOX),
+    # Bug: sample output in a bare fence after the program was taken for the program
+    ("```python\na\n```\nOutput:\n```\n5\n```", "a\n"), ("```python\na\n```\nOutput:\n```\n5", "a\n"),
+    ("```cpp\nx\n```\n```\nb\n```", "b\n"), ("~~~py\na\n~~~\n~~~\n5\n~~~", "a\n"),
+    # Bug: an indented fence, in a list or a quote, was none
+    ("- x\n\n    ```python\n    a\n    ```", "a\n"), ("\t```python\n\ta\n\t```", "a\n"),
+    ("1. ```python\n   if a:\n     b\n   ```", "if a:\n  b\n"), ("- ```python\n  a\n  ```", "a\n"),
+    ("> ```python\n> if a:\n>     b\n> ```", "if a:\n    b\n"), ("10. ```py\na\n    ```", "a\n"),
+    ("```python\ns = \'\'\'\n    ```\n\'\'\'\n```", "s = \'\'\'\n    ```\n\'\'\'\n"),
+    # Bug: nor was one after a tag or words, or one closed with a tag or an end-of-turn token behind it
+    ("<answer>```python\na\n```</answer>", "a\n"), ("<answer>```\na\n```</answer>", "a\n"),
+    ("<answer> ```python\na\n``` </answer>", "a\n"), ("**Answer:** ```py\na\n```", "a\n"),
+    ("```python\na\n```<|im_end|>\n", "a\n"), ("```python\na\n```</s>", "a\n"),
+    ("```python\na\n<|im_end|>", "a\n\n"), ("```python\na<|eot_id|>\n", "a\n"),
+    ("use ```python``` here", Reason.NO_BOX), ("``python\na\n``", Reason.NO_BOX),
+    # Bug: nor one that says more than "python"
+    ("```python3.11\na\n```", "a\n"), ('```python title="main.py"\na\n```', "a\n"),
+    ("```{.python .numberLines}\na\n```", "a\n"), ("```python:main.py\na\n```", "a\n"),
+    ("```pycon\n>>> a\n```", Reason.NO_BOX), ("```python-repl\n>>> a\n```", Reason.NO_BOX),
 ])
 def test_the_last_fenced_block(text: str, expected: str | Reason) -> None:
     found = last_program(text)
