@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.cli.compare import load_comparison
 from rlvr.config.algorithm import build_algorithm
+from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import SHIPPED, load_recipe
 from rlvr.runs.metrics import GLOSSARY
 
@@ -92,7 +92,8 @@ def test_files_and_rooms_stay_small() -> None:
 
 
 @pytest.mark.parametrize("module", ["rlvr", "rlvr.cli.main", "rlvr.config.recipe", "rlvr.runs.run_dir",
-                                    "rlvr.cli.compare", "rlvr.report.page", "rlvr.report.comparison.page"])
+                                    "rlvr.config.comparison", "rlvr.report.page",
+                                    "rlvr.report.comparison.page"])
 def test_light_modules_do_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

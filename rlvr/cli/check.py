@@ -1,198 +1,26 @@
-"""What a recipe will cost, told before anything is loaded: steps, rollouts, tokens, and the price of the probes."""
+"""`rlvr check`: resolve a recipe, judge its gold answers and print what it will cost, without loading the model."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+import argparse
+from typing import Any
 
-from rlvr.config.algorithm import algorithm_config, build_algorithm, critic_note
-from rlvr.config.data import is_file, on_disk_or_hub
-from rlvr.config.probes import ConditionSpec, ProbeSection
-from rlvr.config.recipe import Recipe
-from rlvr.config.steps import StepPlan, plan_of_steps
-from rlvr.config.strict import to_tree
-from rlvr.data.checks import overlap
-from rlvr.data.load import load_problems
-from rlvr.judging.golds import Section, usable
-from rlvr.models.loading import load_processing
-from rlvr.models.prompts import check_prompt_lengths
-from rlvr.probes.forecast import budget_lines, budget_of, check_budget, generated_per_used
-from rlvr.statistics.plan import PLANS, SamplingPlan
-from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
-from rlvr.types import Problem, UserError
-
-if TYPE_CHECKING:
-    pass
+from rlvr.cli.arguments import add_command, add_recipe, at_least_one
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What is known of a recipe before its model loads."""
-
-    steps: StepPlan
-    probe: list[Problem]
-    """The probe problems; empty if they were not looked up."""
-    problems: str
-    """The problems in words."""
-    model: str
-    """The base model in words."""
+def add_parser(commands: Any) -> None:
+    parser = add_command(commands, "check", "resolve a recipe, judge its gold answers and print what it will cost",
+                         "rlvr check recipes/quickstart/lab_grpo.yaml algorithm.name=ppo")
+    add_recipe(parser)
+    parser.add_argument("--processes", type=at_least_one, default=1, metavar="N",
+                        help="number of processes that will train (default: 1)")
+    parser.add_argument("--offline", action="store_true", help="skip what would have to be downloaded")
+    parser.set_defaults(run=run)
 
 
-def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> Resolved:
-    """Resolve everything but the model and judge every gold answer.
+def run(arguments: argparse.Namespace) -> None:
+    from rlvr.cli.forecast import check
+    from rlvr.config.recipe import load_recipe
 
-    `offline`: data of the hub and files that are not there yet are named and left out, with what depends on them.
-
-    Raises: UserError for whatever training would refuse before it loads the model.
-    """
-    from rlvr.judging.judge import Judge
-
-    build_algorithm(recipe)
-    steps = plan_of_steps(recipe.train, world_size)
-    absent = _absent(recipe) if offline else []
-    train = [] if absent else load_problems(recipe.data.train, where="data.train")
-    probe = load_problems(recipe.data.probe, where="data.probe") if recipe.probes.enabled and not absent else []
-    shared = overlap(recipe, train, probe)
-    model = _check_model(recipe, [*train, *probe])
-    loaded = len(train) + len(probe)
-    with Judge(**recipe.judge.options()) as judge:
-        train, probe = usable(judge, [Section("data.train", recipe.data.train, train),
-                                      Section("data.probe", recipe.data.probe, probe)])
-    dropped = loaded - len(train) - len(probe)
-    problems = f"{len(train):,} train, {len(probe):,} probe, {shared} in both; every gold passes its verifier"
-    if absent:
-        problems = f"not looked up: {', '.join(absent)}"
-    elif dropped:
-        problems += f" ({dropped} whose gold does not are left out)"
-    check_budget(recipe, probe)
-    return Resolved(steps, probe, problems, model)
-
-
-def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None:
-    """Print what `resolve_all` finds and the forecast to stdout. Arguments and errors are the same."""
-    found = resolve_all(recipe, world_size=world_size, offline=offline)
-    steps, model = found.steps, found.model
-    lines = [
-        ("recipe", f"{recipe.name}, seed {recipe.seed}, run directory {recipe.run_path}"),
-        ("model", model + ("" if recipe.model.lora is None else f", LoRA rank {recipe.model.lora.r}")),
-        *_algorithm_lines(recipe),
-        ("problems", found.problems),
-        *_data_lines(recipe),
-        ("training", f"{recipe.train.steps:,} updates, {steps.rollout_batches:,} rollout batches of {steps.rollouts:,} "
-                     f"({recipe.train.prompts_per_step} prompts x {recipe.train.group_size})"),
-        ("rollouts", f"{steps.total_rollouts:,} to train on, at most {steps.max_tokens:,} tokens"
-                     f"{_generated_too(recipe)}"),
-        ("per process", f"{world_size} process(es): {steps.rollouts_per_process:,} rollouts, "
-                        f"{steps.gradient_accumulation} micro-batches of {recipe.train.micro_batch_size} per update"),
-    ]
-    budget, size = budget_of(recipe), recipe.data.probe.size
-    if budget is not None:
-        said = budget_lines(recipe, budget, found.probe, size)
-        lines += [("probes" if number == 0 else "", line) for number, line in enumerate(said)]
-    elif recipe.probes.enabled:
-        lines += _probe_lines(recipe, len(found.probe) or size, steps.total_rollouts)
-    width = max(len(name) for name, _ in lines)
-    sys.stdout.write("".join(f"{name:<{width}}  {text}\n" for name, text in lines))
-
-
-def _data_lines(recipe: Recipe) -> list[tuple[str, str]]:
-    """Sources and verifiers, how completions are drawn, and what shapes their reward."""
-    train, probes, lines = recipe.train, recipe.probes, []
-    drawn = f"temperature {train.temperature:g}, at most {train.max_new_tokens:,} tokens"
-    sections = [("train", recipe.data.train, drawn)]
-    if probes.enabled:
-        drawn = f"temperature {probes.temperature:g}, top_p {probes.top_p:g}, at most {probes.max_new_tokens:,} tokens"
-        sections.append(("probe", recipe.data.probe, drawn))
-    for name, spec, drawn in sections:
-        split = None if is_file(spec.source) else spec.split
-        source = " ".join(part for part in (spec.source, spec.config, split) if part)
-        lines.append(("", f"{name}: {source}, verifier {spec.judged_by}; {drawn}"))
-    terms = {field.name: getattr(train.rewards, field.name) for field in dataclasses.fields(train.rewards)}
-    words = [f"{name} {json.dumps(to_tree(term))}".replace('"', "") for name, term in terms.items() if term is not None]
-    return lines + [("rewards", f"accuracy, and {'; '.join(words)}")] * bool(words)
-
-
-def _check_model(recipe: Recipe, problems: Sequence[Problem]) -> str:
-    """Tokenize every prompt of a local model's data; a hub id is left to the training, as it may need a download."""
-    path = recipe.model.path
-    if path != "lab" and not Path(path).is_dir():
-        if path.startswith((".", "/", "~")):
-            raise UserError(f"model.path: no directory {path!r}; expected `lab`, a hub id or the directory of a model")
-        return f"{path} (hub id: not looked up here)"
-    processing = load_processing(path, images=any(problem.images for problem in problems))
-    check_prompt_lengths(processing, problems, recipe.train.max_prompt_tokens)
-    return f"{path}; its tokenizer reads every prompt"
-
-
-def _algorithm_lines(recipe: Recipe) -> list[tuple[str, str]]:
-    """The algorithm's settings, those of the recipe before the defaults, and a warning about its critic."""
-    algorithm = build_algorithm(recipe)
-    settings = to_tree(algorithm_config(recipe))
-    words = {key: f"{key}={json.dumps(value)}".replace('"', "") for key, value in settings.items()}
-    own = [word for key, word in words.items() if key in recipe.algorithm]
-    rest = [word for key, word in words.items() if key not in recipe.algorithm]
-    texts = [recipe.algorithm_name, *(f"{how}: {', '.join(some)}" for how, some in (("set", own), ("default", rest))
-                                      if some)]
-    texts += [note] if (note := critic_note(algorithm, recipe.train.learning_rate)) else []
-    lines = [line for text in texts for line in textwrap.wrap(text, 100, subsequent_indent="  ")]
-    return [("algorithm" if line is lines[0] else "", line) for line in lines]
-
-
-def _generated_too(recipe: Recipe) -> str:
-    """What the algorithm generates beyond the rollouts it trains on, in words."""
-    algorithm, words = build_algorithm(recipe), ""
-    if algorithm.needs.greedy_baseline:
-        words += f"; a greedy completion per prompt on top (1 per {recipe.train.group_size} rollouts)"
-    if algorithm.needs.group_filter:
-        limit = algorithm.group_filter.max_batches
-        words += f"; dynamic sampling generates {f'up to {limit} times' if limit else 'without limit'} as many"
-    return words
-
-
-def _absent(recipe: Recipe) -> list[str]:
-    """Sources that would have to be downloaded: neither made here nor a file, which is missing if it is not there."""
-    specs = [recipe.data.train, *([recipe.data.probe] if recipe.probes.enabled else [])]
-    sources = dict.fromkeys(spec.source for spec in specs)
-    return [source for source in sources if on_disk_or_hub(source) and not is_file(source)]
-
-
-def _arm_plans(arm: ConditionSpec, probes: ProbeSection) -> list[SamplingPlan]:
-    """The plans that an arm of `probes.arms` walks through; the search for an entropy comes on top."""
-    if arm.direct_answer:
-        return [PLANS[arm.plan or "fixed"]]
-    return [PLANS[arm.plan or probes.base_plan], PLANS[arm.plan or probes.plan]]
-
-
-def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tuple[str, str]]:
-    """Forecast of the probes' samples; per rollout a probe sample is taken to cost what a training one costs."""
-    algorithm = build_algorithm(recipe)
-    probes = recipe.probes
-    if problems is None:
-        return [("probes", f"as many problems as the source has: set data.probe.size for a forecast "
-                           f"(plan {probes.plan} every {probes.every} updates)")]
-    times = recipe.train.steps // probes.every + (recipe.train.steps % probes.every != 0)
-    plan, base = PLANS[probes.plan], PLANS[probes.base_plan]
-    lines = [
-        ("probes", f"step 0 with plan {probes.base_plan}, then {times} with plan {probes.plan} "
-                   f"(at most {problems * plan.max_samples:,} samples each)")
-    ]
-    arms = [_arm_plans(arm, probes) for arm in probes.arms.values()]
-    if arms:
-        lines.append(("", f"and under {len(arms)} other decodings or prompts ({', '.join(probes.arms)}) at step 0 and "
-                          "at the end"))
-    for name, (a, b) in DIFFICULTIES.items():
-        once, each = (problems * p.expected_samples_beta(a, b) for p in (base, plan))
-        samples = once + times * each + problems * sum(p.expected_samples_beta(a, b) for plans in arms for p in plans)
-        group = recipe.train.group_size
-        times_used = generated_per_used(algorithm, group, mixed_of_beta(a, b, group))
-        share = samples / (samples + rollouts * times_used)
-        more = f" (training: {times_used:.3g} per rollout used)" if times_used != 1 else ""
-        words = f"{samples:,.0f} samples, {share:.0%} of all that is generated{more}"
-        lines.append(("", f"if problems are {name}: {words}"))
-    return lines
+    check(load_recipe(arguments.recipe, arguments.overrides), world_size=arguments.processes,
+          offline=arguments.offline)

@@ -1,394 +1,76 @@
-"""`rlvr compare FILE`: every arm with every seed, one run after the other, each in a process of its own.
-
-The file names a shared recipe and, per arm, what differs from it. All of it is resolved before the first run starts,
-and what decides the base probe must be the same in all arms, so that they share one through the baseline store. An arm
-is a training by `rlvr train`, or, as `command: lab distill`, the lab's distillation with the same probes.
-"""
+"""`rlvr compare`: train every arm of a comparison with every seed, or compare finished runs, on one page."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shlex
-import shutil
-import signal
-import subprocess
+import argparse
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.algorithm import build_algorithm
-from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
-from rlvr.config.steps import plan_of_steps
-from rlvr.config.strict import apply_overrides, describe, did_you_mean, from_dict, parse_yaml
-from rlvr.runs.run_dir import RunDir, flat
+from rlvr.cli.arguments import add_command, add_overrides, add_resume
 from rlvr.types import UserError
 
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_OWNED = {"name": "name", "seed": "seeds", "run_dir": "run_dir"}
-"""Recipe keys that the comparison sets, and the key of the comparison that decides them."""
-_MAY_DIFFER = re.compile(r"probes\.(every|batch_size)|model\.lora(\..*)?")
-"""Of the model and the probes, what arms may differ in without needing a base probe of their own."""
-TRAIN, DISTILL = "train", "lab distill"
-_DISTILL_READS = re.compile(r"train\.(steps|save_every|keep_checkpoints|log_every)|(probes|judge|tracking)\..*")
-"""Keys that an arm of `DISTILL` may set; for the rest distillation has its own values (rlvr.cli.distill)."""
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(
+        commands, "compare",
+        "train arms x seeds and compare them, or compare finished runs: one page of tables and curves",
+        "rlvr compare recipes/compare/lab_six.yaml --arms grpo,ppo 'seeds=[0]'",
+        failure="a run failed (the others went on)",
+    )
+    parser.add_argument("what", help="a comparison, e.g. recipes/compare/lab_six.yaml, or a directory of runs")
+    add_overrides(parser, "settings; or more directories", "key=value | DIR")
+    parser.add_argument("--arms", type=lambda text: text.split(","), metavar="A,B", help="only these arms of the file")
+    parser.add_argument("--finished", action="store_true",
+                        help="train nothing: compare the runs that are finished and name the others")
+    add_resume(parser, "unfinished runs, and skip finished ones")
+    parser.add_argument("--launch", metavar="COMMAND", help='launcher of the runs, e.g. "accelerate launch"')
+    parser.add_argument("-o", "--output", type=Path, help="page to write; .md and .csv go beside it")
+    parser.set_defaults(run=run)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A list of arms to run with every seed."""
-
-    name: str
-    """Letters, digits, `.`, `_`, `-`: it names directories."""
-    recipe: str
-    """Path of the recipe that all arms share."""
-    seeds: tuple[int, ...]
-    """Every arm is run once with each. Two or more give intervals over seeds."""
-    arms: dict[str, dict[str, Any]]
-    """Arm -> what differs: `algorithm`, a section that replaces the recipe's, and dotted keys as `train.steps: 30`; or
-    `command: lab distill` in place of an algorithm."""
-    shared: dict[str, Any] = field(default_factory=dict)
-    """What differs from the recipe in all arms, as dotted keys; an arm's own keys win."""
-    run_dir: str = "runs/{name}/{arm}-{seed}"
-    """Where each run is written; {name}, {arm} and {seed} are filled in. Relative to the current directory."""
+def run(arguments: argparse.Namespace) -> int:
+    if Path(arguments.what).suffix in (".yaml", ".yml"):
+        return _compare_arms(arguments)
+    return _compare_finished(arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRun:
-    """One run of a comparison."""
+def _compare_finished(arguments: argparse.Namespace) -> int:
+    """Compare the runs in the directories that were named."""
+    from rlvr.report.comparison.page import comparison_summary, write_comparison
 
-    arm: str
-    seed: int
-    recipe_file: Path
-    recipe: Recipe
-    overrides: tuple[str, ...]
-    """With these, `rlvr COMMAND` on the recipe's file does this run."""
-    file: Path
-    """The comparison."""
-    overruled: tuple[str, ...]
-    """The arm's own settings that the command line replaced."""
-    command: str = TRAIN
-    """`train` or `lab distill`."""
-
-    @property
-    def path(self) -> Path:
-        return self.recipe.run_path
-
-    @property
-    def log(self) -> Path:
-        """What the run says, beside its directory (which has to be empty when it starts)."""
-        return self.path.with_name(f"{self.path.name}.log")
-
-    @property
-    def begun(self) -> bool:
-        return self.path.is_dir() and any(self.path.iterdir())
-
-    @property
-    def finished(self) -> bool:
-        """Its last probe is on disk, and with it the report or the last checkpoint, which are written after it."""
-        run, steps = RunDir(self.path), self.recipe.train.steps
-        if not any(row.get("step") == steps for row in run.read_jsonl(run.boundary)):
-            return False
-        latest = run.latest_checkpoint()
-        return run.report.is_file() or (latest is not None and latest == run.checkpoint(steps))
+    if arguments.resume or arguments.launch or arguments.arms:
+        raise UserError(f"{arguments.what}: --resume, --launch and --arms are for a comparison file (.yaml); of "
+                        "finished runs, name the directories that are wanted")
+    paths = [Path(arguments.what), *map(Path, arguments.overrides)]
+    page = write_comparison(paths, arguments.output or Path("compare.html"), finished=arguments.finished)
+    sys.stdout.write(f"{comparison_summary(paths, finished=arguments.finished)}\npage: {page}\n")
+    return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A run that ended with an exit code other than 0."""
+def _compare_arms(arguments: argparse.Namespace) -> int:
+    """Train the runs of a comparison file that are not finished, then compare those that are."""
+    from rlvr.cli.comparison_runs import Failure, check_runs, launcher, run_all
+    from rlvr.config.comparison import load_comparison, overruled_text
+    from rlvr.report.comparison.page import comparison_summary, write_comparison
 
-    run: PlannedRun
-    code: int
-    last_line: str
-
-    def __str__(self) -> str:
-        who = f"{self.run.arm}, seed {self.run.seed}"
-        return f"{who}: failed (exit code {self.code}), see {self.run.log}: {self.last_line}"
-
-
-def load_comparison(
-    path: str | Path, overrides: Sequence[str] = (), arms: Sequence[str] | None = None
-) -> list[PlannedRun]:
-    """Read a comparison and resolve every run of it: all arms with the first seed, then with the second, and so on.
-
-    `arms`: only these, in this order; None: all of the file. Overrides of name, recipe, seeds, arms and run_dir change
-    the comparison; all others are settings of every arm's recipe. Raises UserError, one line that starts with the file.
-    """
-    file = find_recipe(path)
-    own = {key.name for key in fields(Comparison)}
-    split: dict[bool, list[str]] = {True: [], False: []}
-    for override in overrides:
-        split[re.split("[.=]", override, maxsplit=1)[0] in own].append(override)
-    try:
-        tree = parse_yaml(file.read_text(encoding="utf-8"))
-        if not isinstance(tree, dict):
-            raise UserError("found no keys; expected a comparison with name, recipe, seeds and arms")
-        if "algorithm" in tree and "arms" not in tree:
-            raise UserError("this is the recipe of one run, expected a comparison (name, recipe, seeds, arms); train "
-                            f"it by `rlvr train {path}`")
-        comparison = from_dict(Comparison, apply_overrides(tree, split[True]))
-        _validate(comparison)
-        chosen = list(comparison.arms) if arms is None else _chosen(arms, list(comparison.arms))
-        runs = [_planned(file, comparison, arm, seed, split[False]) for seed in comparison.seeds for arm in chosen]
-        _check_shared(runs)
-    except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: {error}") from None
-    return runs
-
-
-def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | None = 1) -> None:
-    """Everything that can be found out before a model loads, for all runs (imports torch).
-
-    `processes` is None when a launcher decides their number. Raises UserError.
-    """
-    from rlvr.cli.check import resolve_all
-    from rlvr.probes.forecast import budget_of
-
-    for run in runs:
-        if run.begun and not resume:
-            raise UserError(f"{run.path}: not empty; go on with this comparison by --resume, or choose another name")
-        if run.begun:
-            RunDir.create(run.path, resume=True, quiet=True)
-            if RunDir(run.path).recipe.is_file():
-                RunDir(run.path).write_recipe(resolved(_as_run(run)))  # compares: the file is there
-    seen: list[Any] = []
-    for run in runs:
-        try:
-            recipe = _as_run(run)
-            if run.command == DISTILL:
-                continue
-            build_algorithm(recipe)
-            if processes is not None:
-                plan_of_steps(recipe.train, processes)
-            data = (recipe.data, recipe.model, recipe.judge, budget_of(recipe))
-            if data not in seen:
-                seen.append(data)
-                resolve_all(recipe)
-        except UserError as error:
-            raise UserError(f"{run.file}: arm {run.arm!r}: {error}") from None
-
-
-def overruled_text(runs: Sequence[PlannedRun]) -> str:
-    """Which settings of single arms the command line replaced, in one line; empty when none."""
-    arms = {run.arm: run.overruled for run in runs if run.overruled}
-    found = "; ".join(f"{', '.join(keys)} of {arm}" for arm, keys in arms.items())
-    return f"note: the command line, which is for all arms, replaces {found}" if found else ""
-
-
-def _as_run(run: PlannedRun) -> Recipe:
-    """The recipe that the run's directory holds (imports torch for a distillation)."""
-    if run.command == TRAIN:
-        return run.recipe
-    from rlvr.cli.distill import distilled
-
-    return distilled(run.recipe)
-
-
-def launcher(text: str | None) -> list[str]:
-    """The command that `-m rlvr.train ...` is put behind: this Python, or the words of `--launch`.
-
-    A program that is not on the path is looked for beside this Python, where `accelerate` is installed.
-    """
-    if text is None:
-        return [sys.executable]
-    program, *rest = shlex.split(text) or [""]
-    beside = Path(sys.executable).parent / program
-    found = shutil.which(program) or (str(beside) if program and beside.is_file() else None)
-    if found is None:
-        raise UserError(f"--launch: no program {program!r}; expected a launcher, as in \"accelerate launch\"")
-    return [found, *rest]
-
-
-def run_all(runs: Sequence[PlannedRun], launch: Sequence[str]) -> list[Failure]:
-    """Do every run that is not finished; a line per run on stderr, and each run's own progress line below it.
-
-    A failed run is reported and the others go on. Returns the failures.
-    """
+    runs = load_comparison(arguments.what, arguments.overrides, arguments.arms)
+    if overruled := overruled_text(runs):
+        sys.stderr.write(f"{overruled}\n")
     failures: list[Failure] = []
-    seconds: list[float] = []
-    done = [run.finished for run in runs]
-    for index, run in enumerate(runs):
-        where = f"[{index + 1}/{len(runs)}] {run.arm}, seed {run.seed}"
-        if done[index]:
-            _say(f"{where}: finished before")
-            continue
-        how = "resuming" if run.begun else "training"
-        waiting = done[index:].count(False)
-        left = "time left not known yet"
-        if seconds:
-            left = f"about {_duration(waiting * sum(seconds) / len(seconds))} left"
-        _say(f"{where}: {how} in {run.path}, {left}")
-        start = time.monotonic()
-        code, last_line = _run_one(run, launch)
-        spent = time.monotonic() - start
-        if code == 0 and run.finished:
-            seconds += [spent] if how == "training" else []
-            _say(f"{where}: done in {_duration(spent)}")
-        else:
-            failures.append(Failure(run, code, last_line))
-            _say(f"[{index + 1}/{len(runs)}] {failures[-1]}")
-    return failures
-
-
-def _run_one(run: PlannedRun, launch: Sequence[str]) -> tuple[int, str]:
-    """Exit code and last line of one training process. Its stderr goes to ours and the log, its stdout to the log."""
-    # A launcher is for RL: distillation of the tiny model is one process.
-    program = [*launch, "-m", "rlvr.train"] if run.command == TRAIN else [
-        sys.executable, "-m", "rlvr.cli", *run.command.split()]
-    command = [*program, str(run.recipe_file), *run.overrides, *(["--resume"] if run.begun else [])]
-    run.log.parent.mkdir(parents=True, exist_ok=True)
-    tail = b""
-    with run.log.open("ab", buffering=0) as log:
-        log.write(f"$ {shlex.join(command)}\n".encode())
-        with subprocess.Popen(command, stdout=log, stderr=subprocess.PIPE) as process, _ended(process):
-            assert process.stderr is not None
-            while chunk := os.read(process.stderr.fileno(), 4096):
-                log.write(chunk)
-                os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, chunk)
-                tail = (tail + chunk)[-4096:]
-            code = process.wait()
-    lines = [line for line in re.split(r"[\r\n]+", tail.decode(errors="replace")) if line.strip()]
-    return code, lines[-1].strip() if lines else "it said nothing"
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave no training behind that writes on when the comparison is interrupted or told to end."""
-    def leave(*_: object) -> None:
-        raise SystemExit(143)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _validate(comparison: Comparison) -> None:
-    if not _NAME.fullmatch(comparison.name):
-        raise UserError(f"name: found {describe(comparison.name)}, expected letters, digits, '.', '_' or '-'")
-    if not comparison.seeds or len(set(comparison.seeds)) < len(comparison.seeds):
-        raise UserError(f"seeds: found {list(comparison.seeds)}, expected at least one, each once, as in [0, 1, 2]")
-    if not comparison.arms:
-        raise UserError("arms: found none, expected a section per arm, as in grpo: {algorithm: {name: grpo}}")
-    for arm in comparison.arms:
-        if not _NAME.fullmatch(arm):
-            raise UserError(f"arms: found the name {arm!r}, expected letters, digits, '.', '_' or '-'")
-    try:
-        paths = {comparison.run_dir.format(name="", arm=arm, seed=seed) for arm in "ab" for seed in (0, 1)}
-    except (LookupError, ValueError):
-        paths = set()
-    if len(paths) < 4:
-        raise UserError(f"run_dir: found {comparison.run_dir!r}, expected a path with {{arm}} and {{seed}}, and no "
-                        "other braces than those and {name}")
-
-
-def _chosen(arms: Sequence[str], known: Sequence[str]) -> list[str]:
-    for arm in arms:
-        if arm not in known:
-            raise UserError(f"--arms: no arm {arm!r}; {did_you_mean(arm, known)}")
-    return list(dict.fromkeys(arms))
-
-
-def _planned(file: Path, comparison: Comparison, arm: str, seed: int, overrides: Sequence[str]) -> PlannedRun:
-    for override in overrides:
-        key = override.partition("=")[0]
-        if key in _OWNED:
-            raise UserError(f"override {override!r}: the comparison sets it; change {_OWNED[key]} instead")
-    run_dir = comparison.run_dir.format(name=comparison.name, arm=arm, seed=seed)
-    own, mine = dict(comparison.arms[arm]), f"arm {arm!r}: "
-    command = own.pop("command", TRAIN)
-    shared = {key: value for key, value in comparison.shared.items() if key not in own}
-    try:
-        _check_command(command, own)
-        settings, rest = _arm_settings(shared | own, overrides)
-        sourced = [("shared: " if key in shared else mine, setting) for key, setting in settings.items()]
-        first, last = [f"name={comparison.name}", f"tracking.group={arm}"], [f"seed={seed}", f"run_dir={run_dir}"]
-        recipe = load_recipe(comparison.recipe, [*rest, *last], sourced=[*((mine, word) for word in first), *sourced])
-        if not recipe.probes.enabled:
-            raise UserError("probes.enabled: found false, expected true: the probes are what is compared")
-    except UserError as error:
-        known = str(error).startswith(("shared: ", mine))
-        raise UserError(str(error) if known else f"{mine}{error}") from None
-    return PlannedRun(arm, seed, find_recipe(comparison.recipe), recipe, (*first, *settings.values(), *rest, *last),
-                      file, _overruled(own, overrides), command)
-
-
-def _check_command(command: object, keys: Mapping[str, Any]) -> None:
-    """UserError for an unknown command, and for keys of an arm that its command would not read."""
-    if command not in (TRAIN, DISTILL):
-        raise UserError(f"command: found {describe(command)}, expected {TRAIN!r} or {DISTILL!r}")
-    unread = [key for key in keys if command == DISTILL and not _DISTILL_READS.fullmatch(key)]
-    if unread:
-        raise UserError(f"{unread[0]}: {DISTILL!r} has a value of its own for it; expected train.steps, "
-                        "train.save_every or keys of probes, judge or tracking; remove it from this arm")
-
-
-def _overruled(own: Mapping[str, Any], overrides: Sequence[str]) -> tuple[str, ...]:
-    """Keys of an arm that an override replaces, whole or by a section above them."""
-    keys = [f"algorithm.{key}" for key in own.get("algorithm", {})] if isinstance(own.get("algorithm"), dict) else []
-    keys += [key for key in own if key != "algorithm"]
-    given = [override.partition("=")[0] for override in overrides]
-    return tuple(key for key in keys if any(key == word or key.startswith(f"{word}.") for word in given))
-
-
-def _arm_settings(arm: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """An arm's keys as overrides of the recipe, the algorithm first, and the command line's that come after them."""
-    settings: dict[str, str] = {}
-    rest = list(overrides)
-    for key, value in arm.items():
-        if key == "algorithm" and isinstance(value, Mapping):
-            # Whole, as the recipe's own section may hold keys of another algorithm; so overrides below it go inside.
-            section, rest = dict(value), []
-            for override in overrides:
-                name, _, text = override.partition("=")
-                if name.startswith("algorithm."):
-                    section[name.removeprefix("algorithm.")] = parse_yaml(text, command_line=True)
-                else:
-                    rest.append(override)
-            settings = {key: f"algorithm={json.dumps(section)}", **settings}
-        elif "." in key:
-            settings[key] = f"{key}={json.dumps(value)}"
-        else:
-            raise UserError(f"{key}: found {describe(value)}, expected the section `algorithm` or dotted keys of the "
-                            "recipe, as in train.learning_rate: 1.0e-4")
-    return settings, rest
-
-
-def _check_shared(runs: Sequence[PlannedRun]) -> None:
-    """UserError when an arm would have a base probe of its own, or probes that cannot be compared."""
-    first = _shared(runs[0].recipe)
-    for run in runs[1:]:
-        mine = _shared(run.recipe)
-        for key in [*first, *(key for key in mine if key not in first)]:
-            if first.get(key) != mine.get(key):
-                raise UserError(f"arm {run.arm!r}: {key} is {mine.get(key)!r}, but {first.get(key)!r} in arm "
-                                f"{runs[0].arm!r}: all arms share one base probe; set it in the shared recipe")
-
-
-def _shared(recipe: Recipe) -> dict[str, Any]:
-    tree = flat(resolved(recipe))
-    return {key: value for key, value in tree.items()
-            if key.startswith(("model.", "data.probe.", "probes.")) and not _MAY_DIFFER.fullmatch(key)}
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+    if not arguments.finished:
+        launch = launcher(arguments.launch)
+        check_runs(runs, resume=arguments.resume, processes=None if arguments.launch else 1)
+        failures = run_all(runs, launch)
+    arms = {run.path: run.arm for run in runs if run.finished}
+    missing = [f"{run.arm}, seed {run.seed}" for run in runs if not run.finished]
+    if arguments.finished and not arms:
+        raise UserError(f"{arguments.what}: none of its {len(runs)} runs is finished; train them without --finished")
+    if arms:
+        name = f"compare-{'-'.join(arguments.arms)}.html" if arguments.arms else "compare.html"
+        output = arguments.output or runs[0].path.parent / name
+        page = write_comparison(list(arms), output, arms=arms, missing=missing)
+        sys.stdout.write(f"{comparison_summary(list(arms), arms=arms, missing=missing)}\npage: {page}\n")
+    for failure in failures:
+        sys.stderr.write(f"error: {failure}\n")
+    return 1 if failures else 0

@@ -22,6 +22,8 @@ MAX_VALUE = 99
 LARGEST_NUMBER = 13
 """The given numbers are 1..LARGEST_NUMBER."""
 NUM_NUMBERS = 4
+ANSWER_TOKENS = 6 * (NUM_NUMBERS - 1)
+"""Length of every right answer: five tokens a step (`3 * 5 = 15`), and a `;` or the end-of-sequence token behind it."""
 SPLITS = ("train", "test", "hard")
 """`hard`: the problems of the test split with at most HARD_ANSWERS right answers."""
 HARD_ANSWERS = 2

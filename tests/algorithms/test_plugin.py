@@ -15,7 +15,7 @@ from typing import Literal
 
 import pytest
 
-from rlvr.cli.list import details, overview, settings
+from rlvr.cli.catalog import details, overview, settings
 from rlvr.config.registry import BUILT_IN, resolve
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlvr.cli.compare import check_runs, launcher, load_comparison, overruled_text
+from rlvr.cli.comparison_runs import check_runs, launcher
 from rlvr.cli.main import main
+from rlvr.config.comparison import load_comparison, overruled_text
 from rlvr.report.comparison.arms import Arms, load_arms
 from rlvr.report.comparison.figures import spread
 from rlvr.report.comparison.folded import folded

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from rlvr.cli.distill import DECODING, RARELY, answers, rarely_solved
 from rlvr.cli.main import main
 from rlvr.config.data import DataSpec
 from rlvr.lab.countdown import derivations, problems, split_of
@@ -15,6 +14,7 @@ from rlvr.lab.exact import exact_pass_at_k, exact_success
 from rlvr.lab.model import load_lab_model
 from rlvr.report.load import load_run
 from rlvr.runs.run_dir import RunDir
+from rlvr.training.distillation import DECODING, RARELY, answers, rarely_solved
 from rlvr.training.tracking import MetricsCallback
 from tests.cli.test_bad_input import failure
 from tests.support.small_run import file_hash, rows
@@ -47,7 +47,7 @@ def test_a_short_distillation_raises_the_exact_boundary(
 ) -> None:
     """Ended at step 18 in the first go: it goes on from step 12, to the very weights of a run that was not."""
     monkeypatch.setenv("RLVR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("rlvr.cli.distill.CANDIDATES", 256)
+    monkeypatch.setattr("rlvr.training.distillation.CANDIDATES", 256)
     run = RunDir(tmp_path / "run")
     command = ["lab", "distill", *SHORT]
     with monkeypatch.context() as once:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rlvr.cli.list import details, overview
+from rlvr.cli.catalog import details, overview
 from rlvr.config.data import DataSpec, check_spec
 from rlvr.config.presets import PRESETS, expand
 from rlvr.config.recipe import load_recipe

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import pytest
 
-from rlvr.cli.compare import load_comparison
 from rlvr.config.algorithm import algorithm_config, build_algorithm
+from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import SHIPPED, Recipe, load_recipe, resolved
 from rlvr.config.sections import JudgeSection
 from rlvr.config.steps import StepPlan, plan_of_steps

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr.cli.check import check
+from rlvr.cli.forecast import check
 from rlvr.cli.main import main
 from rlvr.cli.probe_request import probe_request
 from rlvr.config.recipe import load_recipe

@@ -74,7 +74,7 @@ def main() -> int:
 
     recipe = load_recipe(recipe_file, [word for word in words if "=" in word])
     if sys.argv[4:6] == ["lab", "distill"]:
-        from rlvr.cli.distill import distilled
+        from rlvr.training.distillation import distilled
 
         recipe = distilled(recipe)
     (run / "recipe.json").write_text(json.dumps({"recipe": resolved(recipe), "versions": {}, "lab": True}))

@@ -1,0 +1,22 @@
+"""`rlvr train`: run a recipe in this process."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rlvr.cli.arguments import add_command, add_recipe, add_resume
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(commands, "train", "run a recipe on this machine (several processes: accelerate launch)",
+                         "rlvr train recipes/quickstart/lab_grpo.yaml train.steps=120 run_dir=runs/longer")
+    add_recipe(parser)
+    add_resume(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from rlvr.train import run as train
+
+    train(arguments.recipe, arguments.overrides, resume=arguments.resume)
