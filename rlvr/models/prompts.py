@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
-
-import torch
-from transformers import ProcessorMixin
+from typing import TYPE_CHECKING, Any
 
 from rlvr.data.images import decode, filled
 from rlvr.types import Problem, UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def eos_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -22,12 +22,19 @@ def eos_ids(model: Any, tokenizer: Any) -> list[int]:
 
 def tokenizer_of(processing_class: Any) -> Any:
     """The tokenizer inside a processor, or the tokenizer itself."""
-    return processing_class.tokenizer if isinstance(processing_class, ProcessorMixin) else processing_class
+    return processing_class.tokenizer if is_processor(processing_class) else processing_class
+
+
+def is_processor(processing_class: Any) -> bool:
+    """Whether this reads pictures beside text."""
+    from transformers import ProcessorMixin  # loads torch, and a recipe is checked without it
+
+    return isinstance(processing_class, ProcessorMixin)
 
 
 def prompt_ids(tokenizer: Any, problem: Problem, chat_template: str | None = None) -> list[int]:
     """Token ids of the prompt, rendered exactly as the trainer renders it; with a processor, a picture's too."""
-    if isinstance(tokenizer, ProcessorMixin):
+    if is_processor(tokenizer):
         return prompt_inputs(tokenizer, problem, chat_template)["input_ids"][0].tolist()
     if problem.images:
         raise UserError(f"problem {problem.id!r} has a picture, and the model was loaded without an image processor")
@@ -45,7 +52,9 @@ def prompt_ids(tokenizer: Any, problem: Problem, chat_template: str | None = Non
 
 def prompt_inputs(processing_class: Any, problem: Problem, chat_template: str | None = None) -> dict[str, torch.Tensor]:
     """What a model reads of one prompt: token fields of shape (1, L), and pictures as its processor lays them out."""
-    if not isinstance(processing_class, ProcessorMixin):
+    if not is_processor(processing_class):
+        import torch
+
         return {"input_ids": torch.tensor([prompt_ids(processing_class, problem, chat_template)])}
     processor: Any = processing_class
     if isinstance(problem.prompt, str):
