@@ -157,20 +157,21 @@ def _planned(file: Path, comparison: Comparison, arm: str, seed: int, overrides:
         if key in _OWNED:
             raise UserError(f"override {override!r}: the comparison sets it; change {_OWNED[key]} instead")
     run_dir = comparison.run_dir.format(name=comparison.name, arm=arm, seed=seed)
-    own, mine = dict(comparison.arms[arm]), f"arm {arm!r}: "
+    own, mine = dict(comparison.arms[arm]), f"arm {arm!r}"
     command = own.pop("command", TRAIN)
     shared = {key: value for key, value in comparison.shared.items() if key not in own}
     try:
         _check_command(command, own)
         settings, rest = _arm_settings(shared | own, overrides)
-        sourced = [("shared: " if key in shared else mine, setting) for key, setting in settings.items()]
+        sourced = [("shared" if key in shared else mine, setting) for key, setting in settings.items()]
         first, last = [f"name={comparison.name}", f"tracking.group={arm}"], [f"seed={seed}", f"run_dir={run_dir}"]
         recipe = load_recipe(comparison.recipe, [*rest, *last], sourced=[*((mine, word) for word in first), *sourced])
         if not recipe.probes.enabled:
             raise UserError("probes.enabled: found false, expected true: the probes are what is compared")
     except UserError as error:
-        known = str(error).startswith(("shared: ", mine))
-        raise UserError(str(error) if known else f"{mine}{error}") from None
+        if error.where in ("shared", mine):
+            raise
+        raise error.within(mine) from None
     return PlannedRun(arm, seed, find_recipe(comparison.recipe), recipe, (*first, *settings.values(), *rest, *last),
                       file, _overruled(own, overrides), command)
 

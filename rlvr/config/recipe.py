@@ -57,7 +57,8 @@ def load_recipe(
 ) -> Recipe:
     """Read, override and validate a recipe. A path that is no file here may name a shipped recipe, as in
     `recipes/quickstart/lab_grpo.yaml`. `sourced`: overrides from elsewhere, which `overrides` win over, each behind
-    the words that an error about it begins with. Raises UserError, one line that starts with the file or such words.
+    the place it comes from, as in ("shared", "train.steps=4"). Raises UserError, one line that starts with the file, or
+    with that place.
     """
     file = find_recipe(path)
     try:
@@ -71,9 +72,12 @@ def load_recipe(
             apply_overrides(tree, [override], source)
         recipe = from_dict(Recipe, _with_presets(apply_overrides(tree, overrides)))
         validate(recipe)
-    except (UserError, UnicodeDecodeError) as error:
-        elsewhere = str(error).startswith(tuple(source for source, _ in sourced))
-        raise UserError(str(error) if elsewhere else f"{file}: {error}") from None
+    except UserError as error:
+        if any(error.where == source for source, _ in sourced):
+            raise
+        raise error.within(str(file)) from None
+    except UnicodeDecodeError as error:
+        raise UserError(str(error), where=str(file)) from None
     return recipe
 
 

@@ -23,8 +23,8 @@ from rlvr.types import UserError
 
 T = TypeVar("T")
 
-COMMAND_LINE = "command line: "
-"""How an error about an override begins."""
+COMMAND_LINE = "command line"
+"""The place that an error about an override names first."""
 _NUMBER_AS_TEXT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -57,7 +57,7 @@ class CommandLine:
 
     text: str
     source: str = COMMAND_LINE
-    """How an error about it begins."""
+    """The place that an error about it names first."""
 
 
 def parse_yaml(text: str, *, command_line: bool = False) -> Any:
@@ -78,8 +78,8 @@ def parse_yaml(text: str, *, command_line: bool = False) -> Any:
 def apply_overrides(tree: Any, overrides: Iterable[str], source: str = COMMAND_LINE) -> Any:
     """Set `a.b=value` overrides in a tree of mappings, in place; of two for one key the later wins.
 
-    `source` is how errors about them begin. Values stay `CommandLine` until `from_dict` knows their type. Raises
-    UserError for what is no `key=value`, and for a key below something that is not a section.
+    `source` is the place that errors about them name first. Values stay `CommandLine` until `from_dict` knows their
+    type. Raises UserError for what is no `key=value`, and for a key below something that is not a section.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -113,9 +113,9 @@ def from_dict(cls: type[T], tree: Any, path: str = "") -> T:
                         f"{', '.join(names)}")
     for key, value in tree.items():
         if key not in names:
-            source = _source(value)
             guess = did_you_mean(str(key), names, _paths_below(cls, path))
-            raise UserError(f"{source}{_at(path, key)}: unknown key; {guess}")
+            error = UserError(f"unknown key; {guess}", where=_at(path, key))
+            raise error.within(source) if (source := _source(value)) else error
     hints = typing.get_type_hints(cls)
     missing = [field.name for field in dataclasses.fields(_dataclass(cls))
                if field.init and field.name not in tree
@@ -242,7 +242,7 @@ def _convert(hint: Any, value: Any, path: str, shown: Any = None) -> Any:
         try:
             return _convert(hint, _read_text(hint, value.text, path), path, shown)
         except UserError as error:
-            raise UserError(f"{value.source}{error}") from None
+            raise error.within(value.source) from None
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(value, Mapping) and (hint is Any or origin in (dict, Mapping)):
         _check_text_keys(value, path)
