@@ -8,21 +8,24 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from rlvr._moved import MOVED
 from rlvr.config.algorithm import build_algorithm
 from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import SHIPPED, load_recipe
 from rlvr.runs.metrics import GLOSSARY
 
 ROOT = Path(__file__).parents[1]
-ORDER = (("types",), ("interfaces",), ("lab", "statistics", "runs", "algorithms", "rewards"), ("config",), ("data",),
-         ("judging", "models"), ("probes",), ("report",), ("training",), ("train",), ("cli",))
+ORDER = (("types", "_moved"), ("interfaces",), ("lab", "statistics", "runs", "algorithms", "rewards"), ("config",),
+         ("data",), ("judging", "models"), ("probes",), ("report",), ("training",), ("train",), ("cli",))
 """Rooms of the house: a room imports from those left of it, never from its neighbours in the same group."""
 THIRD_PARTY: dict[str, set[str]] = {
     "types": set(),
+    "_moved": set(),
     "interfaces": {"torch"},
     "lab": {"torch", "transformers", "numpy", "tokenizers", "safetensors"},
     "statistics": {"numpy", "scipy"},
@@ -89,6 +92,13 @@ def test_files_and_rooms_stay_small() -> None:
     long = {str(path.relative_to(ROOT)): count for path in sources()
             if (count := len(path.read_text().splitlines())) > 400}
     assert not long, long
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_an_old_path_is_gone_and_its_new_places_exist(old: str) -> None:
+    assert MOVED[old] and all(find_spec(f"rlvr.{new}") for new in MOVED[old].split())
+    spec = find_spec(f"rlvr.{old}")
+    assert spec is not None and spec.origin is None, f"rlvr.{old} exists: take it out of rlvr/_moved.py"
 
 
 @pytest.mark.parametrize("module", ["rlvr", "rlvr.cli.main", "rlvr.config.recipe", "rlvr.runs.run_dir",
