@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+CACHE = Path(tempfile.gettempdir()) / f"rlvr-tests-{os.getuid()}"
+"""Kept between test runs: DeepSpeed's operators take a minute to compile."""
 
 os.environ.update(
     OMP_NUM_THREADS="1",
@@ -13,7 +19,47 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     TRL_EXPERIMENTAL_SILENCE="1",
     WANDB_SILENT="true",
+    TORCH_EXTENSIONS_DIR=str(CACHE / "torch_extensions"),
 )
+
+PROCESSES = ("tests/training/test_two_processes.py", "tests/training/test_distributed.py", "tests/test_run.py",
+             "tests/algorithms/test_plugin.py", "tests/cli/test_bad_input.py")
+"""Files whose tests start several Python processes with torch: one at a time, or they starve each other."""
+PURE = ("statistics", "algorithms", "config", "data", "report", "rewards", "runs", "lab", "judging", "cli")
+"""Rooms that fail fastest, in the order in which they run."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Remove locks of DeepSpeed's builds that were killed, for which every later build would wait, unless another test
+    run is alive that may hold them."""
+    if hasattr(config, "workerinput"):
+        return
+    CACHE.mkdir(exist_ok=True)
+    users = (CACHE / "users").open("w")
+    config.add_cleanup(users.close)
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    else:
+        for lock in (CACHE / "torch_extensions").glob("**/lock"):
+            lock.unlink()
+    fcntl.flock(users, fcntl.LOCK_SH)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pure tests first. With `-n 2 --dist loadgroup` each file stays on one worker, for its fixtures; the files that
+    start processes share one worker, which begins with them while the other does the pure tests."""
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        name = item.nodeid.split("::")[0]
+        room = name.split("/")[1]
+        return (name not in PROCESSES, PURE.index(room) if room in PURE else len(PURE))
+
+    for item in items:
+        name = item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group("processes" if name in PROCESSES else name))
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

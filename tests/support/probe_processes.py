@@ -21,19 +21,21 @@ LAUNCH = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "launc
 
 
 def differing(arguments: Sequence[str]) -> tuple[int, int]:
-    """(samples that differ, or that only one of both drew; samples of the probe on one process)."""
+    """`difference` of a probe run on one process and on two."""
     with tempfile.TemporaryDirectory() as folder:
-        found = []
         for name, launch in (("one", []), ("two", LAUNCH)):
-            output = Path(folder) / name
             command = [sys.executable, *launch, "-m", "tests.support.probe_processes", *arguments, "--samples",
-                       str(output)]
+                       str(Path(folder) / name)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
             if done.returncode:
                 raise RuntimeError(f"{name} process(es): {done.stderr[-4000:]}")
-            found.append(_samples(output))
-    one, two = found
-    return sum(one.get(key) != two.get(key) for key in one.keys() | two.keys()), len(one)
+        return difference(Path(folder) / "one", Path(folder) / "two")
+
+
+def difference(one: Path, two: Path) -> tuple[int, int]:
+    """(samples that differ, or that only one of both drew; samples of the first)."""
+    a, b = _samples(one), _samples(two)
+    return sum(a.get(key) != b.get(key) for key in a.keys() | b.keys()), len(a)
 
 
 def _samples(path: Path) -> dict[tuple[str, int], str]:

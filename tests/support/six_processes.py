@@ -1,7 +1,7 @@
-"""Run by test_distributed.py under `accelerate launch`: each algorithm trains a tiny model, whole or with adapters.
+"""Run by test_distributed.py in its own process and under `accelerate launch`: each algorithm trains a tiny model,
+whole or with adapters.
 
-Usage: python -m tests.support.six_processes MODEL_FOLDER OUTPUT [full|lora ...]. Rank 0 writes {case: {parameter:
-tensor}}.
+Usage: python -m tests.support.six_processes MODEL_FOLDER OUTPUT. Rank 0 writes {case: {parameter: tensor}}.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rlvr.training.processes import leave
 from rlvr.training.trainer import RLVRTrainer
 from tests.support.tiny import ParityJudge, config, train_problems
 
+KINDS = ("full", "lora")
 SETTINGS: dict[str, dict[str, Any]] = {
     "grpo": {},
     "ppo": {"critic_learning_rate": 1e-2},
@@ -63,8 +64,8 @@ def train(name: str, kind: str, model_folder: str) -> dict[str, torch.Tensor]:
         return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
-def main(model_folder: str, output: str, *kinds: str) -> None:
-    result = {f"{name}-{kind}": train(name, kind, model_folder) for kind in kinds for name in SETTINGS}
+def main(model_folder: str, output: str) -> None:
+    result = {f"{name}-{kind}": train(name, kind, model_folder) for kind in KINDS for name in SETTINGS}
     if PartialState().is_main_process:
         torch.save(result, output)
 

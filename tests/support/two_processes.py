@@ -1,7 +1,9 @@
-"""Run by test_two_processes.py, alone and under `accelerate launch`: one SGD step of size 1 on given rollouts.
+"""Run by test_two_processes.py in its own process and under `accelerate launch`: SGD steps of size 1 on given rollouts,
+sampled rollouts, and a probe.
 
-Usage: python -m tests.support.two_processes OUTPUT AGGREGATION. Rank 0 writes the step (start - end = gradient) and
-what all ranks sampled; the rollouts are a function of prompt and place in its group, so any split sees the same ones.
+Usage: python -m tests.support.two_processes FOLDER. Rank 0 writes FOLDER/result.pt (per aggregation the step, start -
+end = gradient; the prompts and texts that all ranks sampled) and FOLDER/probe, the samples of a probe. The given
+rollouts are a function of prompt and place in its group, so any split sees the same ones.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.lab.model import build_tokenizer
 from rlvr.training.processes import leave
 from rlvr.training.trainer import RLVRTrainer
+from tests.support.probe_processes import probe
 from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
 
+AGGREGATIONS = ("token-mean", "seq-mean-token-mean")
 GROUP = 4
 
 
@@ -34,42 +38,47 @@ def rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": [tokenizer(p)["input_ids"] for p in prompts], "completion_ids": completions, "logprobs": None}
 
 
-def main(output: str, aggregation: Any) -> None:
-    model, start = tiny_model(), tiny_model()
+def trained(model: Any, algorithm: GRPO, *, rollout_func: Any = None, **settings: Any) -> RLVRTrainer:
+    """A trainer after one step on 16 rollouts, whatever the number of processes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    given = RLVRTrainer(
+    trainer = RLVRTrainer(
         model,
-        algorithm=GRPO(GRPOConfig(aggregation=aggregation, entropy_coef=0.1)),
-        problems=train_problems(),
-        judge=ParityJudge(),
-        args=config(
-            Path(tempfile.mkdtemp()), per_device_train_batch_size=8 // world, max_steps=1, optim="sgd",
-            learning_rate=1.0, max_grad_norm=1e9, weight_decay=0.0, ddp_find_unused_parameters=False,
-        ),
-        processing_class=build_tokenizer(),
-        rollout_func=rollouts,
-    )
-    given.train()
-    sampled = RLVRTrainer(
-        tiny_model(),
-        algorithm=GRPO(GRPOConfig()),
+        algorithm=algorithm,
         problems=train_problems(),
         judge=ParityJudge(),
         args=config(
             Path(tempfile.mkdtemp()), per_device_train_batch_size=8 // world, max_steps=1,
-            ddp_find_unused_parameters=False,
+            ddp_find_unused_parameters=False, **settings,
         ),
         processing_class=build_tokenizer(),
+        rollout_func=rollout_func,
     )
-    sampled.train()
+    trainer.train()
+    return trainer
+
+
+def gradient(aggregation: Any) -> dict[str, torch.Tensor]:
+    """Parameter -> its gradient on the given rollouts."""
+    model, start = tiny_model(), tiny_model()
+    trainer = trained(
+        model, GRPO(GRPOConfig(aggregation=aggregation, entropy_coef=0.1)), rollout_func=rollouts,
+        optim="sgd", learning_rate=1.0, max_grad_norm=1e9, weight_decay=0.0,
+    )
+    end = trainer.accelerator.unwrap_model(model).state_dict()
+    return {name: value - end[name] for name, value in start.state_dict().items()}
+
+
+def main(folder: Path) -> None:
+    gradients = {aggregation: gradient(aggregation) for aggregation in AGGREGATIONS}
+    sampled = trained(tiny_model(), GRPO(GRPOConfig()))
     prompts, texts = sampled._logs["prompt"], sampled._logs["completion"]
-    ranks = gather_object([given.accelerator.process_index])
-    if given.accelerator.is_main_process:
-        end = given.accelerator.unwrap_model(model).state_dict()
-        step = {name: value - end[name] for name, value in start.state_dict().items()}
-        torch.save({"gradient": step, "prompts": list(prompts), "texts": list(texts), "ranks": ranks}, output)
+    ranks = gather_object([sampled.accelerator.process_index])
+    if sampled.accelerator.is_main_process:
+        torch.save({"gradients": gradients, "prompts": list(prompts), "texts": list(texts), "ranks": ranks},
+                   folder / "result.pt")
+    probe(8, "cheap", 64, folder / "probe")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]))
     leave(0)

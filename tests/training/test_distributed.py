@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from rlvr.lab.model import build_tokenizer
+from tests.support import six_processes
 from tests.support.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ CASES = [f"{name}-{kind}" for kind in ("full", "lora")
 
 def train(folder: Path, name: str, *launcher: str) -> dict[str, dict[str, torch.Tensor]]:
     output = folder / f"{name}.pt"
-    script = ["-m", "tests.support.six_processes", str(folder / "model"), str(output), "full", "lora"]
+    script = ["-m", "tests.support.six_processes", str(folder / "model"), str(output)]
     done = subprocess.run([sys.executable, *launcher, *script], capture_output=True, text=True, timeout=900, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-4000:]
     return torch.load(output)
@@ -34,7 +35,8 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     folder = tmp_path_factory.mktemp("six")
     tiny_model().save_pretrained(folder / "model")
     build_tokenizer().save_pretrained(folder / "model")
-    return folder, train(folder, "one")
+    six_processes.main(str(folder / "model"), str(folder / "one.pt"))
+    return folder, torch.load(folder / "one.pt")
 
 
 @pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3"])

@@ -1,4 +1,5 @@
-"""The same training on one process and on two (gloo): same prompts, no sample twice, the same gradient."""
+"""The same training on one process and on two (gloo): same prompts, no sample twice, the same gradient; and the same
+probe. One launch serves all tests but that of the command line."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ import torch
 
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
-from tests.support.probe_processes import LAUNCH, ROOT, differing
+from tests.support.probe_processes import LAUNCH, ROOT, difference
 from tests.support.small_run import rows, write_recipe
+from tests.support.two_processes import AGGREGATIONS, main
 
 
 def run(*command: str) -> None:
@@ -21,26 +23,45 @@ def run(*command: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("aggregation", ["token-mean", "seq-mean-token-mean"])
-def test_gradient_and_samples_do_not_depend_on_the_processes(tmp_path: Path, aggregation: str) -> None:
-    one, two = str(tmp_path / "one.pt"), str(tmp_path / "two.pt")
-    run(sys.executable, "-m", "tests.support.two_processes", one, aggregation)
-    run(sys.executable, *LAUNCH, "-m", "tests.support.two_processes", two, aggregation)
-    a: dict[str, Any] = torch.load(one)
-    b: dict[str, Any] = torch.load(two)
-    assert a["ranks"] == [0] and b["ranks"] == [0, 1]
-    norm = max(g.abs().max().item() for g in a["gradient"].values())
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What one process and two processes wrote."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    main(one)
+    run(sys.executable, *LAUNCH, "-m", "tests.support.two_processes", str(two))
+    return one, two
+
+
+@pytest.fixture(scope="module")
+def results(folders: tuple[Path, Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+    one, two = folders
+    return torch.load(one / "result.pt"), torch.load(two / "result.pt")
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_gradient_does_not_depend_on_the_processes(
+    results: tuple[dict[str, Any], dict[str, Any]], aggregation: str
+) -> None:
+    one, two = results
+    assert one["ranks"] == [0] and two["ranks"] == [0, 1]
+    a, b = one["gradients"][aggregation], two["gradients"][aggregation]
+    norm = max(g.abs().max().item() for g in a.values())
     assert norm > 1e-2
-    for name, gradient in a["gradient"].items():
-        difference = (gradient - b["gradient"][name]).abs().max().item()
+    for name, gradient in a.items():
+        difference = (gradient - b[name]).abs().max().item()
         assert difference <= 1e-5 * max(1.0, norm), f"{name}: {difference:.2e}"
-    assert a["prompts"] == b["prompts"]
-    assert a["texts"] == b["texts"]  # also: rank 1 does not repeat the samples of rank 0
-    assert len(set(b["texts"])) == len(b["texts"])
 
 
-def test_a_probe_draws_the_same_samples_on_two_processes() -> None:
-    differ, total = differing(["--problems", "8", "--plan", "cheap", "--batch-size", "64"])
+def test_samples_do_not_depend_on_the_processes(results: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    one, two = results
+    assert one["prompts"] == two["prompts"]
+    assert one["texts"] == two["texts"]  # also: rank 1 does not repeat the samples of rank 0
+    assert len(set(two["texts"])) == len(two["texts"])
+
+
+def test_a_probe_draws_the_same_samples_on_two_processes(folders: tuple[Path, Path]) -> None:
+    one, two = folders
+    differ, total = difference(one / "probe", two / "probe")
     print(f"{differ} of {total} samples differ")
     assert total > 400 and differ <= total / 1000
 
