@@ -6,20 +6,24 @@ for wrong answers, and as a probe it is no solved problem, so everything below 1
 The answer is what the last `<answer>...</answer>` after any thinking holds, the package's own convention; a completion
 without such a tag may put it in a last `\boxed{...}`. It is compared as text by most tasks: no LaTeX.
 
-Several scorers run `eval` or sympy's parser on the answer, which would let a completion run code in the judge. For
-these, an answer with a parenthesis, quote or backslash must be arithmetic of numbers, names and mathematical functions,
-or a list of text that calls nothing either; without these characters nothing can be called.
+Scorers are too kind to some answers, and would run others as code: `rlvr.rewards.gym_answers` says which are handed to
+them and which full scores are believed.
 
-A scorer that raises on an answer could not read it (wrong). That it reads its own gold answer, and refuses nonsense,
-is what `check_gold` tests: that of `game_of_life_halting` in version 0.1.25 accepts any text.
+A scorer that raises on an answer could not read it (wrong). That it reads its own gold answer is tested before
+training, and that it refuses answers that need no thought (NONSENSE) and the right answer with more behind it: that of
+`game_of_life_halting` in version 0.1.25 accepts any text.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
+import time
 import warnings
+from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -28,19 +32,26 @@ from typing import Any
 
 from rlvr.interfaces import Verifier
 from rlvr.rewards.boxed import END_THINK, THINK, decisive_box, final_answer
+from rlvr.rewards.gym_answers import believable, equal_numbers, is_huge, may_be_evaluated
 from rlvr.types import Problem, Reason, Verdict
 
 MAX_CHARS = 20_000
 NONSENSE = ("?", "@@ no answer @@")
-"""Texts that answer no task."""
+"""Texts that answer no problem."""
+CONSTANTS = ("nan", "NaN", "inf", "-inf", "0", "1", "-1", "None", "True", "[]", "{}", "()", "[[]]", "''", "0/0",
+             "1e999", "9" * 50)
+"""Texts that answer few problems of a task."""
+RUBBISH = ("{} zzz", "{}, zzz", "{}\nzzz", "{}, 7, 8", "not {}", "{} or 1")
+"""The right answer with something around it."""
+AUDITED, ALLOWED, AUDIT_SECONDS = 12, 4, 4.0
+"""How many problems of a task are tried with these, for how many of them one text may be right by chance, and the time
+after which no further problem is tried."""
+ANSWERS = ("example_answer", "example_correct_answer", "possible_answer")
+"""Where tasks with many right answers keep one, in their metadata."""
 END_ANSWER = "</answer>"
 _WITHOUT_ANSWER = {Reason.UNBALANCED: END_ANSWER, Reason.EMPTY: f"<answer>{END_ANSWER}"}
 _TAGS = re.compile(r"<answer>|</answer>")
 _EVALUATES = re.compile(r"\beval\(|\bparse_expr\(")
-_FUNCTIONS = frozenset(("sin", "cos", "tan", "sec", "csc", "cot", "asin", "acos", "atan", "sinh", "cosh", "tanh", "exp",
-                        "log", "ln", "sqrt", "Abs", "abs"))
-_ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.List, ast.Tuple, ast.operator,
-               ast.unaryop)
 
 
 def _package() -> str:
@@ -54,12 +65,13 @@ class GymVerifier(Verifier):
     """The scorer of the task that `problem.extra["gym"]` names; a source `gym:TASK` fills it."""
 
     name = "gym"
-    version = f"1+reasoning-gym-{_package()}"
+    version = f"2+reasoning-gym-{_package()}"
 
     def __init__(self) -> None:
         import reasoning_gym  # 3 seconds: before the clock of a verdict starts
 
         self._create = cache(lambda task, params: reasoning_gym.create_dataset(task, **ast.literal_eval(params)))
+        self._audit = cache(self._complaint)
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """`identical`, `tests_passed` (right in another form), `wrong_answer`, `unparsable`, or why there is none."""
@@ -81,7 +93,7 @@ class GymVerifier(Verifier):
         for text in NONSENSE:
             if self._reason(problem, text) is Reason.TESTS_PASSED:
                 return f"the scorer of {problem.extra['gym']['task']!r} gives the full score to {text!r}"
-        return None
+        return self._audit(problem.extra["gym"]["task"], repr(problem.extra["gym"]["params"]))
 
     @classmethod
     def decisive(cls, text: str) -> str:
@@ -94,11 +106,36 @@ class GymVerifier(Verifier):
     def gold_completion(self, problem: Problem) -> str:
         return f"<answer>{problem.gold}</answer>"
 
+    def _complaint(self, task: str, params: str) -> str | None:
+        """What the task's scorer gives the full score to that answers nothing, tried on problems of its own."""
+        settings = ast.literal_eval(params)
+        dataset = self._create(task, repr({**settings, "seed": 0, "size": AUDITED}))
+        passed: Counter[str] = Counter()
+        begun = time.monotonic()
+        for index in range(AUDITED):
+            if time.monotonic() - begun > AUDIT_SECONDS:
+                break
+            entry = dataset[index]
+            gold = gold_of(entry)
+            extra = {"gym": {"task": task, "params": settings, "entry": entry}}
+            for text in (*NONSENSE, *CONSTANTS, *RUBBISH) if gold else ():
+                answer = text if text in NONSENSE + CONSTANTS else text.replace("{}", gold)
+                if not equal_numbers(answer, gold):
+                    problem = Problem("", "", gold, self.name, extra)
+                    passed[text] += self._reason(problem, answer) is Reason.TESTS_PASSED
+        text, times = passed.most_common(1)[0] if passed else ("", 0)
+        if times <= ALLOWED:
+            return None
+        what = text.replace("{}", "THE ANSWER")
+        return f"the scorer of {task!r} gives the full score to {what!r} for {times} of {AUDITED} problems"
+
     def _reason(self, problem: Problem, answer: str) -> Reason:
         gym = problem.extra["gym"]
         dataset = self._create(gym["task"], repr(gym["params"]))
         if _evaluates(type(dataset)) and not may_be_evaluated(answer):
             return Reason.BAD_CHARS
+        if is_huge(answer):
+            return Reason.HUGE
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -109,7 +146,19 @@ class GymVerifier(Verifier):
             return Reason.UNPARSABLE
         if score != 1.0:
             return Reason.WRONG_ANSWER
-        return Reason.IDENTICAL if answer == problem.gold else Reason.TESTS_PASSED
+        if answer == problem.gold:
+            return Reason.IDENTICAL
+        told = believable(gym["task"], answer, problem.gold, gym["entry"])
+        return Reason.TESTS_PASSED if told else Reason.WRONG_ANSWER
+
+
+def gold_of(entry: Mapping[str, Any]) -> str:
+    """One right answer to an entry of a task, as text; empty where the task gives none."""
+    if entry["answer"] is not None:
+        return str(entry["answer"])
+    found = [entry["metadata"][name] for name in ANSWERS if entry["metadata"].get(name) is not None]
+    answer = found[0] if found else ""
+    return answer if isinstance(answer, str) else json.dumps(answer)
 
 
 def answer_of(text: str) -> str | Reason:
@@ -133,29 +182,3 @@ def _evaluates(dataset: type[Any]) -> bool:
     own = getattr(inspect.getmodule(dataset), "parse_expr", None)
     harmless = own is not None and own.__module__ == dataset.__module__
     return not harmless and _EVALUATES.search(inspect.getsource(dataset.score_answer)) is not None
-
-
-def may_be_evaluated(answer: str) -> bool:
-    """Whether `eval` of the answer, and of a text that it evaluates to, can call nothing but mathematical functions."""
-    if not re.search(r"[('\"\\]", answer):
-        return True
-    try:
-        nodes = list(ast.walk(ast.parse(answer.strip(), mode="eval")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return all(map(_is_plain_text, nodes)) or all(map(_is_arithmetic, nodes))
-
-
-def _is_plain_text(node: ast.AST) -> bool:
-    """Lists of text and numbers. sympy evaluates text again, so that must call nothing either."""
-    if isinstance(node, ast.Constant):
-        return not isinstance(node.value, str) or not re.search(r"[('\"\\]", node.value)
-    return isinstance(node, ast.Expression | ast.List | ast.Tuple | ast.Load)
-
-
-def _is_arithmetic(node: ast.AST) -> bool:
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, int | float)
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS and not node.keywords
-    return isinstance(node, _ARITHMETIC)

@@ -6,7 +6,6 @@ share no question, whatever the seeds. Problems are fixed by task, params, seed,
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import subprocess
@@ -18,11 +17,10 @@ from typing import Any
 
 from rlvr.config.data import GYM, DataSpec
 from rlvr.data.rows import prompt_of
+from rlvr.rewards.gym_task import gold_of
 from rlvr.types import Problem, UserError
 
 HALVES = {"train": 0, "test": 1}
-ANSWERS = ("example_answer", "example_correct_answer", "possible_answer")
-"""Where tasks with many right answers keep one, in their metadata."""
 
 
 def gym_problems(spec: DataSpec, where: str) -> list[Problem]:
@@ -40,7 +38,7 @@ def gym_problems(spec: DataSpec, where: str) -> list[Problem]:
         at = f"{spec.source}: problem {index}"
         problems.append(Problem(
             f"{spec.source}/{spec.split}/{seed}/{index}", prompt_of(entry["question"], at, spec, where),
-            _gold(entry), spec.judged_by,
+            gold_of(entry), spec.judged_by,
             MappingProxyType({"gym": {"task": task, "params": params, "entry": entry}})))
     return problems
 
@@ -59,11 +57,3 @@ def _entries(spec: DataSpec, task: str, params: dict[str, Any], seed: int, where
     if "error" in reply:
         raise UserError(f"{where}.source: {reply['error']}")
     return reply["entries"]
-
-
-def _gold(entry: dict[str, Any]) -> str:
-    """One right answer as text; empty where the task gives none, which the verifier's check then refuses."""
-    if entry["answer"] is not None:
-        return str(entry["answer"])
-    answer = next((entry["metadata"][name] for name in ANSWERS if entry["metadata"].get(name) is not None), "")
-    return answer if isinstance(answer, str) else json.dumps(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from rlvr.data import _gym_child, gym
 from rlvr.data.load import load_problems
 from rlvr.data.problem_sets import check_overlap, problem_set_hash
 from rlvr.judging.judge import Judge
-from rlvr.rewards.gym_task import GymVerifier, answer_of, may_be_evaluated
+from rlvr.rewards.gym_answers import may_be_evaluated
+from rlvr.rewards.gym_task import GymVerifier, answer_of
 from rlvr.types import Problem, Reason, UserError
 
 needs_gym = pytest.mark.skipif(importlib.util.find_spec("reasoning_gym") is None, reason="pip install 'rlvr[gym]'")
@@ -194,6 +196,68 @@ def test_a_scorer_that_accepts_nonsense_is_found_before_training(in_process: Non
         assert any("gives the full score to '?'" in str(complaint) for complaint in complaints)
         assert "gives no right answer to test its scorer with" in str(judge.check_golds([without_answer]))
         assert "a source `gym:TASK` alone" in str(judge.check_golds([Problem("p", "p", "1", "gym")]))
+
+
+TRICKS = [
+    ("complex_arithmetic", ("nan", "NaN", "nanj", "nan+nanj")), ("coin_flip", ("0", "0.", "0.1", "9" * 30)),
+    ("gsm_symbolic", ("{}, 7, 8", "{} zzz", "not {}", "{} or 1", "{} {}", "7 {}")),
+    ("word_sorting", ("{}, zzz", "{}, {}")), ("knights_knaves", ("{} zzz", "not {}", "{} {}")),
+    ("quantum_lock", ("zzz {}", "{}, 7")), ("sokoban", ("{} zzz", "{}.")), ("survo", ("{}\nzzz", "zzz {}")),
+    ("kakurasu", ("{} zzz", "{} 7")), ("letter_jumble", ("{} zzz", "{} {}")), ("time_intervals", ("{} zzz", "{}, 7")),
+    ("fraction_simplification", ("{} zzz", "{} = 7")), ("polynomial_equations", ("{}, zzz",)),
+    ("advanced_geometry", ("{}, zzz", "{}, 7")), ("puzzle24", ("1*1*4*6", "2*2*2*3", "{} + 0*7", "{} + 0j")),
+    ("countdown", ("{} + 0j", "{} or 1")), ("polynomial_multiplication", ("{} or 1", "{} if 1 else 2")),
+]
+
+
+@needs_gym
+@pytest.mark.parametrize(("task", "answers"), TRICKS)
+def test_a_full_score_for_what_is_no_answer_is_not_believed(
+    verifier: GymVerifier, task: str, answers: tuple[str, ...]
+) -> None:
+    """Bug: `nan` was right on every problem of complex_arithmetic, `0` on most of coin_flip."""
+    for problem in load(task, 4):
+        for answer in answers:
+            said = answer.replace("{}", problem.gold)
+            assert verifier.verify(problem, f"<answer>{said}</answer>").correct is False, said
+        assert verifier.verify(problem, verifier.gold_completion(problem)).correct is True
+
+
+@needs_gym
+@pytest.mark.parametrize("task", ["countdown", "puzzle24", "polynomial_multiplication", "simple_integration",
+                                  "intermediate_integration", "binary_matrix", "n_queens", "coin_flip"])
+def test_numbers_without_end_are_not_worked_out(verifier: GymVerifier, task: str) -> None:
+    """Bug: `9**9**9` ran until the worker was killed, in eight tasks."""
+    (problem,) = load(task, 1)
+    begun = time.monotonic()
+    for answer in ("9**9**9", "x + 9**9**9", "[9**9**9]", "9999999!", "1<<10**10", "[0]*10**10", "((9**99)**99)**99",
+                   "(x+1)**10**6", "((x+1)**99)**99", "9^9^9", "1e999999999", "2**(10**9)", "-2**-(9**9)"):
+        assert verifier.verify(problem, f"<answer>{answer}</answer>").correct is False, answer
+    assert time.monotonic() - begun < 2.0
+
+
+@needs_gym
+@pytest.mark.parametrize(("task", "form"), [
+    ("gsm_symbolic", "${}"), ("gsm_symbolic", "{}.0"), ("coin_flip", " {}"), ("countdown", "({})"),
+    ("complex_arithmetic", "({})"), ("word_sorting", "{}"), ("puzzle24", "({})"), ("simple_integration", "({})"),
+])
+def test_other_spellings_stay_right(verifier: GymVerifier, task: str, form: str) -> None:
+    for problem in load(task, 3):
+        said = form.replace("{}", problem.gold)
+        assert verifier.verify(problem, f"<answer>{said}</answer>").correct is True, said
+
+
+@needs_gym
+def test_a_task_whose_scorer_is_too_kind_is_refused(
+    verifier: GymVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried with problems of its own: one problem may accept `0` by chance, a third of them not."""
+    (problem,) = load("gsm_symbolic", 1)
+    assert verifier.check_gold(problem) is None
+    monkeypatch.setattr("rlvr.rewards.gym_task.believable", lambda *_: True)
+    complaint = GymVerifier().check_gold(problem)
+    assert complaint is not None and "gives the full score to 'THE ANSWER" in complaint
+    assert "of 12 problems" in complaint and "\n" not in complaint
 
 
 @needs_gym
