@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test check setup clean
+.PHONY: quickstart test check docs setup clean
 
 quickstart: setup  ## train GRPO on the lab with live boundary probes, write the report (about five minutes on two cores)
 	$(BIN)/rlvr train recipes/quickstart/lab_grpo.yaml
@@ -12,9 +12,14 @@ quickstart: setup  ## train GRPO on the lab with live boundary probes, write the
 test: setup  ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-check: setup  ## lint, types, wheel contents
+check: setup  ## lint, types, documentation
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: setup  ## the documentation as a web site in site/ (live preview: .venv/bin/mkdocs serve)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo open site/index.html
 
 setup: $(STAMP)
 
@@ -26,4 +31,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

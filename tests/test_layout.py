@@ -1,9 +1,8 @@
-"""The house: who may import whom, the packages and links, the guards, the wheel, the recipes, the glossary."""
+"""The house: who may import whom, the packages and links, the guards, the wheel, the recipes."""
 
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 import tomllib
@@ -17,7 +16,6 @@ from rlvr._moved import MOVED
 from rlvr.config.algorithm import build_algorithm
 from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import SHIPPED, load_recipe
-from rlvr.runs.metrics import GLOSSARY
 
 ROOT = Path(__file__).parents[1]
 ORDER = (("types", "_moved"), ("interfaces",), ("lab", "statistics", "runs", "algorithms", "rewards"), ("config",),
@@ -155,17 +153,3 @@ def test_every_recipe_loads_and_says_how_to_run_it(path: Path) -> None:
     head = path.read_text().split("\nname:")[0]
     for word in ("command", "hardware", "expect"):
         assert f"#   {word}" in head, f"{path}: header lacks {word!r}"
-
-
-def test_glossary_of_the_readme_is_what_is_logged() -> None:
-    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    documented = {key: (meaning.strip(), direction.strip()) for key, meaning, direction in rows}
-    for key, definition in GLOSSARY.items():
-        assert documented.get(key) == definition, key
-
-
-def test_docs_name_only_files_that_exist() -> None:
-    for document in ("README.md", "AGENTS.md", "algorithms/README.md", "recipes/README.md", "rlvr/probes/README.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text()):
-            if not target.startswith("http"):
-                assert ((ROOT / document).parent / target).exists(), f"{document} links to {target}"

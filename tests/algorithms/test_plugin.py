@@ -42,9 +42,9 @@ py-modules = ["my_algorithms"]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package of algorithms/README.md installed into it."""
+    """A folder with the package of docs/algorithms.md installed into it."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
-    page = (ROOT / "algorithms/README.md").read_text()
+    page = (ROOT / "docs/algorithms.md").read_text()
     (code,) = [b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class BatchMean" in b]
     (source / "my_algorithms.py").write_text('"""Batch mean: the plainest baseline."""\n' + code)
     (source / "pyproject.toml").write_text(PYPROJECT)

@@ -506,7 +506,7 @@ def test_a_rollout_that_was_not_judged_is_as_good_as_absent(name: str) -> None:
 
 
 def test_the_readme_s_algorithm_has_the_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "algorithms/README.md").read_text()
+    readme = (Path(__file__).parents[2] / "docs/algorithms.md").read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class BatchMean" in block]
     (tmp_path / "readme_algorithm.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)

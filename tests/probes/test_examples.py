@@ -1,4 +1,4 @@
-"""The scripts of rlvr/probes/README.md run as they stand, and their probes change nothing of the training."""
+"""The scripts of docs/probes.md run as they stand, and their probes change nothing of the training."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rlvr.report.page import write_report
 from rlvr.runs.run_dir import RunDir
 from tests.support.small_run import rows
 
-PAGE = (Path(__file__).parents[2] / "rlvr" / "probes" / "README.md").read_text()
-SCRIPTS = dict(re.findall(r"## (\S+)\n.*?```python\n(.*?)```", PAGE, re.DOTALL))
+PAGE = (Path(__file__).parents[2] / "docs" / "probes.md").read_text()
+SCRIPTS = dict(re.findall(r"### (\S+)\n.*?```python\n(.*?)```", PAGE, re.DOTALL))
 PROBED = "    trainer.add_callback(probes)\n"
 
 

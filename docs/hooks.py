@@ -1,0 +1,251 @@
+"""The parts of the pages that are made from the code each time the site is built, so that they cannot go stale.
+
+A page asks for a part by a line of its own, such as `<!-- from the code: metrics -->`; PARTS has their names. The code
+is read, not run: no part needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+MARKER = re.compile(r"^<!-- from the code: (\w+) -->$", re.MULTILINE)
+PICTURE = "recipes/quickstart/report.png"
+API = {
+    "The words every part shares": [f"rlvr.types.{name}" for name in (
+        "Problem", "Completion", "Verdict", "Reason", "Decoding", "Counts", "Estimate", "UserError")],
+    "Judging": ["rlvr.judging.judge.Judge"],
+    "Measuring": ["rlvr.probes.callback.BoundaryProbeCallback", "rlvr.statistics.plan.SamplingPlan",
+                  "rlvr.statistics.pass_at_k.pass_at_k"],
+    "Training": ["rlvr.config.recipe.load_recipe", "rlvr.training.trainer.RLVRTrainer"],
+    "Writing plug-ins": ["rlvr.interfaces.Algorithm", "rlvr.interfaces.Verifier", "rlvr.interfaces.Sampler",
+                         "rlvr.algorithms.checks.check_algorithm"],
+    "What an algorithm receives and returns": [f"rlvr.interfaces.{name}" for name in (
+        "RolloutBatch", "Credit", "Needs", "LossSpec", "TokenBatch", "GroupFilter", "CriticSpec")],
+}
+"""Title -> public names, by the module that defines them."""
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the README's picture, which lies beside its recipe, to the site."""
+    from mkdocs.structure.files import File
+
+    files.append(File.generated(config, "report.png", abs_src_path=str(ROOT / PICTURE)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """The page with every part that it asks for."""
+    return MARKER.sub(lambda found: PARTS[found[1]](), markdown)
+
+
+def metrics() -> str:
+    """Every key of metrics.jsonl and boundary.jsonl, one table per family."""
+    from rlvr.runs.metrics import GLOSSARY
+
+    titles = {"train": "Training", "perf": "Speed and cost", "boundary": "Boundary"}
+    text = ""
+    for family, title in titles.items():
+        rows = [[f"`{key}`", meaning, direction] for key, (meaning, direction) in GLOSSARY.items()
+                if key.startswith(f"{family}/")]
+        text += f"### {title}\n\n{table(['key', 'meaning', 'better'], rows)}\n\n"
+    return text
+
+
+def algorithms() -> str:
+    """Per algorithm: what it is, its formula and its own settings; then the settings that all share."""
+    from rlvr.config.registry import BUILT_IN
+
+    found = {name: code_of(target) for name, target in BUILT_IN["algorithms"].items()}
+    settings = {name: fields_of(config_of(cls)) for name, cls in found.items()}
+    shared = {key: field for key, field in settings["grpo"].items() if all(key in other for other in settings.values())}
+    text = ""
+    for name, cls in found.items():
+        own = [row for key, row in settings[name].items() if key not in shared or row[1] != shared[key][1]]
+        about = cls.module.docstring.value.strip()
+        text += f"### {name}\n\n{about}\n\n```text\n{cls.docstring.value.strip()}\n```\n\n"
+        text += f"{paragraphs(config_of(cls).docstring)}\n\n"
+        if own:
+            text += f"{table(['setting', 'default', 'meaning'], own)}\n\n"
+    rows = list(shared.values())
+    return text + f"### Settings that all share\n\n{table(['setting', 'default', 'meaning'], rows)}\n"
+
+
+def presets() -> str:
+    """What each data preset fills in."""
+    from rlvr.config.presets import PRESETS
+
+    rows = [[f"`{name}`", preset.about, f"`{preset.fields['source']}`", f"`{preset.fields['verifier']}`",
+             "yes" if "revision" in preset.fields else ("a local file" if preset.fields["source"].endswith(".jsonl")
+                                                        else "no")]
+            for name, preset in PRESETS.items()]
+    return table(["preset", "what it is", "source", "verifier", "revision pinned"], rows)
+
+
+def plans() -> str:
+    """The sampling plans and what they cost."""
+    from rlvr.statistics.plan import PLANS
+    from rlvr.statistics.schedule import DIFFICULTIES
+
+    rows = []
+    for name, plan in PLANS.items():
+        rounds = [f"{n} ({c} right)" for n, c in zip(plan.checkpoints, plan.stop_at, strict=False)]
+        cost = [f"{plan.expected_samples_beta(a, b):.0f}" for a, b in DIFFICULTIES.values()]
+        rows.append([f"`{name}`", ", ".join(rounds) or "-", str(plan.max_samples), *cost])
+    return table(["plan", "stops a problem after so many samples with so many right", "at most", *DIFFICULTIES], rows)
+
+
+def changelog() -> str:
+    """CHANGELOG.md without its title."""
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
+
+
+
+def api() -> str:
+    """One mkdocstrings entry per public name, in groups."""
+    text = ""
+    for title, names in API.items():
+        text += f"## {title}\n\n" + "".join(f"::: {name}\n\n" for name in names)
+    return text
+
+
+def recipe() -> str:
+    """Every key of a recipe by section, from the JSON schema."""
+    schema = recipe_schema()
+    sections: dict[str, tuple[list[str], dict[str, Any]]] = {}
+    collect(schema, schema["$defs"], "", sections)
+    text = ""
+    for paths, section in sections.values():
+        title = " and ".join(f"`{path}`" for path in paths if path) or "At the top"
+        about = "" if paths == [""] else section.get("description", "")
+        required = section.get("required", [])
+        rows = [[f"`{key}`", kind(field, schema["$defs"]), default_of(field, required=key in required),
+                 meaning(field, schema["$defs"])] for key, field in section["properties"].items()]
+        text += f"## {title}\n\n{about}\n\n{table(['key', 'type', 'default', 'meaning'], rows)}\n\n"
+    return text
+
+
+def collect(section: dict[str, Any], defs: dict[str, Any], path: str, found: dict[str, Any]) -> None:
+    """Sections by title, each with the dotted paths at which it stands, in the order of the recipe."""
+    if section["title"] in found:
+        found[section["title"]][0].append(path)
+        return
+    found[section["title"]] = ([path], section)
+    for key, field in section["properties"].items():
+        inner = f"{path}.{key}".lstrip(".")
+        if (below := section_of(field, defs)) is not None:
+            collect(below, defs, inner, found)
+        elif isinstance(field.get("additionalProperties"), dict):
+            named = section_of(field["additionalProperties"], defs)
+            if named is not None:
+                collect(named, defs, f"{inner}.NAME", found)
+
+
+def section_of(field: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any] | None:
+    """The section that a field holds, also where it may be null; None for a plain value."""
+    for member in [field, *field.get("anyOf", [])]:
+        if "$ref" in member:
+            target = defs[member["$ref"].rpartition("/")[2]]
+            return target if "properties" in target else None
+    return None
+
+
+def kind(field: dict[str, Any], defs: dict[str, Any]) -> str:
+    """The type and range of a field in the words of YAML."""
+    if "anyOf" in field:
+        return " or ".join(dict.fromkeys(kind(member, defs) for member in field["anyOf"]))
+    if "$ref" in field:
+        return "section"
+    if "enum" in field:
+        return " or ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if field.get("type") == "array":
+        return f"list, each {kind(field.get('items', {}), defs)}"
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = ", ".join(f"{sign} {field[name]:g}" for name, sign in signs.items() if name in field)
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false",
+             "null": "null", "object": "section"}
+    return f"{names.get(field.get('type', ''), 'any value')} {limits}".strip()
+
+
+def default_of(field: dict[str, Any], *, required: bool) -> str:
+    if required:
+        return "required"
+    if isinstance(field.get("default"), dict) or "default" not in field:
+        return ""
+    return f"`{json.dumps(field['default'])}`".replace('"', "")
+
+
+def meaning(field: dict[str, Any], defs: dict[str, Any]) -> str:
+    """What the field's docstring says; of a section without one, what the section says of itself."""
+    text = field.get("description") or (section_of(field, defs) or {}).get("description", "")
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+PARTS = {part.__name__: part for part in (metrics, algorithms, presets, plans, changelog, api, recipe)}
+
+
+@cache
+def package() -> Any:
+    """The source of rlvr, parsed."""
+    import griffe
+
+    return griffe.load("rlvr", search_paths=[str(ROOT)], submodules=True)
+
+
+def code_of(target: str) -> Any:
+    """The parsed class that `package.module:Class` names."""
+    return package()[target.removeprefix("rlvr.").replace(":", ".")]
+
+
+def config_of(algorithm: Any) -> Any:
+    """The parsed dataclass of an algorithm's settings."""
+    config = algorithm.module[str(algorithm.all_members["Config"].value)]
+    return config.final_target if config.is_alias else config
+
+
+def fields_of(config: Any) -> dict[str, list[str]]:
+    """Name -> row of name, default and meaning, inherited fields first."""
+    return {name: [f"`{name}`", f"`{yaml_of(str(field.value))}`", words(field.docstring)]
+            for name, field in config.all_members.items()
+            if field.is_attribute and field.annotation is not None and "property" not in field.labels}
+
+
+def yaml_of(value: str) -> str:
+    """A Python literal as YAML writes it."""
+    return {"None": "null", "True": "true", "False": "false"}.get(value, value.strip("'\""))
+
+
+def words(docstring: Any) -> str:
+    """A docstring in one line, as a table's cell needs it."""
+    return " ".join(docstring.value.split()).replace("|", "\\|") if docstring else ""
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of recipes."""
+    from pydantic import TypeAdapter
+
+    from rlvr.config.recipe import Recipe
+
+    schema = TypeAdapter(Recipe).json_schema()
+    known = {**schema["$defs"], "Recipe": schema}
+    for module in package()["config"].modules.values():
+        for name, cls in module.classes.items():
+            for key, field in known.get(name, {}).get("properties", {}).items():
+                docstring = cls.all_members[key].docstring if key in cls.all_members else None
+                field.setdefault("description", docstring.value if docstring else "")
+    return schema
+
+
+def paragraphs(docstring: Any) -> str:
+    return docstring.value.strip() if docstring else ""
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,142 @@
+"""Every command of the pages is run, small, or is on the list of those that are not, with a reason.
+
+What is run shares one folder: the first trainings of the pages make the runs that later commands read. What is not run
+is still checked: a recipe that it names loads, the command line parses, files and make targets are there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlvr.cli.compare import load_comparison
+from rlvr.cli.main import main, parse
+from rlvr.config.recipe import load_recipe
+from tests.docs.pages import PAGES, ROOT, SHELLS, blocks, text_of
+
+NOT_RUN = {
+    r"make (quickstart|setup|test|check|docs)( PYTHON=\S+)?": "sets up an environment",
+    r"\. \.venv/bin/activate": "changes the shell that types it",
+    r"pip install -e .+": "sets up an environment",
+    r"apt-get install bubblewrap": "installs a package of the system",
+    r"wandb sync .+": "needs an account",
+    r"rlvr --help": "argparse ends the process",
+    r"\.venv/bin/mkdocs serve": "does not end; test_pages.py builds the site",
+    r"python tests/statistics/coverage_table\.py .+": "takes an hour",
+    r"python tests/lab/accuracy\.py .+": "takes minutes",
+    r"accelerate launch .+": "several processes; tests/training starts them",
+    r"sbatch .+": "needs Slurm; tests/test_launch.py runs the script with stand-ins",
+    r"rlvr compare recipes/compare/(paper_kl_n|lab_distill)\.yaml.*": "GPUs, or twelve runs",
+    r"rlvr audit --data (math500|gsm8k)": "downloads a dataset; tests/config/test_presets.py reads a row of each",
+    r"rlvr (check|train) my_run\.yaml.*": "downloads model and dataset; `check --offline` of the same recipe is run",
+}
+FIRST = ("rlvr train recipes/quickstart/lab_grpo.yaml train.steps=120 run_dir=runs/longer",
+         "rlvr compare recipes/compare/lab_six.yaml")
+"""These make what other commands read, so they are run before them, whatever the order of the pages."""
+STEPS = 2
+SMALL = ["train.prompts_per_step=4", "train.group_size=4", "train.micro_batch_size=8", f"train.steps={STEPS}",
+         "train.save_every=1", "data.train.size=64", "data.probe.size=4", f"probes.every={STEPS}", "probes.plan=cheap",
+         "probes.base_plan=cheap", "judge.workers=1", "tracking.wandb=disabled"]
+
+
+def commands_in(text: str) -> list[str]:
+    """One string per command, without comments and with single blanks."""
+    lines = "\n".join(blocks(text, *SHELLS)).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    return [shlex.join(words) for words in found if words]
+
+
+def all_commands() -> list[str]:
+    return list(dict.fromkeys(command for page in PAGES for command in commands_in(page.read_text(encoding="utf-8"))))
+
+
+def reason(command: str) -> str | None:
+    """Why a command is not run; None for one that is."""
+    return next((why for pattern, why in NOT_RUN.items() if re.fullmatch(pattern, command)), None)
+
+
+SKIPPED = [command for command in all_commands() if reason(command) is not None]
+RUN = [*FIRST, *(command for command in all_commands() if reason(command) is None and command not in FIRST)]
+
+
+def small(command: str) -> list[str]:
+    """The arguments of `rlvr` that do the same in seconds."""
+    words = re.sub(r"checkpoint-\d+", f"checkpoint-{STEPS}", command).split()
+    verb, words = words[1], shlex.split(shlex.join(shlex.split(" ".join(words))))[1:]
+    if verb in ("train", "check") or words[:2] == ["lab", "distill"]:
+        return words if "--offline" in words else [*words, *SMALL]
+    if verb == "compare" and words[1].endswith(".yaml"):
+        arms = [] if "--arms" in words else ["--arms", "grpo"]
+        return [*words, *arms, *(["seeds=[0]"] if "seeds=[0]" not in words else []), *SMALL]
+    if verb == "probe" and "lab" in words:
+        return [*words, "data.probe.size=4", "--plan", "cheap", "judge.workers=1"]
+    return [*words, "--problems", "4"] if words[:2] == ["lab", "exact"] else words
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder in which the commands are typed, with the files that the pages speak of."""
+    folder = tmp_path_factory.mktemp("workshop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        patch.setenv("RLVR_CACHE", str(folder / "cache"))
+        patch.setattr("rlvr.cli.distill.CANDIDATES", 64)
+        for page, language, name in (("docs/algorithms.md", "python", "my_algorithms.py"),
+                                     ("docs/verifiers.md", "python", "my_verifiers.py"),
+                                     ("docs/training.md", "yaml", "my_run.yaml")):
+            (code,) = [block for block in blocks(text_of(page), language)
+                       if block.startswith((f"# {name}", "name: my_run"))]
+            (folder / name).write_text(code)
+        problems = [{"name": f"p{i}", "problem": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(4)]
+        (folder / "my_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+        for name, right in (("base", 1), ("trained", 2), ("samples", 1)):
+            samples = [{"problem_id": row["name"] if name != "samples" else f"my_test/{i}", "sample": sample,
+                        "text": rf"\boxed{{{row['answer'] if sample < right else 99}}}"}
+                       for i, row in enumerate(problems) for sample in range(4)]
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
+        assert main(small(FIRST[0].replace("runs/longer", "runs/other") + " seed=1")) == 0
+        yield folder
+
+
+@pytest.mark.parametrize("command", RUN)
+def test_it_runs(command: str, workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.startswith("rlvr "), "neither run nor listed in NOT_RUN"
+    assert main(small(command)) == 0, capsys.readouterr().err
+    output = re.search(r"(?:-o |run_dir=)(\S+)", command)
+    assert output is None or (workshop / output[1]).exists()
+
+
+@pytest.mark.parametrize("command", SKIPPED)
+def test_what_is_not_run_is_at_least_well_formed(command: str, workshop: Path) -> None:
+    words = shlex.split(command)
+    for word in words:
+        if re.match(r"(recipes|launch|tests)/", word):
+            assert (ROOT / word).is_file(), word
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    if words[0] == "pip" and (extra := re.search(r"\[(\w+)\]", words[-1])):
+        assert extra[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    if words[:2] == ["rlvr", "compare"]:
+        load_comparison(words[2])
+    elif words[0] == "rlvr" and words[1] != "--help":
+        assert callable(parse(words[1:]).run)
+    recipes = [i for i, word in enumerate(words) if word.endswith(".yaml") and not word.startswith("launch/")]
+    if recipes and words[1] != "compare":
+        load_recipe(words[recipes[0]], [word for word in words[recipes[0] + 1 :] if "=" in word])
+
+
+def test_a_new_command_is_run_or_listed() -> None:
+    page = "text\n```bash\nnew-tool --flag   # what it does\nrlvr report runs/longer \\\n    -o x\n```\n"
+    assert commands_in(page) == ["new-tool --flag", "rlvr report runs/longer -o x"]
+    assert reason("new-tool --flag") is None and not "new-tool --flag".startswith("rlvr ")
+
+
+def test_every_reason_is_used() -> None:
+    assert not [pattern for pattern in NOT_RUN if not any(re.fullmatch(pattern, command) for command in SKIPPED)]
