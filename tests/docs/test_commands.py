@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.cli.compare import load_comparison
 from rlvr.cli.main import main, parse
+from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import load_recipe
 from tests.docs.pages import PAGES, ROOT, SHELLS, blocks, text_of
 
@@ -72,8 +72,7 @@ def small(command: str) -> list[str]:
     if verb in ("train", "check") or words[:2] == ["lab", "distill"]:
         return words if "--offline" in words else [*words, *SMALL]
     if verb == "compare" and words[1].endswith(".yaml"):
-        arms = [] if "--arms" in words else ["--arms", "grpo"]
-        return [*words, *arms, *(["seeds=[0]"] if "seeds=[0]" not in words else []), *SMALL]
+        return [*words, "--arms", "grpo", *(["seeds=[0]"] if "seeds=[0]" not in words else []), *SMALL]
     if verb == "probe" and "lab" in words:
         return [*words, "data.probe.size=4", "--plan", "cheap", "judge.workers=1"]
     return [*words, "--problems", "4"] if words[:2] == ["lab", "exact"] else words
@@ -87,7 +86,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         patch.setenv("RLVR_CACHE", str(folder / "cache"))
-        patch.setattr("rlvr.cli.distill.CANDIDATES", 64)
+        patch.setattr("rlvr.training.distillation.CANDIDATES", 64)
         for page, language, name in (("docs/algorithms.md", "python", "my_algorithms.py"),
                                      ("docs/verifiers.md", "python", "my_verifiers.py"),
                                      ("docs/training.md", "yaml", "my_run.yaml")):
