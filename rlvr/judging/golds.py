@@ -1,7 +1,7 @@
-"""Every gold answer through its own verifier before a model loads: one that cannot be judged by is an error.
+"""Judge every gold answer with its own verifier before a model loads: a gold that its verifier rejects is an error.
 
-Wrong or unreadable golds are not noise: a fifth of one public benchmark is graded against something else than its gold
-answers when nobody looks (rlvr.rewards.math_answer). `rlvr audit` lists them all.
+Bad golds are not mere noise: in one public benchmark a fifth of the problems was graded against something other than
+the gold answer before anyone checked (rlvr.rewards.math_answer). `rlvr audit` lists them all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.config.data import DataSpec
-from rlvr.judging.judge import VERIFIER_FAILED, Judge
+from rlvr.judging.judge import GoldComplaint, Judge
 from rlvr.types import Problem, UserError
 
 logger = logging.getLogger(__name__)
@@ -39,30 +39,30 @@ def usable(judge: Judge, sections: Sequence[Section]) -> list[list[Problem]]:
     complaints = iter(judge.check_golds([problem for section in sections for problem in section.problems]))
     kept: list[list[Problem]] = []
     for section in sections:
-        found = [(problem, next(complaints)) for problem in section.problems]
-        bad = [(problem, complaint) for problem, complaint in found if complaint is not None]
-        good = [problem for problem, complaint in found if complaint is None]
+        checked = [(problem, next(complaints)) for problem in section.problems]
+        bad = [(problem, complaint) for problem, complaint in checked if complaint is not None]
+        good = [problem for problem, complaint in checked if complaint is None]
         if bad and not (section.spec.drop_bad_golds and good):
             raise UserError(_refusal(section, bad))
         if bad:
             logger.warning("%s: %d of %d problems are left out (drop_bad_golds): %s", section.where, len(bad),
-                           len(found), _named(bad))
+                           len(checked), _named(bad))
         kept.append(good)
     return kept
 
 
-def _refusal(section: Section, bad: Sequence[tuple[Problem, str]]) -> str:
+def _refusal(section: Section, bad: Sequence[tuple[Problem, GoldComplaint]]) -> str:
     problem = bad[0][0]
-    if all(complaint.startswith(VERIFIER_FAILED) for _, complaint in bad):
+    if all(complaint.verifier_failed for _, complaint in bad):
         return (f"{section.where}: verifier {problem.verifier!r} fails on {len(bad)} of {len(section.problems)} gold "
-                f"answers, by an error of its own: {_named(bad)}; mend the verifier")
+                f"answers, by an error of its own: {_named(bad)}; fix the verifier")
     way_out = "nothing is left without them" if section.spec.drop_bad_golds else (
-        f"mend the rows, choose another verifier, or leave them out with {section.where}.drop_bad_golds=true; "
+        f"fix the rows, choose another verifier, or leave them out with {section.where}.drop_bad_golds=true; "
         "`rlvr audit` lists all")
     return (f"{section.where}: verifier {problem.verifier!r} rejects its gold answer in {len(bad)} of "
             f"{len(section.problems)} problems: {_named(bad)}; {way_out}")
 
 
-def _named(bad: Sequence[tuple[Problem, str]]) -> str:
+def _named(bad: Sequence[tuple[Problem, GoldComplaint]]) -> str:
     named = "; ".join(f"{problem.id!r}: {' '.join(complaint.split())[:300]}" for problem, complaint in bad[:NAMED])
     return named + (f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else "")

@@ -28,10 +28,15 @@ from rlvr.types import Problem, Reason, UserError, Verdict
 
 log = logging.getLogger("rlvr.judging.judge")
 
-VERIFIER_FAILED = "the verifier failed on the gold answer"
-"""How a complaint begins that is about the verifier, not the gold answer."""
 NEVER_CACHED = frozenset({Reason.TIMEOUT, Reason.CRASHED, Reason.HARNESS_ERROR})
 """They depend on the machine's load and health, not on the completion alone."""
+
+
+class GoldComplaint(str):
+    """What is wrong with a gold answer, as a sentence."""
+
+    verifier_failed = False
+    """True: the verifier raised an exception, which says nothing about the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ class Judge:
             self._times_ms.extend([known[key].ms for key in items])
             return verdicts
 
-    def check_golds(self, problems: Sequence[Problem]) -> list[str | None]:
+    def check_golds(self, problems: Sequence[Problem]) -> list[GoldComplaint | None]:
         """For each problem None if its gold answer is usable, else a sentence that says what is wrong with it.
 
         Usable: the verifier's `check_gold` has no complaint, it judges its own `gold_completion` correct, and it asks
@@ -161,11 +166,11 @@ class Judge:
         return [self._too_slow(verifiers[problem.verifier].own_limit(problem)) or _gold_complaint(item)
                 for problem, item in zip(problems, items, strict=True)]
 
-    def _too_slow(self, seconds: float | None) -> str | None:
+    def _too_slow(self, seconds: float | None) -> GoldComplaint | None:
         if seconds is None or seconds < self.timeout:
             return None
-        return (f"its limits allow a verdict {seconds:g} s, and the judge ends it after {self.timeout:g} s; raise "
-                "judge.timeout above that, or lower the limit")
+        return GoldComplaint(f"its limits allow a verdict {seconds:g} s, and the judge ends it after {self.timeout:g} "
+                             "s; raise judge.timeout above that, or lower the limit")
 
     def stats(self) -> JudgeStats:
         """Counts and times since the last call (or since the start), which it resets."""
@@ -250,13 +255,15 @@ def _log_harness_errors(items: dict[bytes, Item], names: dict[bytes, str]) -> No
                   len(failed), failed[0].label, note)
 
 
-def _gold_complaint(item: Item) -> str | None:
+def _gold_complaint(item: Item) -> GoldComplaint | None:
     assert item.verdict is not None
     if item.verdict.correct is True:
         return None
     if item.verdict.reason is Reason.HARNESS_ERROR:
-        return f"{VERIFIER_FAILED}: {item.note}"
-    return item.note or f"judging the gold answer itself ends in {item.verdict.reason}"
+        complaint = GoldComplaint(f"the verifier failed on the gold answer: {item.note}")
+        complaint.verifier_failed = True
+        return complaint
+    return GoldComplaint(item.note or f"judging the gold answer itself ends in {item.verdict.reason}")
 
 
 def _quantile(ordered: list[float], q: float) -> float:

@@ -185,7 +185,7 @@ def test_bad_golds_are_counted_named_and_dropped_on_request(caplog: pytest.LogCa
         usable(REJECTS_B, [Section("data.train", drop, problems[:1]), Section("data.probe", keep, problems)])
     assert str(caught.value) == (
         "data.probe: verifier 'math' rejects its gold answer in 4 of 5 problems: '1': it is bad; '2': it is bad; '3': "
-        "it is bad; and 1 more; mend the rows, choose another verifier, or leave them out with "
+        "it is bad; and 1 more; fix the rows, choose another verifier, or leave them out with "
         "data.probe.drop_bad_golds=true; `rlvr audit` lists all")
     with caplog.at_level(logging.WARNING):
         kept = usable(REJECTS_B, [Section("data.train", drop, problems), Section("data.probe", keep, problems[:1])])
