@@ -23,7 +23,7 @@ from rlvr.config.recipe import load_recipe
 from rlvr.config.strict import from_dict
 from rlvr.data.load import load_problems
 from rlvr.judging.golds import Section, usable
-from rlvr.judging.judge import Judge
+from rlvr.judging.judge import GoldComplaint, Judge
 from rlvr.types import Problem, UserError
 
 RECORDED = [json.loads(line) for line in
@@ -171,8 +171,8 @@ def test_a_row_that_a_reader_cannot_read_has_its_place(tmp_path: Path) -> None:
 class RejectsB:
     """Stands for a judge; the gold "b" is bad."""
 
-    def check_golds(self, problems: Sequence[Problem]) -> list[str | None]:
-        return ["it is bad" if problem.gold == "b" else None for problem in problems]
+    def check_golds(self, problems: Sequence[Problem]) -> list[GoldComplaint | None]:
+        return [GoldComplaint("it is bad") if problem.gold == "b" else None for problem in problems]
 
 
 REJECTS_B: Any = RejectsB()
