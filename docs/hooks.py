@@ -28,6 +28,7 @@ API = {
         "RolloutBatch", "Credit", "Needs", "LossSpec", "TokenBatch", "GroupFilter", "CriticSpec")],
 }
 """Title -> public names, by the module that defines them."""
+FIRST = ("name", "seed", "run_dir", "model", "data", "algorithm", "train", "probes", "judge", "tracking")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -135,6 +136,7 @@ def collect(section: dict[str, Any], defs: dict[str, Any], path: str, found: dic
         found[section["title"]][0].append(path)
         return
     found[section["title"]] = ([path], section)
+    section["properties"] = dict(sorted(section["properties"].items(), key=lambda item: place(path, item[0])))
     for key, field in section["properties"].items():
         inner = f"{path}.{key}".lstrip(".")
         if (below := section_of(field, defs)) is not None:
@@ -143,6 +145,12 @@ def collect(section: dict[str, Any], defs: dict[str, Any], path: str, found: dic
             named = section_of(field["additionalProperties"], defs)
             if named is not None:
                 collect(named, defs, f"{inner}.NAME", found)
+
+
+def place(path: str, key: str) -> int:
+    """Where a key comes: at the top and in `data` as in the shipped recipes, else in the order of the code."""
+    order = {"": FIRST, "data": ("train", "probe")}.get(path, ())
+    return order.index(key) if key in order else len(order)
 
 
 def section_of(field: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any] | None:
