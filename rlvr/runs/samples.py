@@ -1,22 +1,31 @@
 """The samples of one probe on disk, written batch by batch: an archive to browse and a journal to resume from.
 
 A gzip file of several members. The first member is one line, `{"header": {...}}`; every further member is one
-generation batch: a line `{"batch": i}`, then a line per completion with its verdict. Members are written one after
-the other, so a kill can only tear the last one, which is cut off when the file is opened again.
+generation batch: a line `{"batch": i}`, then one line per completion with its verdict. Members are written one after
+the other, so a kill can only tear the last one. Every member carries a checksum, so other damage is noticed too.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
+from gzip import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from rlvr.runs.files import sync
+from rlvr.types import UserError
 
 logger = logging.getLogger(__name__)
+
+_CHUNK = 2**20
+"""Bytes read at a time."""
+_START = compress(b"", mtime=0)[:8]
+"""How every member begins."""
 
 
 class Journal:
@@ -34,57 +43,109 @@ class Journal:
         """Complete batches found on disk, in order."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            members, good = _read_members(path)
-            size = path.stat().st_size
-            if good < size:
-                logger.warning("%s: cut off a torn tail of %d bytes left by a killed probe", path, size - good)
-                os.truncate(path, good)
-            if members and json.loads(members[0])["header"] == json.loads(json.dumps(header)):
-                self.batches = [[json.loads(x) for x in m.splitlines()[1:]] for m in members[1:]]
+            members = _whole_members(path)
+            if members and members[0][0].get("header") == json.loads(json.dumps(header)):
+                self.batches = [rows[1:] for rows in members[1:]]
                 if self.batches:
-                    logger.warning("%s: going on after the %d samples of a probe that was cut off", path,
-                                   sum(map(len, self.batches)))
+                    logger.warning("%s: resuming a probe after %d samples", path, sum(map(len, self.batches)))
                 return
             if members:
                 stale = path.with_name(path.name + ".stale")
                 logger.warning("%s belongs to another probe (other weights or settings): moved to %s", path, stale.name)
                 path.replace(stale)
         self._write([{"header": header}], mode="wb")
+        sync(path.parent)
 
     def append(self, rows: list[dict[str, Any]]) -> None:
-        """Write one generation batch."""
+        """Write one generation batch; it is on the disk when this returns."""
         self._write([{"batch": len(self.batches)}, *rows], mode="ab")
         self.batches.append(rows)
 
     def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
         text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
         # Lone surrogates cannot be encoded; models with byte-level vocabularies do produce them.
-        data = gzip.compress(text.encode("utf-8", "backslashreplace"), compresslevel=5, mtime=0)
+        data = compress(text.encode("utf-8", "backslashreplace"), compresslevel=5, mtime=0)
         with open(self.path, mode) as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:
-    """All completions of a samples file, without header and batch lines; a torn tail is ignored."""
-    members, _ = _read_members(path)
-    for member in members[1:]:
-        for line in member.splitlines()[1:]:
-            yield json.loads(line)
+    """All completions of a samples file, without header and batch lines. An incomplete last batch is left out.
+
+    Holds one batch in memory. Raises UserError when the file is damaged before its end.
+    """
+    end = 0
+    with open(path, "rb") as file:
+        for number, (rows, end) in enumerate(_members(file)):  # noqa: B007
+            if number:
+                yield from rows[1:]
+        if _member_behind(file, end):
+            raise UserError(f"damaged at byte {end}: restore the file, or delete it to do without these samples",
+                            where=str(path))
 
 
-def _read_members(path: Path) -> tuple[list[str], int]:
-    """Complete gzip members as text, and the number of bytes they take on disk."""
-    data = path.read_bytes()
-    members: list[str] = []
-    good = 0
-    while good < len(data):
+def _whole_members(path: Path) -> list[list[dict[str, Any]]]:
+    """The rows of the members up to the first that is not whole; what follows is cut off the file.
+
+    What a kill tore is dropped. If whole members follow, the disk or an edit did the damage, and the file is kept as
+    `<name>.damaged`; the samples that are cut off will be drawn again, and are the same.
+    """
+    end, members = 0, []
+    with open(path, "rb") as file:
+        for rows, end in _members(file):  # noqa: B007
+            members.append(rows)
+        damaged = _member_behind(file, end)
+    size = path.stat().st_size
+    if damaged:
+        copy = path.with_name(path.name + ".damaged")
+        shutil.copyfile(path, copy)
+        logger.error("%s: damaged at byte %d of %d, by the disk or an edit; it is kept as %s, and the samples from "
+                     "there on are drawn again", path, end, size, copy.name)
+    elif end < size:
+        logger.warning("%s: cut off the last %d bytes, an incomplete batch of a killed probe", path, size - end)
+    if end < size:
+        os.truncate(path, end)
+    return members
+
+
+def _members(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """The rows of each whole member, from the start of the file to the first that is not whole, and where it ends.
+
+    One pass over the bytes, a member at a time in memory.
+    """
+    end, waiting = 0, b""
+    while True:
+        stream, parts = zlib.decompressobj(wbits=31), []
+        try:
+            while not stream.eof and (waiting := waiting or file.read(_CHUNK)):
+                parts.append(stream.decompress(waiting))
+                end += len(waiting) - len(stream.unused_data)
+                waiting = stream.unused_data
+            if not stream.eof:
+                return
+            # Not splitlines(): a completion may hold U+2028 and the like, which end no line of JSONL.
+            rows = [json.loads(line) for line in b"".join(parts).decode("utf-8").split("\n")[:-1]]
+        except (zlib.error, ValueError):
+            return
+        if not rows:
+            return
+        yield rows, end
+
+
+def _member_behind(file: BinaryIO, end: int) -> bool:
+    """Whether a whole member begins somewhere behind the byte `end`, where no whole one does."""
+    file.seek(end)
+    rest = file.read()
+    start = rest.find(_START, 1)
+    while start >= 0:
         stream = zlib.decompressobj(wbits=31)
         try:
-            text = stream.decompress(data[good:])
+            stream.decompress(memoryview(rest)[start:])
+            if stream.eof:
+                return True
         except zlib.error:
-            break
-        if not stream.eof:
-            break
-        members.append(text.decode("utf-8"))
-        good = len(data) - len(stream.unused_data)
-    return members, good
+            pass
+        start = rest.find(_START, start + 1)
+    return False

@@ -163,7 +163,7 @@ def test_a_killed_probe_resumes_to_the_same_samples(
     caplog.clear()
     resumed = probe(sampler=sampler, journal=Journal(tmp_path / "killed.gz", {"id": 1}))
     assert [r.getMessage() for r in caplog.records] == (
-        [f"{tmp_path / 'killed.gz'}: going on after the {kept} samples of a probe that was cut off"] if kept else [])
+        [f"{tmp_path / 'killed.gz'}: resuming a probe after {kept} samples"] if kept else [])
     assert [r.row() for r in resumed.problems] == [r.row() for r in whole.problems]
     assert (tmp_path / "killed.gz").read_bytes() == (tmp_path / "whole.gz").read_bytes()
     assert sum(sampler.calls) == whole.samples - kept  # only what was missing is drawn
@@ -207,7 +207,7 @@ def test_a_torn_journal_tail_is_cut_off_and_reported(tmp_path: Path, caplog: pyt
         path.write_bytes(complete[:keep])
         caplog.clear()
         probe(journal=Journal(path, {"id": 1}))
-        assert "cut off a torn tail" in caplog.text
+        assert "an incomplete batch of a killed probe" in caplog.text
         assert path.read_bytes() == complete
 
 
