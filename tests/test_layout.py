@@ -30,7 +30,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "runs": {"numpy"},
     "algorithms": {"torch"},
     "rewards": {"math_verify", "sympy", "latex2sympy2_extended", "reasoning_gym"},
-    "config": {"yaml"},
+    "config": {"yaml", "pydantic"},
     "data": {"datasets", "pyarrow", "reasoning_gym", "numpy", "PIL"},
     "judging": {"numpy"},
     "models": {"torch", "transformers", "accelerate", "numpy", "datasets"},

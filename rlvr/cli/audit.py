@@ -30,8 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     import json
 
     from rlvr.config.data import DataSpec
+    from rlvr.config.overrides import apply_overrides
     from rlvr.config.presets import PRESETS, expand
-    from rlvr.config.strict import apply_overrides, from_dict
+    from rlvr.config.strict import from_dict
     from rlvr.data.completions import read_texts
     from rlvr.data.load import load_problems
     from rlvr.judging.audit import run_audit, table

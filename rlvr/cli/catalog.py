@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rlvr.config.presets import PRESETS
 from rlvr.config.registry import BUILT_IN, names, resolve, resolve_reader
 from rlvr.config.rewards import RewardSection
-from rlvr.config.strict import did_you_mean
+from rlvr.config.wording import did_you_mean
 from rlvr.interfaces import Algorithm, Verifier
 from rlvr.statistics.plan import PLANS
 from rlvr.statistics.schedule import DIFFICULTIES
@@ -68,7 +68,7 @@ def details(name: str) -> str:
         kinds = ["algorithms"]  # a class of any kind: only its docstring and its Config are read
     if not kinds:
         known = dict.fromkeys(known for kind in SECTIONS for known in _names(kind))
-        raise UserError(f"{name!r} names no algorithm, verifier, reader, plan, preset or reward term; "
+        raise UserError(f"{name!r} names no algorithm, verifier, reader, plan, preset or reward term"
                         f"{did_you_mean(name, list(known))}")
     texts = [_details(kind, name) for kind in kinds]
     if len(kinds) > 1:

@@ -12,9 +12,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlvr.config.overrides import apply_overrides
 from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest, validate_probe
 from rlvr.config.recipe import load_recipe
-from rlvr.config.strict import apply_overrides, from_dict
+from rlvr.config.strict import from_dict
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
 

@@ -16,7 +16,7 @@ def algorithm_config(recipe: Recipe) -> Any:
     """The algorithm's own Config, read as strictly as the recipe (imports the algorithm, hence torch)."""
     config = _algorithm_class(recipe).Config
     keys = {key: value for key, value in recipe.algorithm.items() if key != "name"}
-    return from_dict(config, keys, "algorithm")
+    return from_dict(config, keys, "algorithm", whole=Recipe)
 
 
 def build_algorithm(recipe: Recipe) -> Algorithm[Any]:

@@ -14,8 +14,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from rlvr.config.overrides import apply_overrides
 from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
-from rlvr.config.strict import apply_overrides, describe, did_you_mean, from_dict, parse_yaml
+from rlvr.config.strict import from_dict
+from rlvr.config.wording import describe, did_you_mean
+from rlvr.config.yaml_text import parse_yaml
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
 
@@ -147,7 +150,7 @@ def _validate(comparison: Comparison) -> None:
 def _chosen(arms: Sequence[str], known: Sequence[str]) -> list[str]:
     for arm in arms:
         if arm not in known:
-            raise UserError(f"--arms: no arm {arm!r}; {did_you_mean(arm, known)}")
+            raise UserError(f"--arms: no arm {arm!r}{did_you_mean(arm, known)}")
     return list(dict.fromkeys(arms))
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from rlvr.config.fields import AtLeastOne, Says
 from rlvr.config.presets import FILE_TYPES
 from rlvr.config.registry import resolve_reader
 from rlvr.config.wording import short
@@ -21,74 +24,78 @@ NEUTRAL_TEMPLATE = "{prompt}"
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """Where problems come from and which columns make one. Example, GSM8K from the hub:
+    """Where problems come from, and which columns of a row make one. GSM8K from the hub, for example:
     `{source: openai/gsm8k, config: main, prompt: question, gold_pattern: "#### (.+)"}`."""
 
     source: str
-    """`lab` (the built-in countdown task), `gym:TASK` (of reasoning-gym: `pip install 'rlvr[gym]'`), a .jsonl or
-    .parquet file (from the current directory), or a hub id."""
+    """`lab` (the built-in countdown task), `gym:TASK` (a task of reasoning-gym: `pip install 'rlvr[gym]'`), a .jsonl or
+    .parquet file (relative to the current directory), or the id of a hub dataset."""
     split: str = "train"
-    """Split of a hub dataset; `train` | `test` | `hard` of the lab (`hard`: test problems with one or two right
-    answers); `train` | `test` of a gym task, which share no question. A local file is read whole."""
+    """Split of a hub dataset. The lab has `train`, `test` and `hard` (test problems with one or two solutions); a gym
+    task has `train` and `test`, which share no question. A local file has no splits and is read whole."""
     revision: str | None = None
-    """Commit, tag or branch of a hub dataset; null: whatever is newest on the day of the run."""
+    """Commit, tag or branch of a hub dataset. null: the newest on the day of the run."""
     config: str | None = None
     """Configuration (subset) of a hub dataset, such as `main`."""
-    size: int | None = None
-    """Take the first so many rows; null: all. Having fewer is an error. Lab and gym never end and need a number."""
+    size: AtLeastOne | None = None
+    """Number of rows to take, from the first; null: all. It is an error if there are fewer. The lab and gym tasks make
+    problems without end, so they need a number."""
     shuffle: int | None = None
-    """Seed of a permutation of the rows before `skip` and `size` count; null: the source's own order."""
-    skip: int = 0
-    """Leave out the first so many rows: with `shuffle` and `size`, a split of a source that has none."""
+    """Seed of a permutation of the rows, done before `skip` and `size` are applied. null: keep the source's order."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Number of rows to leave out at the beginning. With `shuffle` and `size` this splits a source that has no
+    splits."""
     prompt: str = "problem"
     """Column of the question: text, or a list of chat messages (then `chat` must be true)."""
     gold: str | None = "answer"
-    """Column of the reference answer: text, a number or a list of one. null: the verifier works from `extra` alone."""
+    """Column of the reference answer: text, a number, or a list with one of these. null: the verifier needs `extra`
+    alone."""
     id: str | None = None
-    """Column of a unique id; null: ids are built from the name of the source and the row number, from 0."""
+    """Column of a unique id. null: ids are made of the source's name and the row number, from 0."""
     gold_pattern: str | None = None
-    """Regular expression whose group 1, in its last match, is the answer inside the gold column; null: all of it."""
+    """Regular expression for the answer inside the gold column: group 1 of its last match. null: the whole column."""
     verifier: str | None = None
-    """Registry name or `package.module:Class`; null: `countdown` for the lab, `gym` for a gym task, `math` for
-    everything else."""
+    """Name of a verifier (`rlvr list`) or `package.module:Class`. null: `countdown` for the lab, `gym` for a gym task,
+    `math` for everything else."""
     template: str = NEUTRAL_TEMPLATE
     """Text around the question. `{prompt}` must occur once; all other braces are left as they are."""
     system: str | None = None
     """System message; needs `chat: true`."""
     chat: bool = False
-    """true: messages that the model's chat template renders; false: plain text, as base models read it. The wrong
-    choice costs accuracy at step 0 that training then seems to win."""
+    """true: chat messages, rendered by the model's chat template; false: plain text, as base models read it. The wrong
+    choice lowers the accuracy at step 0, and training then seems to gain what it only restores."""
     extra: tuple[str, ...] = ()
-    """Further columns the verifier needs (unit tests); they reach it as `problem.extra`."""
+    """Further columns that the verifier needs, such as unit tests; it finds them in `problem.extra`."""
     image: str | None = None
-    """Column of the picture, or a list of them: bytes, file names (from the folder of the local file), or decoded as
-    the hub gives them. A tag `<image>` in the question says where one goes; without tags they come first. Needs
-    `chat: true` and a model that sees."""
-    image_max_pixels: int | None = None
-    """Larger pictures are scaled down to so many pixels. Small: details are lost; null or large: a photograph may
-    take thousands of tokens (Qwen2.5-VL: one per 28 x 28 pixels)."""
+    """Column of a picture or a list of pictures: bytes, names of files (relative to the folder of the local file), or
+    images as the hub's datasets give them. `<image>` in the question says where a picture goes; without it pictures
+    come first. Needs `chat: true` and a model that reads images."""
+    image_max_pixels: AtLeastOne | None = None
+    """Larger pictures are scaled down to this many pixels. If it is small, details are lost; with null or a large value
+    a photograph may take thousands of tokens (Qwen2.5-VL: one per 28 x 28 pixels)."""
     blank_images: bool = False
-    """true: every picture is white, the control that shows what is solved without looking."""
+    """true: replace every picture by a white one. This control shows what is solved without looking."""
     choices: str | None = None
-    """Column of the options of multiple-choice rows, empty or null in others. They are appended to the question as
-    `(A) ...` and reach the verifier as `problem.extra["choices"]`."""
+    """Column of the options of multiple-choice rows, empty or null in other rows. The options are appended to the
+    question as `(A) ...`, and the verifier finds them in `problem.extra["choices"]`."""
     multiple_choice: Literal["keep", "drop"] = "keep"
-    """`drop`: leave out the rows that have options, as 2504.13837 does, since guessing solves them at large k. `skip`
-    and `size` count the rows that stay. Needs `choices`."""
+    """`drop`: leave out rows that have options, as 2504.13837 does, because at large k guessing solves them. `skip` and
+    `size` count the remaining rows. Needs `choices`."""
     gold_boxed: bool = False
     """true: the answer is in the last \\boxed{} of the gold column, as in the solutions of MATH."""
     reader: str | None = None
-    """Function that makes question, gold answer and extra of the whole row, where columns cannot: a name of `rlvr list`
-    or `package.module:function`; null: the columns above."""
+    """Function that makes question, gold answer and extra from a whole row, where columns are not enough: a name from
+    `rlvr list` or `package.module:function`. null: use the columns above."""
     files: tuple[str, ...] = ()
-    """JSONL or Parquet files of the hub dataset to read in place of its own loader; empty: let `datasets` load it."""
+    """JSONL or Parquet files of the hub dataset to read instead of using its own loader. Empty: let `datasets` load
+    it."""
     drop_bad_golds: bool = False
-    """true: leave out problems whose gold answer cannot be read or is refused by the verifier, and say how many; false:
-    such a gold is an error. `size` counts before they are dropped."""
-    seed: int | None = None
-    """Of a gym task's problems, 0 to 4000; null: 0. Another seed, other problems."""
+    """true: leave out problems whose gold answer cannot be read or is rejected by the verifier, and report how many;
+    false: such a problem is an error. `size` counts rows before they are left out."""
+    seed: Annotated[int, Field(ge=0, le=4000), Says("0 to 4000")] | None = None
+    """Seed of a gym task's problems, 0 to 4000; null: 0. Each seed gives other problems."""
     params: dict[str, Any] | None = None
-    """Settings of a gym task, such as {min_animals: 5}, as its own config names them; null: its defaults."""
+    """Settings of a gym task, such as {min_animals: 5}, as in its own config. null: its defaults."""
 
     @property
     def judged_by(self) -> str:
@@ -111,8 +118,9 @@ class DataSection(ProbeData):
     """The problems to train on and the problems that the boundary is measured on."""
 
     train: DataSpec
+    """The problems to train on."""
     allow_overlap: bool = False
-    """false: a probe problem that is also trained on is an error."""
+    """true: probe problems may also be trained on; false: that is an error."""
 
 
 _UNUSED: dict[str, tuple[str, ...]] = {
@@ -137,10 +145,6 @@ def check_spec(spec: DataSpec, where: str) -> None:
         if field.name in _UNUSED.get(kind, ()) and value != field.default:
             raise UserError(f"{where}.{field.name}: found {short(value)}, but the source {spec.source!r} is {kind}, "
                             "which does not use it; remove it")
-    if spec.size is not None and spec.size < 1:
-        raise UserError(f"{where}.size: found {spec.size}, expected at least 1, or null for all rows")
-    if spec.skip < 0:
-        raise UserError(f"{where}.skip: found {spec.skip}, expected at least 0")
     if not on_disk_or_hub(spec.source) and spec.size is None:
         raise UserError(f"{where}.size: found null, expected a number: {kind} makes problems without end; set size")
     if spec.source == LAB and spec.split not in LAB_SPLITS:
@@ -174,8 +178,6 @@ def check_spec(spec: DataSpec, where: str) -> None:
 def _check_gym(spec: DataSpec, where: str) -> None:
     if spec.split not in ("train", "test"):
         raise UserError(f"{where}.split: found {spec.split!r}, expected train or test, which share no question")
-    if not 0 <= (spec.seed or 0) <= 4000:
-        raise UserError(f"{where}.seed: found {spec.seed}, expected 0 to 4000")
     for name in {"seed", "size"} & set(spec.params or {}):
         raise UserError(f"{where}.params.{name}: found a setting that is {where}.{name}; write it there")
 
@@ -187,8 +189,6 @@ def _check_vision(spec: DataSpec, where: str) -> None:
     if spec.image is None and (spec.blank_images or spec.image_max_pixels is not None):
         raise UserError(f"{where}.image: found null with settings of pictures; name their column, or remove "
                         f"{where}.blank_images and {where}.image_max_pixels")
-    if spec.image_max_pixels is not None and spec.image_max_pixels < 1:
-        raise UserError(f"{where}.image_max_pixels: found {spec.image_max_pixels}, expected at least 1, or null")
     if spec.multiple_choice == "drop" and spec.choices is None:
         raise UserError(f"{where}.choices: found null, expected the column of the options: "
                         f"{where}.multiple_choice: drop leaves out the rows that have some")

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.config.strict import CommandLine, did_you_mean
+from rlvr.config.overrides import CommandLine
+from rlvr.config.wording import did_you_mean
 from rlvr.types import UserError
 
 FILE_TYPES = (".jsonl", ".parquet")
@@ -100,8 +101,8 @@ def expand(section: Any, where: str) -> Any:
     name = section["preset"]
     name = name.text if isinstance(name, CommandLine) else name
     if name not in PRESETS:
-        raise UserError(f"{where}.preset: found {name!r}, expected the name of a benchmark; "
-                        f"{did_you_mean(str(name), list(PRESETS))}")
+        raise UserError(f"found {name!r}, expected the name of a benchmark"
+                        f"{did_you_mean(str(name), list(PRESETS))}", where=f"{where}.preset")
     given = {key: value for key, value in section.items() if key != "preset"}
     source = given.get("source", PRESETS[name].fields.get("source"))
     source = source.text if isinstance(source, CommandLine) else source

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.config.checks import check_probes, check_run
+from rlvr.config.checks import check_probes
 from rlvr.config.data import ProbeData
+from rlvr.config.fields import Name, Seed
 from rlvr.config.probes import ProbeSection
 from rlvr.config.sections import JudgeSection, ModelSpec
 from rlvr.types import Decoding
@@ -17,15 +18,18 @@ from rlvr.types import Decoding
 class ProbeRecipe:
     """What to measure, on which problems, and how."""
 
-    name: str
-    """Letters, digits, `.`, `_`, `-`: it names directories."""
+    name: Name
+    """Letters, digits, `.`, `_`, `-`: directories are named after it."""
     model: ModelSpec | None
     """The base model. null: the samples were drawn elsewhere."""
     data: ProbeData
+    """Where the problems come from."""
     probes: ProbeSection
-    seed: int = 0
-    """Root of every random number, in [0, 2**32). Samples depend on (seed, step, problem, sample) alone."""
+    """How the boundary is measured."""
+    seed: Seed = 0
+    """Seed of all random numbers, from 0 to 2**32 - 1. A sample depends on (seed, step, problem, sample) alone."""
     judge: JudgeSection = field(default_factory=JudgeSection)
+    """The worker processes that run verifiers."""
 
     @property
     def probe_decoding(self) -> Decoding:
@@ -46,6 +50,5 @@ class ProbeRequest:
 
 
 def validate_probe(recipe: ProbeRecipe) -> None:
-    """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
-    check_run(recipe.name, recipe.seed, recipe.judge, recipe.model)
+    """Check what the types of single fields do not say. Raises UserError with path, found, expected and the way out."""
     check_probes(recipe.probes, recipe.data)

@@ -3,86 +3,91 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from rlvr.types import DEFAULT_KS
+from pydantic import Field
+
+from rlvr.config.fields import AtLeastOne, Positive, PositiveShare, Says, TopP
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionSpec:
-    """One more condition under which base and trained model are measured on the same problems. null: as `probes` and
-    `data.probe` have it."""
+    """One more condition under which the base and the trained model are measured on the same problems. null: as in
+    `probes` and `data.probe`."""
 
-    temperature: float | None = None
-    """Above 0. With `match_entropy` that of the base."""
-    top_p: float | None = None
+    temperature: Positive | None = None
+    """Sampling temperature, above 0. With `match_entropy` this is the base model's."""
+    top_p: TopP | None = None
     """Nucleus mass in (0, 1]."""
-    max_new_tokens: int | None = None
-    """Longest answer in tokens. Too few for reasoning: what a direct answer needs."""
+    max_new_tokens: AtLeastOne | None = None
+    """Longest answer in tokens. For direct answers, choose a limit that leaves no room for reasoning."""
     plan: str | None = None
-    """Sampling plan, of the base too; null: `probes.plan` and `probes.base_plan` (`direct_answer`: `fixed`)."""
+    """Sampling plan, for the base model too. null: `probes.plan` and `probes.base_plan` (with `direct_answer`:
+    `fixed`)."""
     system: str | None = None
     """Another system message; needs `chat`."""
     template: str | None = None
     """Other text around the question, with `{prompt}` in it."""
     chat: bool | None = None
-    """Messages in the model's chat template, or plain text."""
+    """true: messages in the model's chat template; false: plain text."""
     match_entropy: bool = False
-    """true: a trained model is measured at the temperature at which its entropy per token is the base's (found anew for
-    each). Where none is, nothing is measured, and the report says so."""
-    entropy_tolerance: float = 0.01
+    """true: the trained model is measured at the temperature at which its entropy per token equals the base model's;
+    the temperature is searched for each model. If there is none, nothing is measured and the report says so."""
+    entropy_tolerance: Annotated[float, Field(gt=0), Says("nats above 0")] = 0.01
     """Nats per token by which the entropies may differ. Small: more temperatures are tried, and noise is chased."""
-    entropy_samples: int = 4
+    entropy_samples: AtLeastOne = 4
     """Samples per problem at each temperature that is tried; there are five or so."""
     max_temperature: float = 3.0
     """Where the search ends."""
     direct_answer: bool = False
-    """true: ask the base alone, with a `template` or `system` of your own, for the answer without reasoning. Problems
-    with an accuracy in (0, `guessable_below`) are guessable, and the report shows the boundary without them."""
-    guessable_below: float = 0.05
-    """Of `direct_answer`; in (0, 1]. An accuracy that rests on reasoning at a glance, not on luck."""
+    """true: ask the base model alone for the answer without reasoning, with a `template` or `system` of your own.
+    Problems that it solves this way now and then, with an accuracy in (0, `guessable_below`), count as guessable, and
+    the report also shows the boundary without them."""
+    guessable_below: PositiveShare = 0.05
+    """With `direct_answer`: a nonzero accuracy below this counts as guessing; in (0, 1]."""
 
     @property
     def prompt(self) -> dict[str, Any]:
-        """What it changes in `data.probe`."""
+        """The keys of `data.probe` that it changes."""
         changed = {"system": self.system, "template": self.template, "chat": self.chat}
         return {key: value for key, value in changed.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSection:
-    """The measurement of the boundary. It never changes the training."""
+    """How the boundary is measured. It never changes the training."""
 
-    every: int
-    """Updates between probes; step 0 and the last step are always probed."""
-    max_new_tokens: int
-    """Longest probe answer in tokens. Smaller than in training makes the boundary look smaller."""
+    every: AtLeastOne
+    """Updates between probes. Step 0 and the last step are always probed."""
+    max_new_tokens: AtLeastOne
+    """Longest answer in tokens. With a smaller limit than in training, the boundary looks smaller than it is."""
     enabled: bool = True
     """false: no probes at all."""
     plan: str = "balanced"
-    """Sampling plan: when an easy problem stops early."""
+    """Sampling plan: how many samples a problem gets, and when an easy one stops early (`rlvr list`)."""
     base_plan: str = "reference-512"
-    """Plan of the base model's probe, which every later one is compared with."""
-    ks: tuple[int, ...] = DEFAULT_KS
-    """The k of pass@k, rising; none above the largest number of samples of either plan."""
-    temperature: float = 0.6
-    """Above 0. Higher: more different answers, higher pass@256, lower pass@1."""
-    top_p: float = 0.95
-    """Nucleus mass in (0, 1]; 1: the whole distribution."""
-    batch_size: int = 256
-    """Completions per generation batch over all processes. Costs memory; never changes the samples' distribution."""
-    budget: float | None = None
-    """Largest share of the generated tokens that the probes after the base may take, probes / (probes + training), as
-    in 0.1; null: no limit. The base's probe is not counted: it is stored, and shared by all runs from that base. What
-    you ask for by `every`, `plan` and `data.probe.size` is then an upper bound. Once the base is measured, one schedule
-    is chosen that is forecast to fit: `every` doubles until only the last step is probed, then the plan gets cheaper,
-    then fewer problems are probed, at least 32, spread over the base's accuracies. The run keeps to it. A third is kept
-    in reserve for a model that loses problems, which then draw more samples (`rlvr.statistics.schedule.RESERVE`); past
-    that a
-    run may end over its budget, as to stop a probe half-way would bias it. Small: wide intervals. `rlvr probe` has no
-    use for it."""
+    """Sampling plan of the base model's probe, which all later probes are compared with."""
+    ks: tuple[AtLeastOne, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    """The values of k in pass@k, in rising order; at most the largest number of samples of either plan."""
+    temperature: Annotated[float, Field(gt=0), Says(
+        "a number above 0: greedy samples are all alike, so pass@k would equal pass@1; 0.6 is usual")] = 0.6
+    """Sampling temperature, above 0. A higher one gives more different answers: higher pass@256, lower pass@1."""
+    top_p: TopP = 0.95
+    """Nucleus mass in (0, 1]; 1: sample from the whole distribution."""
+    batch_size: AtLeastOne = 256
+    """Completions per generation batch over all processes. Larger needs more memory; results do not depend on it."""
+    budget: Annotated[float, Field(gt=0, lt=1), Says(
+        "a share above 0 and below 1, as in 0.1")] | None = None
+    """Largest share of all generated tokens that probes may take, probes / (probes + training), as in 0.1; null: no
+    limit. The probe of the base model is not counted, as it is stored and shared by all runs from that base. After it,
+    one schedule that is forecast to fit is chosen and kept: first `every` doubles until only the last step is probed,
+    then the plan gets cheaper, then fewer problems are probed (at least 32, spread over the base model's accuracies).
+    A third of the budget is held back for a model that loses problems, which then need more samples. A probe is never
+    stopped half-way, as that would bias it, so a run may end above its budget. With a small budget the intervals are
+    wide. `rlvr probe` does not use it."""
     baselines: str | None = None
-    """Directory of stored base probes; null: $RLVR_CACHE/baselines, or ~/.cache/rlvr/baselines."""
+    """Directory of stored base probes. null: $RLVR_CACHE/baselines, or ~/.cache/rlvr/baselines."""
     arms: dict[str, ConditionSpec] = field(default_factory=dict)
-    """Name -> other decoding or prompt, as in `{hot: {temperature: 1.2}, matched: {match_entropy: true}}`: measured at
-    the base and the end of a training, or at the models of `rlvr probe`. Each costs about as much as those probes."""
+    """Further probe conditions by name, as in `{hot: {temperature: 1.2}, matched: {match_entropy: true}}`. They are
+    measured on the base model and at the end of a training, or on the models of `rlvr probe`. Each costs about as much
+    as those probes."""

@@ -13,10 +13,13 @@ from typing import Any
 
 from rlvr.config.checks import check_training
 from rlvr.config.data import DataSection
+from rlvr.config.overrides import apply_overrides
 from rlvr.config.presets import expand
 from rlvr.config.probe_recipe import ProbeRecipe, validate_probe
 from rlvr.config.sections import ModelSpec, TrackingSection, TrainSection
-from rlvr.config.strict import apply_overrides, did_you_mean, from_dict, parse_yaml, to_tree
+from rlvr.config.strict import from_dict, to_tree
+from rlvr.config.wording import did_you_mean
+from rlvr.config.yaml_text import parse_yaml
 from rlvr.types import UserError
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
@@ -29,12 +32,15 @@ class Recipe(ProbeRecipe):
     model: ModelSpec
     """The model to train, which is also the base that the boundary is compared with."""
     data: DataSection
+    """Where the problems come from."""
     algorithm: dict[str, Any]
-    """`name` (registry name or `package.module:Class`) and the keys of that algorithm's own Config."""
+    """`name` (a name from `rlvr list` or `package.module:Class`) and the settings of that algorithm."""
     train: TrainSection
+    """Rollouts, updates and checkpoints."""
     run_dir: str = "runs/{name}"
-    """Where the run is written; {name}, {algorithm} and {seed} are filled in. Relative to the current directory."""
+    """Directory of the run, relative to the current directory; {name}, {algorithm} and {seed} are filled in."""
     tracking: TrackingSection = field(default_factory=TrackingSection)
+    """Weights & Biases."""
 
     @property
     def algorithm_name(self) -> str:
@@ -47,7 +53,7 @@ class Recipe(ProbeRecipe):
 
 
 def validate(recipe: Recipe) -> None:
-    """Check values and their combinations. Raises UserError with path, found, expected and the way out."""
+    """Check what the types of single fields do not say. Raises UserError with path, found, expected and the way out."""
     check_training(recipe.algorithm, recipe.data, recipe.train, recipe.probes, recipe.run_dir)
     validate_probe(recipe)
 
@@ -104,4 +110,4 @@ def find_recipe(path: str | Path) -> Path:
     if not file.is_absolute() and shipped.is_file():
         return shipped
     known = sorted(f"recipes/{found.relative_to(SHIPPED)}" for found in SHIPPED.glob("*/*.yaml"))
-    raise UserError(f"no recipe file {str(path)!r}; {did_you_mean(str(path), known)}")
+    raise UserError(f"no recipe file {str(path)!r}{did_you_mean(str(path), known)}")

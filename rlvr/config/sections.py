@@ -1,164 +1,183 @@
-"""Sections of a recipe: model, training, judge, tracking. Each default lives here and nowhere else."""
+"""Sections of a recipe: model, training, judge, tracking. Each default and each range is written here and nowhere else.
+
+The docstring below a field is its entry in the recipe reference and in the schema that editors read.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from rlvr.config.fields import AtLeastOne, NotNegative, Positive, PositiveShare, Says, ShareBelowOne
 from rlvr.config.rewards import RewardSection
 
 
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
-    """Train low-rank adapters instead of all weights."""
+    """Train low-rank adapters (LoRA) instead of all weights."""
 
-    r: int = 16
-    """Rank. Small: little capacity; large: approaches full training in memory and effect."""
-    alpha: float = 32.0
-    """Scale: updates are multiplied by alpha / r. Far above 2 r acts like a larger learning rate."""
-    dropout: float = 0.0
-    """Share of adapter inputs dropped. Above 0, old and new log-probabilities of one text differ by noise."""
+    r: AtLeastOne = 16
+    """Rank of the adapters. A small rank has little capacity; a large one comes close to full training in memory and
+    effect."""
+    alpha: Positive = 32.0
+    """Scale: updates are multiplied by alpha / r. Far above 2 r it acts like a larger learning rate."""
+    dropout: ShareBelowOne = 0.0
+    """Share of the adapters' inputs that is dropped. Above 0, two passes over the same text give different
+    log-probabilities, which adds noise to the importance ratio."""
     target_modules: str | tuple[str, ...] = "all-linear"
-    """Module names to adapt, or `all-linear`."""
+    """Names of the modules to adapt, or `all-linear`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The base model: what is trained, and what the boundary is compared with."""
+    """The base model: the one to train, and the one that the boundary is compared with."""
 
-    path: str
-    """`lab` (the shipped tiny model), the id of a hub model or a local directory."""
+    path: Annotated[str, Field(min_length=1), Says("'lab', a hub id or a directory")]
+    """`lab` (the tiny model that comes with rlvr), the id of a model on the hub, or a local directory."""
     revision: str | None = None
-    """Commit, tag or branch of a hub model; null: whatever is newest on the day of the run."""
+    """Commit, tag or branch of a hub model. null: the newest on the day of the run."""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    """Type of the trained weights; `auto`: as stored. In bfloat16 an update of 1e-6 is lost to rounding: keep float32
-    (with `train.bf16`) unless adapters are trained or DeepSpeed holds float32 copies."""
+    """Type of the trained weights; `auto`: as stored. An update of 1e-6 is lost to rounding in bfloat16: keep float32
+    (with `train.bf16` for speed) unless you train adapters or DeepSpeed keeps float32 copies."""
     attn_implementation: str | None = None
-    """`sdpa`, `eager`, `flash_attention_2`, ...; null: the library's choice."""
+    """`sdpa`, `eager`, `flash_attention_2`, ...; null: the default of transformers."""
     chat_template: str | None = None
-    """Path of a Jinja chat template that replaces the tokenizer's; null: the tokenizer's own."""
+    """Path of a Jinja chat template to use instead of the tokenizer's. null: the tokenizer's own."""
     lora: LoraSpec | None = None
-    """null: train all weights."""
+    """Settings of LoRA. null: train all weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutCorrection:
-    """Weights w, from exp(logp - logp_sampler), for the mismatch between the engine that samples and the trainer."""
+    """Importance weights w = exp(logp - logp_sampler) that correct for differences between the sampling engine and the
+    trainer."""
 
     mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = "token_truncate"
-    """Per token or per sequence (the product over its tokens); truncate to the bounds, or drop what lies outside them.
-    Sequence modes act on noise for answers of thousands of tokens."""
-    cap: float = 2.0
-    """Upper bound of w, above 1. Very large: no correction of what the sampler underrated."""
-    floor: float = 0.0
-    """Lower bound of w, in [0, 1). 0: none."""
+    """One weight per token or per sequence (the product over its tokens); weights outside the bounds are truncated to
+    them, or their tokens or sequences are masked out. Over thousands of tokens, sequence weights are mostly noise."""
+    cap: Annotated[float, Field(gt=1)] = 2.0
+    """Upper bound of w, above 1. A very large cap leaves the variance of the weights unbounded."""
+    floor: Annotated[float, Field(ge=0, lt=1), Says("a number in [0, 1)")] = 0.0
+    """Lower bound of w, in [0, 1). 0: no lower bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class VllmSpec:
-    """Sample the rollouts and the probes with vLLM, each at its own decoding, with the weights of the step."""
+    """Sample rollouts and probes with vLLM, each with its own decoding, using the weights of the current step."""
 
     mode: Literal["colocate", "server"] = "colocate"
-    """In the training processes, where every request is seeded like a rollout without vLLM; or on a server started
-    beside them, which draws for itself: a repeated run there has other samples."""
+    """`colocate`: inside the training processes; every request has its own seed, as without vLLM. `server`: on a vLLM
+    server that you start beside the training; it uses random numbers of its own, so a repeated run has other
+    samples."""
     server_base_url: str | None = None
-    """Such as http://localhost:8000; needed by mode `server`."""
-    gpu_memory_utilization: float = 0.3
-    """Share of a GPU's memory for vLLM in mode `colocate`, in (0, 1]. High: training runs out of memory; low: few
-    sequences at a time."""
-    tensor_parallel_size: int = 1
-    """GPUs per vLLM engine in mode `colocate`."""
-    max_model_length: int | None = None
-    """Longest prompt plus answer, in tokens, of training and probes; null: the model's own limit."""
+    """Address of the server for mode `server`, such as http://localhost:8000."""
+    gpu_memory_utilization: PositiveShare = 0.3
+    """Share of each GPU's memory that vLLM may use in mode `colocate`, in (0, 1]. If it is too high, training runs out
+    of memory; if it is low, few sequences are sampled at a time."""
+    tensor_parallel_size: AtLeastOne = 1
+    """Number of GPUs per vLLM engine in mode `colocate`."""
+    max_model_length: AtLeastOne | None = None
+    """Longest prompt plus answer in tokens, in training and probes. null: the model's own limit."""
     enable_sleep_mode: bool = False
-    """Free vLLM's memory during the update: fits larger models, costs time at every step."""
+    """true: vLLM frees its memory during the update. Larger models fit, but every step takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSection:
     """Rollouts, updates and checkpoints."""
 
-    steps: int
-    """Optimizer updates. Metrics, probes and checkpoints count in these."""
-    micro_batch_size: int
-    """Rollouts per device and forward pass. Costs memory; never changes the update."""
-    max_new_tokens: int
-    """Longest answer in tokens; longer ones are cut and judged as they stand."""
-    prompts_per_step: int = 256
+    steps: AtLeastOne
+    """Number of optimizer updates. Metrics, probes and checkpoints are counted in updates too."""
+    micro_batch_size: AtLeastOne
+    """Rollouts per device in one forward pass. Larger needs more memory and is faster; the update stays the same."""
+    max_new_tokens: AtLeastOne
+    """Longest answer in tokens. Longer ones are cut off; see `truncated`."""
+    prompts_per_step: AtLeastOne = 256
     """Prompts per rollout batch, over all processes."""
-    group_size: int = 8
-    """Rollouts per prompt. Small: most groups are all right or all wrong and teach nothing; large: long generation."""
-    updates_per_rollout: int = 1
-    """Optimizer updates per rollout batch. 1: on-policy, no clip is ever active; more: staler data per update."""
-    learning_rate: float = 1e-6
-    """Peak of AdamW. Too high: entropy and pass@256 collapse within tens of steps; 0: nothing is learned."""
+    group_size: AtLeastOne = 8
+    """Rollouts per prompt. With few, most groups are all correct or all wrong and give no gradient; with many,
+    generation takes longer."""
+    updates_per_rollout: AtLeastOne = 1
+    """Optimizer updates per rollout batch. 1: on-policy, the clip never acts. More: the data of each update is
+    older."""
+    learning_rate: NotNegative = 1e-6
+    """Peak learning rate of AdamW. If it is too high, entropy and pass@256 collapse within tens of steps; with 0
+    nothing is learned."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up: constant, or down to 0 at the last step."""
-    warmup_steps: int = 0
+    """What the learning rate does after the warm-up: stay constant, or fall to 0 at the last step."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Updates over which the learning rate rises from 0."""
-    weight_decay: float = 0.01
-    """AdamW's decoupled weight decay."""
-    adam_beta1: float = 0.9
-    """Memory of the gradient's mean, in [0, 1)."""
-    adam_beta2: float = 0.999
-    """Memory of the gradient's square, in [0, 1)."""
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm; 0 switches it off. Far below the usual norm it fixes the step length."""
-    max_prompt_tokens: int = 1024
-    """A longer prompt is an error: a cut problem is another problem."""
-    temperature: float = 1.0
-    """Of the rollouts, above 0. Below 1 narrows exploration; above 1 fills answers with noise. top_p is always 1."""
+    weight_decay: NotNegative = 0.01
+    """Decoupled weight decay of AdamW."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1), Says("a number in [0, 1)")] = 0.9
+    """Decay of AdamW's running mean of the gradient, in [0, 1)."""
+    adam_beta2: Annotated[float, Field(ge=0, lt=1), Says("a number in [0, 1)")] = 0.999
+    """Decay of AdamW's running mean of the squared gradient, in [0, 1)."""
+    max_grad_norm: NotNegative = 1.0
+    """Gradients are scaled down to this norm; 0: never. Far below the usual norm, all updates have the same length."""
+    max_prompt_tokens: AtLeastOne = 1024
+    """A prompt longer than this is an error: prompts are never cut, as that would change the problem."""
+    temperature: Annotated[float, Field(gt=0), Says(
+        "a number above 0: greedy rollouts of one prompt are all alike and teach nothing; 1.0 is usual")] = 1.0
+    """Sampling temperature of the rollouts, above 0. Below 1 the model explores less; far above 1 answers turn into
+    noise. top_p is always 1."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    """true: recompute activations in the backward pass, which needs less memory and about a third more time."""
     bf16: bool = False
-    """Compute in bfloat16 (weights keep `model.dtype`)."""
-    save_every: int = 50
-    """Updates between checkpoints. A killed run loses at most this many."""
-    keep_checkpoints: int = 2
-    """How many to keep, at least 2: a kill in the middle of a save must leave one that is complete."""
-    log_every: int = 1
+    """true: compute in bfloat16; the weights keep the type `model.dtype`."""
+    save_every: AtLeastOne = 50
+    """Updates between checkpoints. A run that is killed loses at most this many."""
+    keep_checkpoints: Annotated[int, Field(ge=2), Says(
+        "at least 2: a kill in the middle of a save must leave one complete checkpoint")] = 2
+    """Number of checkpoints to keep, at least 2, so that one is complete if the run is killed while saving."""
+    log_every: AtLeastOne = 1
     """Updates between rows of metrics.jsonl."""
     loss: Literal["rlvr", "trl"] = "rlvr"
     """Whose policy loss; `trl` is for comparison with TRL's own."""
     truncated: Literal["as_is", "wrong", "mask"] = "as_is"
-    """Answers that hit `max_new_tokens`: judge them as they stand, count them as wrong (as probes do), or judge them
-    and leave them out of the loss (they stay in the statistics of their group). Masked, nothing pushes against
-    growing length."""
+    """What to do with answers that reach `max_new_tokens`. as_is: judge what is there. wrong: count them as wrong, as
+    probes do. mask: judge them, but leave them out of the loss (the statistics of their group still include them);
+    then nothing keeps answers from growing longer."""
     rewards: RewardSection = field(default_factory=RewardSection)
-    """Shaped rewards beside the accuracy, as in `{think_answer: {weight: 0.1}}`; none by default."""
+    """Reward terms beside the accuracy, as in `{think_answer: {weight: 0.1}}`. Default: none."""
     rollout_correction: RolloutCorrection | None = None
-    """null: trust that sampler and trainer agree, as the paper did. Needs `vllm`."""
+    """Corrects for differences between vLLM and the trainer; needs `vllm`. null: assume that they agree, as the paper
+    did."""
     vllm: VllmSpec | None = None
-    """null: sample with the training model itself."""
+    """Settings of vLLM. null: sample with the training model itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeSection:
     """The worker processes that run verifiers."""
 
-    workers: int = 2
-    """Per training process, at most: fewer where the processes of a machine would together have more workers than it
-    has cores, which would make time-outs depend on the load."""
-    timeout: float = 10.0
-    """Seconds of wall clock per verdict; then the worker is killed and the answer is wrong (`timeout`)."""
+    workers: AtLeastOne = 2
+    """Largest number of workers per training process. There are fewer where the processes of one machine would
+    together have more workers than it has cores: time-outs would then depend on the load."""
+    timeout: Positive = 10.0
+    """Seconds per verdict. After that the worker is killed and the answer is wrong, with the reason `timeout`."""
 
     def options(self) -> dict[str, Any]:
-        """Arguments of `rlvr.judging.judge.Judge` for this process; launchers tell LOCAL_WORLD_SIZE, the
-        processes here."""
+        """Arguments of `rlvr.judging.judge.Judge` for this process. Launchers set LOCAL_WORLD_SIZE to the number of
+        processes on this machine."""
         cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         return {"workers": max(1, min(self.workers, cores)), "timeout": self.timeout}
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingSection:
-    """Mirrors of the metrics; the run directory always has them."""
+    """Weights & Biases. The run directory holds all metrics anyway."""
 
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """`auto`: online when an API key is configured, else offline (files to sync later)."""
+    """`auto`: online if an API key is configured, else offline, which writes files to upload later."""
     project: str = "rlvr"
+    """Project that the run belongs to."""
     entity: str | None = None
-    """Team or user; null: the account's default."""
+    """Team or user. null: the account's default."""
     group: str | None = None
-    """Runs that belong together, such as the seeds of one arm."""
+    """Name that related runs share, such as the seeds of one arm."""
     tags: tuple[str, ...] = ()
+    """Tags of the run."""

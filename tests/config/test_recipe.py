@@ -18,10 +18,12 @@ import pytest
 
 from rlvr.config.algorithm import algorithm_config, build_algorithm
 from rlvr.config.comparison import load_comparison
+from rlvr.config.overrides import apply_overrides
 from rlvr.config.recipe import SHIPPED, Recipe, load_recipe, resolved
 from rlvr.config.sections import JudgeSection
 from rlvr.config.steps import StepPlan, plan_of_steps
-from rlvr.config.strict import apply_overrides, from_dict, parse_yaml, to_tree
+from rlvr.config.strict import from_dict, to_tree
+from rlvr.config.yaml_text import parse_yaml
 from rlvr.types import Decoding, UserError
 
 MINIMAL = """
@@ -227,13 +229,13 @@ def test_wrong_overrides(write, override, fragment):
     ("seed=-1", "seed: found -1 (whole number), expected 0 <= seed < 2**32"),
     ("algorithm={}", "algorithm.name: found null, expected a name, as in grpo"),
     ("run_dir=x/{host}", "run_dir: found 'x/{host}', expected a path with no other braces than {name}"),
-    ("model.lora.dropout=1", "model.lora.dropout: found 1.0 (number), expected a share in [0, 1)"),
+    ("model.lora.dropout=1", "model.lora.dropout: found 1 (whole number), expected a share in [0, 1)"),
     ("train.group_size=0", "train.group_size: found 0 (whole number), expected at least 1"),
     ("train.updates_per_rollout=0", "train.updates_per_rollout: found 0 (whole number), expected at least 1"),
     ("train.learning_rate=-1e-6", "train.learning_rate: found -1e-06 (number), expected a number of at least 0"),
-    ("train.adam_beta2=1", "train.adam_beta2: found 1.0 (number), expected a number in [0, 1)"),
+    ("train.adam_beta2=1", "train.adam_beta2: found 1 (whole number), expected a number in [0, 1)"),
     ("train.warmup_steps=5", "train.warmup_steps: found 5 (whole number), expected 0 to train.steps (4)"),
-    ("train.temperature=0", "train.temperature: found 0.0 (number), expected a number above 0: greedy rollouts"),
+    ("train.temperature=0", "train.temperature: found 0 (whole number), expected a number above 0: greedy rollouts"),
     ("train.keep_checkpoints=1", "train.keep_checkpoints: found 1 (whole number), expected at least 2: a kill"),
     ("train.updates_per_rollout=3", "train.steps: found 4, expected a multiple of train.updates_per_rollout (3)"),
     ("data.train.size=7", "data.train.size: found 7, expected at least train.prompts_per_step (8)"),
@@ -242,17 +244,20 @@ def test_wrong_overrides(write, override, fragment):
     ("train.vllm.max_model_length=1000",
      "train.vllm.max_model_length: found 1000 (whole number), expected at least 1042: train.max_prompt_tokens and"),
     ("train.rollout_correction.cap=2", "train.rollout_correction: found 'token_truncate' (text), expected null"),
-    ("probes.temperature=0", "probes.temperature: found 0.0 (number), expected a number above 0: greedy samples"),
-    ("probes.top_p=0", "probes.top_p: found 0.0 (number), expected a number in (0, 1]"),
+    ("probes.temperature=0", "probes.temperature: found 0 (whole number), expected a number above 0: greedy samples"),
+    ("probes.top_p=0", "probes.top_p: found 0 (whole number), expected a number in (0, 1]"),
     ("probes.top_p=1.5", "probes.top_p: found 1.5 (number), expected a number in (0, 1]"),
     ("probes.ks=[]", "probes.ks: found [] (list), expected whole numbers from 1 on, rising"),
-    ("probes.ks=[0, 1]", "probes.ks: found [0, 1] (list)"),
+    ("probes.ks=[0, 1]", "probes.ks[0]: found 0 (whole number), expected at least 1"),
     ("probes.ks=[4, 2]", "probes.ks: found [4, 2] (list)"),
     ("probes.ks=[1, 512]", "probes.ks: found k = 512, expected at most 256: probes.plan 'balanced' draws no more"),
     ("probes.plan=balnced", "probes.plan: unknown plan 'balnced'; did you mean 'balanced'?"),
-    ("probes.base_plan=none", "probes.base_plan: unknown plan 'none'; (known: "),
+    ("probes.base_plan=none", "probes.base_plan: unknown plan 'none' (known: "),
     ("judge.workers=0", "judge.workers: found 0 (whole number), expected at least 1"),
-    ("judge.timeout=0", "judge.timeout: found 0.0 (number), expected seconds above 0"),
+    ("judge.timeout=0", "judge.timeout: found 0 (whole number), expected a number above 0"),
+    ("data.probe.size=0", "data.probe.size: found 0 (whole number), expected at least 1, or null"),
+    ("data.probe.skip=-1", "data.probe.skip: found -1 (whole number), expected at least 0"),
+    ("data.probe.seed=-1", "data.probe.seed: found -1 (whole number), expected 0 to 4000, or null"),
     ("data.probe.template=x", "data.probe.template: found 'x', but the source 'lab' is"),
 ])
 def test_wrong_values(write, override, fragment):
@@ -367,7 +372,7 @@ def test_loader_on_nested_types():
     ("{inner: {numbers: [1, 2, 3]}}", "inner: at most two numbers"),
     ("{inner: {weights: {a: x}}}", "inner.weights.a: found 'x' (text), expected a number"),
     ("{either: 1.5}", "either: found 1.5 (number), expected a whole number or text; put the value in quotes"),
-    ("{anything: [.inf]}", "anything[0]: found inf (number), expected text, finite numbers"),
+    ("{anything: [.inf]}", "anything[0]: found inf, expected a finite number"),
 ])
 def test_loader_errors(text, fragment):
     with pytest.raises(UserError) as caught:

@@ -167,8 +167,6 @@ def test_duplicate_ids(jsonl):
     ({"template": "no place"}, "data.probe.template: found 0 times {prompt} in 'no place', expected it once"),
     ({"template": "{prompt} {prompt}"}, "data.probe.template: found 2 times {prompt}"),
     ({"system": "s"}, "data.probe.system: found a system message with chat: false; set chat: true"),
-    ({"size": 0}, "data.probe.size: found 0, expected at least 1, or null"),
-    ({"skip": -1}, "data.probe.skip: found -1, expected at least 0"),
     ({"source": "lab", "size": 4, "skip": 1}, "data.probe.skip: found 1, but the source 'lab' is the lab"),
     ({"gold_pattern": "("}, "data.probe.gold_pattern: '(' is not a regular expression"),
     ({"gold_pattern": "#### .+"}, "data.probe.gold_pattern: found no group in '#### .+', expected (...) around"),

@@ -1,0 +1,117 @@
+"""Types of recipe fields with the range they allow, and how types and ranges read in messages."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import Field
+
+from rlvr.config.yaml_text import NUMBER_AS_TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """What an error about a field says was expected, where the range alone does not say enough."""
+
+    expected: str
+
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1), Says("a share in [0, 1)")]
+PositiveShare = Annotated[float, Field(gt=0, le=1), Says("a share in (0, 1]")]
+TopP = Annotated[float, Field(gt=0, le=1), Says("a number in (0, 1]; 1 keeps the whole distribution")]
+Seed = Annotated[int, Field(ge=0, lt=2**32), Says("0 <= seed < 2**32")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), Says("letters, digits, '.', '_' or '-'")]
+
+
+def members(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, null included, without their ranges; of any other type itself alone."""
+    hint = plain(hint)
+    return tuple(map(plain, typing.get_args(hint))) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def plain(hint: Any) -> Any:
+    """A type without its range."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def fields_of(cls: Any) -> dict[str, Any]:
+    """Name -> type, ranges included, of the fields of a dataclass that its constructor takes."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def below(hint: Any, key: object) -> Any:
+    """The type of what a section or list of type `hint` holds under `key`; Any where it cannot be told."""
+    for member in members(hint):
+        if dataclasses.is_dataclass(member):
+            return fields_of(member).get(str(key), Any)
+        origin, args = typing.get_origin(member), typing.get_args(member)
+        if args and origin in ((dict, Mapping) if isinstance(key, str) else (list, tuple)):
+            return args[1] if isinstance(key, str) else args[0]
+    return Any
+
+
+def expected(hint: Any) -> str:
+    """A field type in a user's words."""
+    hint = plain(hint)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return "plain data"
+    if origin in (Union, types.UnionType):
+        words = [expected(arg) for arg in args if arg is not types.NoneType]
+        return " or ".join([*words, "null"] if types.NoneType in args else words)
+    if origin is Literal:
+        return f"one of {', '.join(str(arg) for arg in args)}"
+    if origin in (tuple, list):
+        return f"a list, each {expected(args[0])}" if args else "a list"
+    if dataclasses.is_dataclass(hint):
+        return f"a section with the keys {', '.join(fields_of(hint))}"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, "a section")
+
+
+def expected_range(hint: Any) -> str:
+    """The range of a field in a user's words."""
+    ranged = [hint, *typing.get_args(hint)]
+    limits: dict[str, Any] = {}
+    for part in (part for one in ranged if typing.get_origin(one) is Annotated for part in one.__metadata__):
+        if isinstance(part, Says):
+            return part.expected + (", or null" if types.NoneType in members(hint) else "")
+        for limit in getattr(part, "metadata", ()):
+            limits |= {name: getattr(limit, name) for name in ("ge", "gt", "le", "lt") if hasattr(limit, name)}
+    words = [f"{name} {limits[key]}" for key, name in _RANGE_WORDS.items() if key in limits]
+    number = "" if int in members(hint) else "a number of " if "ge" in limits else "a number "
+    return number + " and ".join(words) + (", or null" if types.NoneType in members(hint) else "")
+
+
+_RANGE_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def takes_text(hint: Any) -> bool:
+    return any(member is str or typing.get_origin(member) is Literal for member in members(hint))
+
+
+def way_out(hint: Any, value: Any) -> str:
+    """What to write instead of a value of the wrong type, where that can be told; begins with a semicolon."""
+    if isinstance(value, str):
+        if {int, float} & set(members(hint)) and NUMBER_AS_TEXT.fullmatch(value):
+            mantissa, exponent = re.split("[eE]", value)
+            point = mantissa if "." in mantissa else f"{mantissa}.0"
+            sign = exponent if exponent[0] in "+-" else f"+{exponent}"
+            return f"; YAML reads {value} as text, write {point}e{sign}"
+        choices = [choice for member in members(hint) if typing.get_origin(member) is Literal
+                   for choice in typing.get_args(member)]
+        close = difflib.get_close_matches(value, map(str, choices), n=1)
+        return f"; did you mean {close[0]!r}?" if close else ""
+    if takes_text(hint) and value is not None and not isinstance(value, list | tuple | Mapping):
+        return "; put the value in quotes if you mean the text"
+    return ""
