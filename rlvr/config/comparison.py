@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from rlvr.config.checks import check_braces
+from rlvr.config.fields import Name
 from rlvr.config.overrides import apply_overrides
 from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
 from rlvr.config.strict import from_dict
@@ -36,8 +38,8 @@ _DISTILL_READS = re.compile(r"train\.(steps|save_every|keep_checkpoints|log_ever
 class Comparison:
     """A list of arms to run with every seed."""
 
-    name: str
-    """Letters, digits, `.`, `_`, `-`: it names directories."""
+    name: Name
+    """Letters, digits, `.`, `_`, `-`: directories are named after it."""
     recipe: str
     """Path of the recipe that all arms share."""
     seeds: tuple[int, ...]
@@ -129,8 +131,6 @@ def overruled_text(runs: Sequence[PlannedRun]) -> str:
 
 
 def _validate(comparison: Comparison) -> None:
-    if not _NAME.fullmatch(comparison.name):
-        raise UserError(f"name: found {describe(comparison.name)}, expected letters, digits, '.', '_' or '-'")
     if not comparison.seeds or len(set(comparison.seeds)) < len(comparison.seeds):
         raise UserError(f"seeds: found {list(comparison.seeds)}, expected at least one, each once, as in [0, 1, 2]")
     if not comparison.arms:
@@ -138,13 +138,11 @@ def _validate(comparison: Comparison) -> None:
     for arm in comparison.arms:
         if not _NAME.fullmatch(arm):
             raise UserError(f"arms: found the name {arm!r}, expected letters, digits, '.', '_' or '-'")
-    try:
-        paths = {comparison.run_dir.format(name="", arm=arm, seed=seed) for arm in "ab" for seed in (0, 1)}
-    except (LookupError, ValueError):
-        paths = set()
+    check_braces(comparison.run_dir, ("name", "arm", "seed"))
+    paths = {comparison.run_dir.format(name="", arm=arm, seed=seed) for arm in "ab" for seed in (0, 1)}
     if len(paths) < 4:
-        raise UserError(f"run_dir: found {comparison.run_dir!r}, expected a path with {{arm}} and {{seed}}, and no "
-                        "other braces than those and {name}")
+        raise UserError(f"found {comparison.run_dir!r}, expected a path with {{arm}} and {{seed}} in it, and {{name}} "
+                        "if you like", where="run_dir")
 
 
 def _chosen(arms: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.cli.main import main
+from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import load_recipe
 from rlvr.types import UserError
 
@@ -33,7 +34,7 @@ MERGES = "a0: &a0 {k0: 1}\n" + "".join(f"a{i + 1}: &a{i + 1} {{<<: [{TENFOLD.for
     ("a: " + "[" * 200_000 + "\n" + BASE, "nested too deeply"),
     ("a: " + "{a: " * 5_000 + "\n" + BASE, "nested too deeply"),
     ("a: " + "[" * 40 + "]" * 40 + "\n" + BASE, "nested more than 32 levels deep"),
-    ("seed: 0x" + "f" * 10_000 + "\n" + NO_SEED, "seed: found a number of 40,000 bits (whole number), expected a whole"),
+    ("seed: 0x" + "f" * 10_000 + "\n" + NO_SEED, "seed: found a number of 40,000 bits (whole number), expected"),
     ("seed: " + "9" * 10_000 + "\n" + NO_SEED, "not valid YAML: "),
     ("name: \"\\ud800\"\n" + BASE.replace("\nname:", "\n#"), "half of a surrogate pair"),
     ("run_dir: !!python/object/apply:os.system [ls]\n" + BASE, "could not determine a constructor"),
@@ -51,12 +52,14 @@ def test_a_recipe_that_means_harm_is_one_line(tmp_path: Path, text: str, fragmen
     assert time.monotonic() - begun < 5.0, "small text took long"
 
 
-@pytest.mark.parametrize("run_dir", ["runs/{seed:>1000000000}", "runs/{name.__class__.__mro__}", "{name!r}", "{0}", "{}",
-                                     "{name[0]}", "{seed:{name}}", "x/{host}", "x/{name", "x/}"])
+@pytest.mark.parametrize("run_dir", ["runs/{seed:>1000000000}", "runs/{name.__class__.__mro__}", "{name!r}", "{0}",
+                                     "{}", "{name[0]}", "{seed:{name}}", "x/{host}", "x/{name", "x/}"])
 def test_braces_of_a_run_dir_hold_nothing_but_a_name(run_dir: str) -> None:
     """Bug: a format fills the memory, and an attribute writes Python's insides into a path."""
-    with pytest.raises(UserError, match=r"^[^\n]*run_dir: found .*, expected a path with no other braces than \{name\}, "):
+    with pytest.raises(UserError, match=r"^[^\n]*run_dir: found .*, expected a path with no other braces than \{name"):
         load_recipe("quickstart/lab_grpo.yaml", [f"run_dir={run_dir}"])
+    with pytest.raises(UserError, match=r"^[^\n]*run_dir: found .*, expected a path with .*\{name"):
+        load_comparison("compare/lab_six.yaml", [f"run_dir={run_dir}/{{arm}}-{{seed}}"])
     recipe = load_recipe("quickstart/lab_grpo.yaml", ["run_dir=a{{b}}/{name}-{algorithm}-{seed}"])
     assert str(recipe.run_path) == "a{b}/lab_grpo-grpo-0"
 
