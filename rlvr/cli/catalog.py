@@ -89,11 +89,11 @@ def _details(kind: str, name: str) -> str:
         return _plan_details(name)
     if kind == "reward terms":
         return "\n".join([f"{name}: {_summary(kind, name)}", "", *_setting_lines(_term(name))])
-    found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
-    summary, text = _summary(kind, name), inspect.cleandoc(found.__doc__ or "")
-    of_file = inspect.cleandoc(sys.modules[found.__module__].__doc__ or summary)
+    target = resolve_reader(name) if kind == "readers" else resolve(kind, name)
+    summary, text = _summary(kind, name), inspect.cleandoc(target.__doc__ or "")
+    of_file = inspect.cleandoc(sys.modules[target.__module__].__doc__ or summary)
     lines = [f"{name}: {text}"] if text.startswith(summary) else [f"{name}: {of_file}", "", text]
-    config = getattr(found, "Config", None)
+    config = getattr(target, "Config", None)
     if config is not None:
         about = inspect.cleandoc(config.__doc__ or "")
         # A dataclass without a docstring gets its signature as one, which the settings below repeat.
@@ -209,12 +209,12 @@ def _written(target: str) -> tuple[str | None, str | None]:
 
 def _live(kind: str, name: str) -> tuple[str | None, str | None]:
     """The same of a plug-in, which is imported: whether it can be is what its user wants to know."""
-    found = resolve_reader(name) if kind == "readers" else resolve(kind, name)
-    module = sys.modules[found.__module__]
+    target = resolve_reader(name) if kind == "readers" else resolve(kind, name)
+    module = sys.modules[target.__module__]
     neighbours = [value for value in vars(module).values()
                   if isinstance(value, type) and issubclass(value, (Algorithm, Verifier))
                   and value.__module__ == module.__name__]
-    return _preferred(module.__doc__, found.__doc__, len(neighbours))
+    return _preferred(module.__doc__, target.__doc__, len(neighbours))
 
 
 def _preferred(of_file: str | None, own: str | None, neighbours: int) -> tuple[str | None, str | None]:

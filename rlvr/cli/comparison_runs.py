@@ -87,10 +87,10 @@ def launcher(text: str | None) -> list[str]:
         return [sys.executable]
     program, *rest = shlex.split(text) or [""]
     beside = Path(sys.executable).parent / program
-    found = shutil.which(program) or (str(beside) if program and beside.is_file() else None)
-    if found is None:
+    path = shutil.which(program) or (str(beside) if program and beside.is_file() else None)
+    if path is None:
         raise UserError(f"--launch: no program {program!r}; expected a launcher, as in \"accelerate launch\"")
-    return [found, *rest]
+    return [path, *rest]
 
 
 def run_all(runs: Sequence[PlannedRun], launch: Sequence[str]) -> list[Failure]:
@@ -142,12 +142,12 @@ def _run_one(run: PlannedRun, launch: Sequence[str]) -> tuple[int, str]:
                 tail = (tail + chunk)[-4096:]
             code = process.wait()
     lines = [line for line in re.split(r"[\r\n]+", tail.decode(errors="replace")) if line.strip()]
-    return code, lines[-1].strip() if lines else "it said nothing"
+    return code, lines[-1].strip() if lines else "(no output)"
 
 
 @contextmanager
 def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave no training behind that writes on when the comparison is interrupted or told to end."""
+    """End the training when the comparison is interrupted or terminated, so that nothing keeps writing."""
     def leave(*_: object) -> None:
         raise SystemExit(143)
 

@@ -65,9 +65,9 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from rlvr.runs.run_dir import versions
 
-        found = {name: version or "(not installed)" for name, version in versions().items()}
-        own = found.pop("rlvr")
-        sys.stdout.write(f"rlvr {own} ({', '.join(f'{name} {version}' for name, version in found.items())})\n")
+        installed = {name: version or "(not installed)" for name, version in versions().items()}
+        own = installed.pop("rlvr")
+        sys.stdout.write(f"rlvr {own} ({', '.join(f'{name} {version}' for name, version in installed.items())})\n")
         parser.exit()
 
 

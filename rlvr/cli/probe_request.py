@@ -1,7 +1,7 @@
-"""What `rlvr probe` is to measure: a recipe, the recipe of a run, or the command line -> one strict `ProbeRecipe`.
+"""What `rlvr probe` shall measure: turns a recipe, the recipe of a run, or the command line into a `ProbeRecipe`.
 
-Standing alone a probe needs no training section, so `ProbeRecipe` is the part of a recipe that it does need, with the
-same keys, the same defaults and the same checks.
+A probe without a training needs no training section. `ProbeRecipe` is the part of a recipe that it does need, with the
+same keys, defaults and checks.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def probe_request(
 def step_of(model: str) -> int | None:
     """The training step in a checkpoint's name (`runs/a/checkpoint-60`, `global_step_60/actor`); None without one."""
     for part in reversed(Path(model).parts):
-        found = _STEP.search(part)
-        if found:
-            return int(found[1])
+        match = _STEP.search(part)
+        if match:
+            return int(match[1])
     return None
 
 
@@ -115,13 +115,13 @@ def _expanded(model: str) -> list[str]:
                                                     for kind in ("config", "adapter_config")):
         return [model]
     if RunDir(folder).recipe.is_file():
-        found = [path for _, path in RunDir(folder).complete_checkpoints()]
+        checkpoints = [path for _, path in RunDir(folder).complete_checkpoints()]
     else:
-        found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and step_of(path.name) is not None]
-    if not found:
+        checkpoints = [path for path in folder.glob("checkpoint-*") if path.is_dir() and step_of(path.name) is not None]
+    if not checkpoints:
         raise UserError(f"{model}: found no config.json and no complete checkpoint-N in it; expected a model, or the "
                         "directory of a run that saved checkpoints")
-    return [str(path) for path in found]
+    return [str(path) for path in checkpoints]
 
 
 def _check_there(name: str) -> None:

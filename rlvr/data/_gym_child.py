@@ -5,8 +5,8 @@ of the package's own entries, or `error`, a sentence.
 
 A process of its own because some tasks iterate over sets or use the global random state: under PYTHONHASHSEED=0, and
 with that state seeded before each entry, the same request gives the same entries everywhere. A problem belongs to the
-half that its normalised question hashes to, so the halves share no question whatever the seeds; entries whose
-question came before are left out.
+half that its normalised question hashes to, so the halves share no question for any seeds; repeated
+questions are left out.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def entries(task: str, params: dict[str, Any], seed: int, size: int, half: int) 
     for name in params:
         if name not in settings:
             raise ValueError(f"task {task!r} has no setting {name!r} (params); it has {', '.join(settings)}")
-    found: dict[str, dict[str, Any]] = {}
+    by_question: dict[str, dict[str, Any]] = {}
     drawn, most = 0, min(DRAWS_PER_PROBLEM * size + 1000, SEED_STRIDE)
-    while len(found) < size and drawn < most:
-        block = min(2 * (size - len(found)) + 64, most - drawn)
+    while len(by_question) < size and drawn < most:
+        block = min(2 * (size - len(by_question)) + 64, most - drawn)
         try:
             dataset = create_dataset(task, **params, seed=seed * SEED_STRIDE + drawn, size=block)
         except (TypeError, ValueError, AssertionError) as error:
@@ -54,14 +54,14 @@ def entries(task: str, params: dict[str, Any], seed: int, size: int, half: int) 
             entry = dataset[i]
             question = normal(entry["question"])
             if hashlib.sha256(question.encode()).digest()[0] % 2 == half:
-                found.setdefault(question, entry)
-            if len(found) == size:
+                by_question.setdefault(question, entry)
+            if len(by_question) == size:
                 break
         drawn += block
-    if len(found) < size:
-        raise ValueError(f"task {task!r} gave only {len(found)} different problems of this split in {drawn:,} draws; "
-                         "ask for fewer, or for harder ones through params")
-    return list(found.values())
+    if len(by_question) < size:
+        raise ValueError(f"task {task!r} gave only {len(by_question)} different problems of this split in {drawn:,} "
+                         "draws; ask for fewer, or for harder ones through params")
+    return list(by_question.values())
 
 
 def normal(text: str) -> str:

@@ -1,5 +1,5 @@
-"""Completions that were drawn elsewhere (vLLM, verl, an API), read from a JSONL file and handed out like fresh samples.
-A run's own samples/step-*.jsonl.gz is read as well.
+"""Completions that were sampled elsewhere (vLLM, verl, an API), read from a JSONL file and used like fresh samples.
+The samples/step-*.jsonl.gz of a run are read as well.
 
 One row per completion, in any order:
 
@@ -7,7 +7,7 @@ One row per completion, in any order:
 
 `problem_id` is the id that the data gives the problem; `sample` counts the completions of a problem from 0 in the order
 they were drawn, without gaps. Optional: `step` (of the checkpoint; 0 is the base), `truncated` (cut at the token limit:
-judged wrong, as in every probe), `tokens` (generated tokens). Other fields are left alone.
+judged wrong, as in every probe), `tokens` (generated tokens). Other fields are ignored.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class FileSampler:
             self._check_has(problem_id, plan.first_round)
 
     def _check_has(self, problem_id: str, count: int) -> None:
-        if (found := len(self._by_problem[problem_id])) < count:
-            raise UserError(f"{self._where}: problem {problem_id!r} has {found} completions and the plan asks for "
-                            "more: it did not draw this file; name the one that did, or leave out --plan if every "
-                            "problem has the same number")
+        if (given := len(self._by_problem[problem_id])) < count:
+            raise UserError(f"{self._where}: problem {problem_id!r} has {given} completions and the plan asks for "
+                            "more: the file was not sampled with this plan; pass the right --plan, or leave it out if "
+                            "every problem has the same number")
 
     def fixed_plan(self) -> SamplingPlan:
         """The plan under which every problem gets the same number of samples. Raises UserError if they do not."""
@@ -119,16 +119,16 @@ def read_texts(path: Path) -> list[tuple[str, str]]:
 def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(place for error messages, row) of a file whose rows must have the fields `required`."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected completions, one JSON object a line with "
+        raise UserError(f"{path}: no such file; expected completions, one JSON object per line with "
                         f"{', '.join(required)}, or the samples/step-*.jsonl.gz of a run")
-    found = False
+    empty = True
     for at, row in _sample_rows(path) if path.suffix == ".gz" else jsonl_rows(path):
         for name in required:
             if name not in row:
                 raise UserError(f"{at}: no field {name!r}; expected {', '.join(required)} (found: {', '.join(row)})")
-        found = True
+        empty = False
         yield at, row
-    if not found:
+    if empty:
         raise UserError(f"{path}: found no rows, expected at least one completion per problem")
 
 

@@ -1,7 +1,7 @@
 """Tasks of reasoning-gym as problems: `{source: "gym:leg_counting", split: train, size: 2000}`; extra `rlvr[gym]`.
 
 The package generates problems without end and scores answers itself (verifier `gym`). The splits `train` and `test`
-share no question, whatever the seeds. Problems are fixed by task, params, seed, split, size and the package's version.
+share no question, for any seeds. Problems are fixed by task, params, seed, split, size and the package's version.
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ def with_placeholders(messages: Sequence[Message], num_images: int) -> tuple[Mes
     at = max(i for i, message in enumerate(messages) if message["role"] == "user")
     text = messages[at]["content"]
     if not isinstance(text, str):
-        found = sum(part["type"] == "image" for message in messages for part in _parts(message))
-        if found != num_images:
-            raise ValueError(f"found {num_images} picture(s) for {found} place(s) of the type image in the messages")
+        places = sum(part["type"] == "image" for message in messages for part in _parts(message))
+        if places != num_images:
+            raise ValueError(f"found {num_images} picture(s) for {places} place(s) of the type image in the messages")
         return tuple(messages)
     tags = list(TAG.finditer(text))
     if len(tags) == num_images:

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 def load_problems(spec: DataSpec, *, where: str, without_gold: list[str] | None = None) -> list[Problem]:
     """All problems of a source, in its order. `where` is the dotted path of the spec, such as `data.train`.
 
-    Rows without a gold answer that can be read are an error, or left out under `spec.drop_bad_golds`. A list
-    `without_gold` takes a line for each of them instead.
+    Rows without a readable gold answer are an error, or left out with `spec.drop_bad_golds`. A list
+    `without_gold` gets a line for each of them instead.
 
     Raises UserError with file and line (JSONL, from 1) or row (Parquet and hub, from 0): missing file, bad JSON,
     missing column, no gold answer, a pattern that does not match, an id given twice, too few rows, none at all.
@@ -52,7 +52,7 @@ def load_problems(spec: DataSpec, *, where: str, without_gold: list[str] | None 
     if without_gold is not None:
         without_gold += dropped
     elif dropped:
-        logger.warning("%s: %d of %d rows have no gold answer that can be read and are left out (drop_bad_golds); the "
+        logger.warning("%s: %d of %d rows have no readable gold answer and are left out (drop_bad_golds); the "
                        "first: %s", where, len(dropped), len(problems) + len(dropped), dropped[0])
     if not problems and dropped:
         raise UserError(f"{where}.source: none of the {len(dropped)} rows of {spec.source!r} has a gold answer that "

@@ -1,4 +1,4 @@
-"""Sets of problems: what is compared between two of them, their content hash, and their rows for trainer and run."""
+"""Sets of problems: their overlap, their content hash, and their rows in a run directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_overlap(train: Sequence[Problem], probe: Sequence[Problem], *, train_t
                   probe_template: str = NEUTRAL_TEMPLATE, allow: bool = False) -> int:
     """Number of probe problems whose question is also trained on, up to case, width forms and white space.
 
-    Any overlap turns the boundary into memorisation, so it raises UserError unless `allow`; then it is logged.
+    With an overlap the boundary would measure memorisation, so it raises UserError; with `allow` it is only logged.
     """
     train_ids = {_normal(question(problem, train_template)): problem.id for problem in train}
     shared = [(problem.id, train_ids[key]) for problem in probe

@@ -22,7 +22,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class NoGold(UserError):
-    """A row without a gold answer that can be read: left out under `drop_bad_golds`."""
+    """A row without a readable gold answer: left out with `drop_bad_golds`."""
 
 
 def problem_of(row: Mapping[str, Any], at: str, row_id: str, spec: DataSpec, pattern: re.Pattern[str] | None,
@@ -61,7 +61,7 @@ def _gold_answer(row: Mapping[str, Any], at: str, column: str, spec: DataSpec, p
         matches = [match.group(1) for match in pattern.finditer(gold)]
         if not matches or not (matches[-1] or "").strip():
             raise NoGold(f"{at}: no answer in column {column!r}: {where}.gold_pattern {pattern.pattern!r} does not "
-                         f"match {short(gold)}; mend the pattern or the row")
+                         f"match {short(gold)}; fix the pattern or the row")
         gold = matches[-1].strip()
     return _last_box(gold, at, column, where) if spec.gold_boxed else gold
 
@@ -76,20 +76,20 @@ def _with_images(prompt: tuple[Message, ...], row: Mapping[str, Any], at: str, c
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{at}: column {column!r} ({where}.image): {error}; mend or drop the row") from None
+        raise UserError(f"{at}: column {column!r} ({where}.image): {error}; fix or drop the row") from None
 
 
 def options(row: Mapping[str, Any], at: str, spec: DataSpec, where: str) -> list[str]:
     """The options of a multiple-choice row, none for other rows."""
     if spec.choices is None:
         return []
-    found = _column(row, spec.choices, at, f"{where}.choices")
-    if found is None or found == [] or found == "":
+    given = _column(row, spec.choices, at, f"{where}.choices")
+    if given is None or given == [] or given == "":
         return []
-    if not isinstance(found, list) or len(found) > len(LETTERS):
-        raise UserError(f"{at}: found {short(found)} in column {spec.choices!r} ({where}.choices), expected a list of "
+    if not isinstance(given, list) or len(given) > len(LETTERS):
+        raise UserError(f"{at}: found {short(given)} in column {spec.choices!r} ({where}.choices), expected a list of "
                         f"at most {len(LETTERS)} options, or nothing")
-    return [str(option) for option in found]
+    return [str(option) for option in given]
 
 
 def _read_problem(row: Mapping[str, Any], at: str, problem_id: str, spec: DataSpec, where: str) -> Problem:
@@ -100,7 +100,7 @@ def _read_problem(row: Mapping[str, Any], at: str, problem_id: str, spec: DataSp
         raise UserError(f"{at}: no column {error} for {where}.reader {spec.reader!r} (columns: "
                         f"{', '.join(map(str, row))})") from None
     except (ValueError, TypeError, LookupError, AttributeError, SyntaxError) as error:
-        raise NoGold(f"{at}: {where}.reader {spec.reader!r} cannot read the row: {first_line(error)}; mend or drop "
+        raise NoGold(f"{at}: {where}.reader {spec.reader!r} cannot read the row: {first_line(error)}; fix or drop "
                       f"it, or set {where}.drop_bad_golds: true") from error
     return Problem(problem_id, prompt_of(reading.prompt, at, spec, where), reading.gold, spec.judged_by,
                    MappingProxyType(dict(reading.extra)))
@@ -112,13 +112,13 @@ _BRACELESS_BOX = re.compile(r"\\boxed\s+([^$]+?)\s*(?:\$|$)")
 def _last_box(solution: str, at: str, column: str, where: str) -> str:
     r"""The answer of a worked solution. Some of MATH end in `\boxed 2$` or `\fbox{2}`, which no completion may."""
     answer = final_answer(solution)
-    if answer is Reason.NO_BOX and (found := _BRACELESS_BOX.findall(solution)):
-        return found[-1]
+    if answer is Reason.NO_BOX and (boxes := _BRACELESS_BOX.findall(solution)):
+        return boxes[-1]
     if answer is Reason.NO_BOX:
         answer = final_answer(solution.replace("\\fbox", "\\boxed"))
     if isinstance(answer, Reason):
         raise NoGold(f"{at}: no answer in column {column!r}: {where}.gold_boxed finds no \\boxed{{...}} ({answer}) in "
-                      f"{short(solution[-40:])}; mend or drop the row, or set {where}.drop_bad_golds: true")
+                      f"{short(solution[-40:])}; fix or drop the row, or set {where}.drop_bad_golds: true")
     return answer
 
 

@@ -52,9 +52,9 @@ def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise UserError(f"{path}:{number}: not JSON ({error}), expected one JSON object a line") from None
+                raise UserError(f"{path}:{number}: not JSON ({error}), expected one JSON object per line") from None
             if not isinstance(row, dict):
-                raise UserError(f"{path}:{number}: found {short(row)}, expected one JSON object a line")
+                raise UserError(f"{path}:{number}: found {short(row)}, expected one JSON object per line")
             yield f"{path}:{number}", row
 
 

@@ -3,10 +3,10 @@
     with Judge(workers=2, timeout=10.0) as judge:
         verdicts = judge.judge(problems, texts)
 
-What a completion does to its verifier is the completion's own: a verdict that takes longer than `timeout` is
-`timeout` (wrong), one that kills its worker twice is `crashed` (wrong). What the verifier does wrong is not: an
-exception in it is `harness_error` (correct=None, not judged), and so is a gold answer that it rejects (`gold_error`).
-The other completions of a batch are never affected. Processes and clocks live in `rlvr.judging.pool`.
+A completion is wrong if its verdict takes longer than `timeout` (`timeout`) or kills its worker twice (`crashed`). An
+exception in the verifier is not the completion's fault: it is not judged (correct=None, `harness_error`), and neither
+is one whose gold answer the verifier rejects (`gold_error`). The other completions of a batch are not affected.
+Processes and clocks are in `rlvr.judging.pool`.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ class JudgeStats:
 class Judge:
     """Judges completions in `workers` processes that start at first use and live until `close`.
 
-    May be called from any thread; calls are answered one after the other. The verdicts do not depend on the number
-    of workers, on the order of the completions or on what was judged before (`Verdict.ms` aside), as long as the
-    verifiers keep no state. Completions for an equal problem that are equal in what decides (`Verifier.decisive`: for
-    mathematics the last box) are judged once; the verdict object is shared, also between calls.
+    May be called from any thread; calls run one after the other. Verdicts (`Verdict.ms` aside) do not depend on the
+    number of workers, on the order of the completions or on earlier calls, as long as the verifiers keep no state.
+    Equal completions of one problem share one verdict object, also between calls; `Verifier.decisive` says what counts
+    as equal (for mathematics: the last box).
 
     Args:
         workers: number of processes, at least 1.
         timeout: wall-clock seconds for one verdict, counted from the moment a worker begins it.
-        memory_gib: what a worker may grow by after it loaded its verifiers, in GiB (RLIMIT_AS); a verifier that
-            wants more dies, which counts as a crash. None: no limit.
+        memory_gib: how much memory a worker may use beyond its loaded verifiers, in GiB (RLIMIT_AS). A verifier
+            that needs more dies, which counts as a crash. None: no limit.
         cache_size: verdicts kept between calls; 0 keeps none.
     """
 
@@ -188,8 +188,8 @@ class Judge:
         self._pool.run(items)
 
     def _decisive(self, verifier: str, text: str) -> str:
-        """What of the text the verifier will look at. One that a worker cannot load either is left to the worker,
-        and so is a text on which a plug-in's `decisive` fails."""
+        """The part of the text that decides the verdict; all of it if the verifier cannot be loaded here (its worker
+        reports that) or if its `decisive` fails."""
         if verifier not in self._decisives:
             try:
                 self._decisives[verifier] = resolve("verifiers", verifier).decisive
@@ -204,7 +204,7 @@ class Judge:
             return text
 
     def _recall(self, verifier: str, key: bytes) -> Verdict | None:
-        """The version of a verifier is known once a worker loaded it, so what another version said is not found."""
+        """The cached verdict of this version of the verifier, which is known once a worker has loaded it."""
         where = (self._pool.versions.get(verifier, ""), key)
         verdict = self._cache.get(where)
         if verdict is not None:
@@ -224,28 +224,28 @@ def _all_of_it(text: str) -> str:
 
 
 class _Pickled:
-    """Pickles each problem of a call once, and gives the digest to which a text is added to name the pair.
+    """Pickles each problem of a call once, with a digest that identifies it.
 
-    All of the problem is in it, the prompt too, but the pictures: no verifier may look at them.
+    Pictures are left out: verifiers do not get them.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[int, tuple[bytes, hashlib.blake2b]] = {}
 
     def __call__(self, problem: Problem) -> tuple[bytes, hashlib.blake2b]:
-        found = self._by_id.get(id(problem))
-        if found is None:
+        pickled = self._by_id.get(id(problem))
+        if pickled is None:
             try:
                 data = pickle.dumps(dataclasses.replace(problem, images=()), protocol=5)
             except Exception as error:
                 raise UserError(f"problem {problem.id}: it cannot be sent to a judge worker "
                                 f"({type(error).__name__}: {error}); keep plain data in prompt and extra") from error
-            found = self._by_id[id(problem)] = (data, hashlib.blake2b(data, digest_size=16))
-        return found
+            pickled = self._by_id[id(problem)] = (data, hashlib.blake2b(data, digest_size=16))
+        return pickled
 
 
 def _log_harness_errors(items: dict[bytes, Item], names: dict[bytes, str]) -> None:
-    """One line for each different exception: a broken verifier fails on every item of a batch."""
+    """Log one line per distinct exception: a broken verifier fails on every item of a batch."""
     seen: dict[tuple[str, str], list[Item]] = {}
     for key, item in items.items():
         if item.verdict is not None and item.verdict.reason is Reason.HARNESS_ERROR:

@@ -1,10 +1,10 @@
-"""Worker processes that judge items in chunks, with a wall clock per item, by a parent that may kill and replace them.
+"""Worker processes that judge items in chunks. The parent times every item, and kills and replaces workers.
 
 Each worker is a plain `python -c` child with three inherited descriptors: a socket for chunks and outcomes, a small
-shared memory where it publishes which item it is on and since when, and a pipe whose closing ends it. Not
-`multiprocessing`: its spawn and forkserver methods import the parent's `__main__` again in the child (which fails for
-scripts on stdin and reruns scripts without a main guard), and a fork of a process with torch threads may deadlock.
-A chunk is sent only to a worker that waits for one, so that parent and worker never both block on sending.
+shared memory where it publishes its current item and when it began, and a pipe that ends the worker when it closes.
+`multiprocessing` would not do: its spawn and forkserver methods import the parent's `__main__` again (which fails for
+scripts on stdin and reruns scripts without a main guard), and forking a process with torch threads may deadlock. A
+chunk is only sent to a worker that waits for one, so parent and worker never both block on sending.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ START_SECONDS = 120.0
 MAX_FALSE_STARTS = 3
 """Workers in a row that die without having begun an item before the pool gives up."""
 CHUNK_MS, LEAST_MS = 4.0, 0.5
-"""Longest and shortest aimed duration of a chunk: long against a round trip (0.1 ms), short for who waits behind."""
+"""Bounds on the duration of a chunk: long against a round trip (0.1 ms), short for those that wait."""
 MAX_CHUNK = 256
 POLL_SECONDS = 0.25
 
@@ -61,7 +61,7 @@ class Item:
 
 
 class _Worker:
-    """One child process and what it is on. All methods are called by the pool's thread only."""
+    """One child process and the chunk it is judging. Only the pool's thread calls the methods."""
 
     def __init__(self, memory_bytes: int | None) -> None:
         self.connection, child_end = Pipe()
@@ -90,7 +90,7 @@ class _Worker:
         self.shared[ITEM] = STARTING
 
     def current(self) -> tuple[int, float]:
-        """Index of the item it is on (STARTING: none) and for how many seconds."""
+        """Index of the current item (STARTING: none) and the seconds spent on it."""
         while True:
             item = self.shared[ITEM]
             seconds = (time.monotonic_ns() - self.shared[SINCE]) / 1e9
@@ -98,7 +98,7 @@ class _Worker:
                 return item, seconds
 
     def kill(self) -> None:
-        """End it and its process group, also if it is dead itself: a jail that it was starting may have outlived it."""
+        """Kill the process group, even if the worker is dead: a jail that it was starting may have outlived it."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -109,7 +109,7 @@ class _Worker:
 
 
 class Pool:
-    """Runs items to a verdict each, whatever becomes of the workers."""
+    """Gets a verdict for every item, even when workers hang or die."""
 
     def __init__(self, workers: int, timeout: float, memory_bytes: int | None) -> None:
         self._size, self._timeout, self._memory_bytes = workers, timeout, memory_bytes
@@ -122,7 +122,7 @@ class Pool:
         """Version of each verifier loaded so far, by name."""
 
     def run(self, items: Sequence[Item]) -> None:
-        """Set `verdict` (and `note`) of every item. Raises UserError when a verifier cannot be had."""
+        """Set `verdict` (and `note`) of every item. Raises UserError when a verifier cannot be loaded."""
         if os.getpid() != self._pid:
             raise RuntimeError("a Judge cannot be used in a forked copy of the process that made it: make one there")
         waiting = deque(items)
@@ -139,11 +139,11 @@ class Pool:
             raise
 
     def stop(self) -> None:
-        """Have a call of `run` in another thread give up, within POLL_SECONDS."""
+        """Make a call of `run` in another thread give up within POLL_SECONDS."""
         self._stopping = True
 
     def close(self) -> None:
-        """End all workers: idle ones by themselves, the rest by SIGKILL after a second."""
+        """End all workers: idle ones exit by themselves, the others are killed after a second."""
         workers, self._workers = self._workers, []
         if os.getpid() != self._pid:
             return
@@ -162,7 +162,7 @@ class Pool:
         for worker in self._workers:
             if not waiting or worker.chunk or not worker.ready:
                 continue
-            # chunks shrink towards the end, so that the workers finish together, but not below what a trip is worth
+            # chunks shrink towards the end, so that the workers finish together, but stay worth a round trip
             share = max(math.ceil(len(waiting) / (2 * self._size)), int(LEAST_MS / self._mean_ms))
             size = max(1, min(share, MAX_CHUNK, int(CHUNK_MS / self._mean_ms)))
             chunk = [waiting.popleft() for _ in range(min(size, len(waiting)))]
@@ -173,7 +173,7 @@ class Pool:
                 worker.connection.send_bytes(pickle.dumps((list(where), pairs), protocol=5))
 
     def _collect(self, waiting: deque[Item]) -> int:
-        """Wait for something to happen and deal with it; returns the number of items that got their verdict."""
+        """Wait for the next event and handle it; returns the number of items that got a verdict."""
         limits = [self._limit(worker) for worker in self._workers if worker.chunk or not worker.ready]
         patience = min([POLL_SECONDS, *limits])
         by_connection = {worker.connection: worker for worker in self._workers}
@@ -191,7 +191,7 @@ class Pool:
         return judged
 
     def _limit(self, worker: _Worker) -> float:
-        """Seconds that are left to the worker for what it is on."""
+        """Seconds left to the worker for its current item, or for loading."""
         item, seconds = worker.current()
         return (START_SECONDS if item == STARTING else self._timeout) - seconds
 
@@ -226,7 +226,7 @@ class Pool:
         return ms
 
     def _bury(self, worker: _Worker, waiting: deque[Item], how: str) -> int:
-        """Replace a worker that died or hangs: one item is to blame, the unjudged rest of its chunk goes back."""
+        """Remove a worker that died or hangs. Its current item is blamed; the unjudged rest of its chunk goes back."""
         index, seconds = worker.current()
         worker.kill()
         judged = 0
@@ -238,7 +238,7 @@ class Pool:
             if chunk[index].verdict is None:
                 judged += self._blame(chunk[index], how, seconds, exit_code)
         elif chunk:
-            log.warning("a judge worker %s between two completions (exit code %s): what it had is judged by another",
+            log.warning("a judge worker %s between two completions (exit code %s); another one judges its completions",
                         how, exit_code)
         if (not chunk or index == STARTING) and not worker.served:
             self._false_starts += 1
@@ -249,7 +249,7 @@ class Pool:
         return judged
 
     def _blame(self, item: Item, how: str, seconds: float, exit_code: int) -> int:
-        """A hang is a time-out at once; a death counts as the completion's own when it happens twice."""
+        """A hang is a timeout at once; a death counts as the completion's fault when it happens twice."""
         if how == "hangs":
             log.warning("no verdict on a completion of problem %s after %.1f s, counted as wrong (timeout): %r",
                         item.label, seconds, (item.text or "gold answer")[-200:])

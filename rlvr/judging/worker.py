@@ -1,9 +1,9 @@
 """The process in which verifiers run: one loop that takes chunks of completions and sends back outcomes.
 
 Started by `rlvr.judging.pool` as `python -c`, so it never imports the parent's `__main__` (a script without a main
-guard, stdin, a notebook) and never torch. It reports in batches, every few milliseconds; which item it is on, and
-since when, stands in memory that it shares with the parent, so that the parent can time an item without a message
-per item. It ends when its pipe is closed, and in the middle of an item when the parent dies.
+guard, stdin, a notebook) and never torch. It reports in batches, every few milliseconds. Its current item and when it
+began are in memory that it shares with the parent, so the parent can time an item without a message per item. It ends
+when its pipe is closed, and in the middle of an item when the parent dies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FLUSH_NS = 4_000_000
 
 NOTE_CHARS = 500
 INTERFACE = ("name", "version", "verify", "check_gold", "gold_completion", "own_limit")
-"""What is asked of every verifier; the last two it inherits."""
+"""What every verifier must have; the last two are inherited."""
 
 SHARED_BYTES = 16
 ITEM, SINCE = 0, 1
@@ -97,11 +97,11 @@ class Worker:
         self.shared[ITEM] = STARTING
         _limit_memory(None)
         try:
-            found = resolve("verifiers", name)
-            if missing := [part for part in INTERFACE if not hasattr(found, part)]:
+            verifier_class = resolve("verifiers", name)
+            if missing := [part for part in INTERFACE if not hasattr(verifier_class, part)]:
                 raise UserError(f"verifier {name!r} has no {' and no '.join(missing)}; derive it from "
                                 "rlvr.interfaces.Verifier and give it a name and a version")
-            verifier = found()
+            verifier = verifier_class()
             version = verifier.version
         except UserError:
             raise
@@ -125,8 +125,8 @@ def _read(pickled: bytes) -> Problem:
 
 
 def _judge(verifier: Verifier, problem: Problem, text: str | None) -> tuple[Verdict, str]:
-    """One outcome. Only MemoryError escapes: a process that ran out of memory is not fit to go on, so it dies, and
-    the parent's rule for crashes applies (again on a fresh worker, then wrong)."""
+    """One outcome. Only MemoryError escapes: the process ends, and the parent treats it as a crash (judged again on a
+    fresh worker, then wrong)."""
     try:
         if text is None:
             return _check_gold(verifier, problem)
@@ -136,13 +136,14 @@ def _judge(verifier: Verifier, problem: Problem, text: str | None) -> tuple[Verd
             return verdict, verdict.detail[:NOTE_CHARS]
     except MemoryError:
         raise
-    except BaseException as error:  # SystemExit and time-outs derived from BaseException too: none may end the loop
+    except BaseException as error:  # SystemExit and timeouts derived from BaseException too: none may end the loop
         note = _describe(error)
     return Verdict(None, Reason.HARNESS_ERROR), note
 
 
 def _malformed(verdict: Any) -> str:
-    """What is wrong with what a verifier returned, "" for nothing. A type slip in it is no answer's fault."""
+    """What is wrong with a verifier's return value, "" for nothing. A malformed one is the verifier's bug, not a wrong
+    answer."""
     if not isinstance(verdict, Verdict):
         return f"verify() returned {type(verdict).__name__}, expected a Verdict"
     for name, kinds, expected in (("correct", (bool, NoneType), "True, False or None"), ("reason", Reason, "a Reason"),
@@ -154,7 +155,7 @@ def _malformed(verdict: Any) -> str:
 
 
 def _check_gold(verifier: Verifier, problem: Problem) -> tuple[Verdict, str]:
-    """Correct if the gold answer is usable and its own completion is judged correct."""
+    """Correct if the gold answer is usable and the completion made from it is judged correct."""
     complaint: Any = verifier.check_gold(problem)
     if not isinstance(complaint, (str, NoneType)):
         raise TypeError(f"check_gold() returned {type(complaint).__name__}, expected None or a sentence")

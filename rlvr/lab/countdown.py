@@ -40,7 +40,7 @@ def format_prompt(numbers: Sequence[int], target: int) -> str:
 
 
 def split_of(numbers: Sequence[int]) -> str:
-    """The split a set of numbers belongs to, whatever their order and the target: "train" or "test"."""
+    """The split a set of numbers belongs to, "train" or "test"; their order and the target do not matter."""
     key = " ".join(map(str, sorted(numbers)))
     digest = hashlib.sha256(key.encode()).digest()
     return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"

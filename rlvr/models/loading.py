@@ -1,4 +1,4 @@
-"""Models and tokenizers from a recipe's words: `lab`, a local directory or a hub id, with errors a user can act on."""
+"""Load models and tokenizers as a recipe names them: `lab`, a local directory or a hub id."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def source(path: str) -> str:
 def load_tokenizer(path: str, revision: str | None = None, where: str = "model.path") -> Any:
     """The tokenizer of a model, padding on the left.
 
-    AutoTokenizer gives every Qwen2 model Qwen's own splitting rules, whatever its files say; a model whose files
-    declare the plain tokenizer.json back end (as the lab's do) gets that.
+    AutoTokenizer gives every Qwen2 model Qwen's own splitting rules, even if its files declare others. A model whose
+    files declare the plain tokenizer.json back end (as the lab's do) gets that one.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -49,7 +49,7 @@ def load_processing(path: str, *, images: bool, revision: str | None = None, whe
                             "which is not installed: pip install 'rlvr[vision]'") from error
         raise UserError(_missing(where, path, "image processor", error)) from error
     if not isinstance(processor, ProcessorMixin) or not hasattr(processor, "image_processor"):
-        raise UserError(f"{where}: the data has pictures, and {path!r} reads text only; choose a model that sees, or "
+        raise UserError(f"{where}: the data has pictures, and {path!r} reads text only; choose a vision model, or "
                         "remove data.*.image")
     processor.tokenizer.padding_side = "left"
     return processor

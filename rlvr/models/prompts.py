@@ -58,9 +58,9 @@ def prompt_inputs(processing_class: Any, problem: Problem, chat_template: str | 
         return {"input_ids": torch.tensor([prompt_ids(processing_class, problem, chat_template)])}
     processor: Any = processing_class
     if isinstance(problem.prompt, str):
-        found = processor(text=[problem.prompt], return_tensors="pt")
+        inputs = processor(text=[problem.prompt], return_tensors="pt")
     else:
-        found = processor.apply_chat_template(
+        inputs = processor.apply_chat_template(
             conversation=[filled(problem.prompt, [decode(image) for image in problem.images])],
             chat_template=chat_template,
             add_generation_prompt=True,
@@ -68,11 +68,11 @@ def prompt_inputs(processing_class: Any, problem: Problem, chat_template: str | 
             return_dict=True,
             return_tensors="pt",
         )
-    return {name: value for name, value in found.items() if name != "attention_mask"}
+    return {name: value for name, value in inputs.items() if name != "attention_mask"}
 
 
 def prompt_fingerprint(processing_class: Any, problem: Problem) -> Any:
-    """JSON data that changes whenever what a model reads of the prompt does. Decodes no picture."""
+    """JSON data that changes whenever the input a model gets for this prompt changes. Decodes no picture."""
     if not problem.images:
         return prompt_ids(processing_class, problem)
     assert not isinstance(problem.prompt, str)
@@ -85,9 +85,7 @@ def prompt_fingerprint(processing_class: Any, problem: Problem) -> Any:
 
 
 def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int) -> None:
-    """Raises UserError for the longest prompt if it exceeds the limit: a cut problem is another problem."""
-    from rlvr.models.prompts import prompt_ids
-
+    """Raises UserError if the longest prompt exceeds the limit: truncating it would change the problem."""
     lengths = {}
     for problem in problems:
         try:

@@ -1,4 +1,4 @@
-"""What the libraries below say that is no concern of the user's."""
+"""Silence third-party logs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 
 
 def quiet() -> None:
-    """Keep the libraries' notes out of the user's terminal; errors still show."""
+    """Keep warnings and progress bars of other libraries off the terminal; errors still show."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|accelerate|transformers|trl|peft)\b")

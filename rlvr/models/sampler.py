@@ -4,7 +4,7 @@
 uniform per row and position, and leaves `generate` (in greedy mode) nothing to choose. So sampling touches no
 global random state, two ranks never draw the same sample, and another number of processes, another batch
 composition or a resumed run draws the same ones up to float rounding. The trainer's rollouts and the probes
-share it.
+share this code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TransformersSampler:
 
     Args:
         model: anything with `generate` and `generation_config`.
-        tokenizer: its tokenizer, or the processor of a model that sees; padding side and pad token are handled here
+        tokenizer: its tokenizer, or the processor of a vision model; padding side and pad token are handled here
             and not changed.
         unwrap: context manager that yields the model to generate with (gathers ZeRO-3 shards, ...);
             by default the model as it is.

@@ -1,4 +1,4 @@
-"""Which model is it? A hash of the weights that sampling depends on: the key of a stored base measurement."""
+"""A hash of the weights that sampling depends on, which identifies a model in the store of base measurements."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ Gather = Callable[[list[Any]], list[Any]]
 def weights_hash(model: Any, gather: Gather = list) -> str:
     """Content hash of the parameters that sampling depends on; sharded ones (ZeRO-3) shard by shard over the ranks.
 
-    A model that carries something beside the policy, such as a critic, lists the parts of its names in `beside_policy`.
+    A model with more than the policy, such as a critic, lists the name parts to leave out in `beside_policy`.
     Low-rank adapters that add exactly nothing, as fresh ones do, are left out together with the names that their
-    wrapper adds: such a model is its base, and shares the base's measurement. `gather` gives the items of all ranks.
+    wrapper adds: such a model equals its base, and shares the base's measurement. `gather` gives the items of
+    all ranks.
     """
     digest = blake2b(digest_size=16)
     sharded = False

@@ -1,7 +1,7 @@
 """Files that survive kills and full disks: JSONL that is appended to, and whole files that are replaced atomically.
 
-A batch of rows is one write that is flushed to the disk; when the disk is full none of it stays. A line that a kill
-tore is left out when reading and cut off by `repair`. JSON is strict: NaN and infinities are written as null.
+A batch of rows is one write; when the disk is full, none of it stays in the file. A last line that a kill cut short is
+left out when reading and removed by `repair`. JSON is strict: NaN and infinities are written as null.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One run on disk: its files, its checkpoints, and what happens to them when the run is resumed.
 
-Standard library only. One process (rank 0) writes; anybody may read, also while the run goes on.
+Standard library only. One process (rank 0) writes; any process may read, also during the run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COMPLETE = "COMPLETE"
 """Name of the empty file that is written last into a checkpoint."""
 VERSIONED = ("rlvr", "torch", "transformers", "trl")
 MAY_DIFFER = ("tracking", "judge", "run_dir")
-"""Parts of a recipe that a resumed run may change: they say where and how to run, not what to learn."""
+"""Parts of a recipe that may change on resume: they say where and how to run, not what to learn."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -100,8 +100,8 @@ class RunDir:
     def arms(self) -> dict[str, RunDir]:
         """Measurements under other decodings and prompts (`probes.arms`), each laid out like a run; {} without."""
         folder = self.path / "arms"
-        found = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: RunDir(path) for path in found if RunDir(path).recipe.is_file()}
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {path.name: RunDir(path) for path in entries if RunDir(path).recipe.is_file()}
 
     def arm(self, name: str) -> RunDir:
         return RunDir(self.path / "arms" / name)
@@ -121,14 +121,14 @@ class RunDir:
     def create(cls, path: str | Path, *, resume: bool = False, quiet: bool = False) -> RunDir:
         """Make the directory, or with `resume` take the one of an earlier run.
 
-        Raises UserError for a non-empty directory without `resume`, for files that are no run's even with it, and
-        for a path that cannot be a directory. Resuming an empty or missing directory starts a new run
-        and, unless `quiet`, says so on stderr.
+        Raises UserError for a non-empty directory without `resume`, for one without a run in it even with `resume`,
+        and for a path that cannot be a directory. Resuming an empty or missing directory starts a new run and, unless
+        `quiet`, says so on stderr.
         """
         run = cls(path)
         run.check_usable(resume=resume)
         if resume and not quiet and not run.recipe.is_file():
-            sys.stderr.write(f"--resume: there is no run in {run.path} yet: starting it\n")
+            sys.stderr.write(f"--resume: there is no run in {run.path} yet: starting one\n")
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -136,25 +136,25 @@ class RunDir:
         return run
 
     def check_usable(self, *, resume: bool) -> None:
-        """Raises UserError for what is there and `create` would refuse; makes nothing."""
+        """Raises UserError for a path that `create` would refuse; creates nothing."""
         try:
-            found = sorted(entry.name for entry in self.path.iterdir())
+            entries = sorted(entry.name for entry in self.path.iterdir())
         except FileNotFoundError:
             return
         except OSError as error:
             raise UserError(f"run_dir {self.path}: cannot be used: {error.strerror}; choose another run_dir") from None
-        names = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        names = ", ".join(entries[:3]) + (", ..." if len(entries) > 3 else "")
         # A kill inside write_recipe leaves its temporary file and nothing else: no run was started.
-        begun = [name for name in found if name != temporary(self.recipe).name]
+        begun = [name for name in entries if name != temporary(self.recipe).name]
         if begun and not resume:
-            raise UserError(f"run_dir {self.path}: found {len(found)} entries ({names}), expected an empty directory; "
-                            "go on with that run by --resume, or choose another run_dir")
+            raise UserError(f"run_dir {self.path}: found {len(entries)} entries ({names}), expected an empty "
+                            "directory; continue that run with --resume, or choose another run_dir")
         if begun and not self.recipe.is_file():
-            raise UserError(f"run_dir {self.path}: found {len(found)} entries ({names}) but no recipe.json, so it is "
+            raise UserError(f"run_dir {self.path}: found {len(entries)} entries ({names}) but no recipe.json, so it is "
                             "not a run and cannot be resumed; choose another run_dir")
 
     def write_recipe(self, tree: Mapping[str, Any], *, lab: bool = False) -> None:
-        """Write recipe.json; in a resumed run compare instead and keep the file.
+        """Write recipe.json; if it exists, as in a resumed run, compare with it instead.
 
         Raises UserError naming the first key of the recipe that differs (those below `MAY_DIFFER` may).
         """
@@ -181,8 +181,8 @@ class RunDir:
         return stored
 
     def truncate_after(self, step: int) -> None:
-        """Forget what a run that resumes at `step` will write again: rows of later steps, torn lines, and probe rows
-        whose boundary row was never written. Samples stay: a probe finds its finished part there."""
+        """Drop what a run that resumes at `step` will write again: rows of later steps, torn lines, and probe rows
+        without a boundary row. Samples stay: a probe continues from them."""
         rewrite_jsonl(self.boundary, lambda row: _step(row) <= step)
         probed = {_step(row) for row in read_jsonl(self.boundary)}
         rewrite_jsonl(self.metrics, lambda row: _step(row) <= step)
@@ -199,7 +199,7 @@ class RunDir:
     def latest_checkpoint(self, *, discard_incomplete: bool = False) -> Path | None:
         """The newest complete checkpoint, or None; `discard_incomplete` deletes newer ones that a kill left behind.
 
-        Only the process that resumes the run may discard: to anybody else a checkpoint being written looks the same.
+        Only the process that resumes the run may discard: a checkpoint that is being written looks the same.
         """
         for _, path in sorted(self._checkpoints(), reverse=True):
             if (path / COMPLETE).is_file():
@@ -255,13 +255,13 @@ class RunDir:
 
 def versions() -> dict[str, str | None]:
     """Versions of what decides a run's numbers, without importing it; None: not installed as a distribution."""
-    found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
+    installed: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in VERSIONED:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            installed[name] = None
+    return installed
 
 
 def git_commit() -> str | None:
@@ -280,10 +280,10 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted keys of a tree; an empty section and a list are values."""
     if not isinstance(tree, Mapping) or not tree:
         return {prefix: tree}
-    found: dict[str, Any] = {}
+    dotted: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else key)
-    return found
+        dotted |= flat(value, f"{prefix}.{key}" if prefix else key)
+    return dotted
 
 
 def _step(row: Mapping[str, Any]) -> int:

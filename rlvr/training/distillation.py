@@ -82,9 +82,9 @@ def distilled(recipe: Recipe) -> Recipe:
     Raises UserError unless the recipe trains the lab's base and probes the lab's problems of another split than those
     that are taught, and for a budget or arms of the probes.
     """
-    for where, found in (("model.path", recipe.model.path), ("data.probe.source", recipe.data.probe.source)):
-        if found != LAB:
-            raise UserError(f"{where}: found {found!r}, expected 'lab': only there a solver knows all right answers")
+    for where, value in (("model.path", recipe.model.path), ("data.probe.source", recipe.data.probe.source)):
+        if value != LAB:
+            raise UserError(f"{where}: found {value!r}, expected 'lab': only there a solver knows all right answers")
     if recipe.data.probe.split == "train":
         raise UserError("data.probe.split: found 'train', whose problems are taught; expected 'test' or 'hard'")
     if not recipe.probes.enabled:
@@ -109,12 +109,12 @@ def distilled(recipe: Recipe) -> Recipe:
 
 def rarely_solved(model: Any, tokenizer: PreTrainedTokenizerFast, data: DataSpec) -> list[Problem]:
     """Those of `data`'s problems that `model` solves with a probability below RARELY."""
-    found = load_problems(data, where="data.train")
+    problems = load_problems(data, where="data.train")
     p = [
-        exact_success(model, tokenizer, found[start : start + CHUNK], DECODING)
-        for start in tqdm(range(0, len(found), CHUNK), desc="choosing problems", unit=f"{CHUNK} problems")
+        exact_success(model, tokenizer, problems[start : start + CHUNK], DECODING)
+        for start in tqdm(range(0, len(problems), CHUNK), desc="choosing problems", unit=f"{CHUNK} problems")
     ]
-    return [problem for problem, success in zip(found, np.concatenate(p), strict=True) if success < RARELY]
+    return [problem for problem, success in zip(problems, np.concatenate(p), strict=True) if success < RARELY]
 
 
 def answers(taught: list[Problem], tokenizer: PreTrainedTokenizerFast) -> Dataset:

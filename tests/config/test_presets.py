@@ -158,7 +158,7 @@ def test_rows_without_a_gold_answer_stop_the_run_or_are_dropped(
     with caplog.at_level(logging.WARNING):
         problems = load_problems(spec_of("math", source=str(file), drop_bad_golds=True, size=3), where="data.train")
     assert [problem.id for problem in problems] == ["rows/0", "rows/2"]
-    assert "data.train: 1 of 3 rows have no gold answer that can be read and are left out" in caplog.text
+    assert "data.train: 1 of 3 rows have no readable gold answer and are left out" in caplog.text
 
 
 def test_a_row_that_a_reader_cannot_read_has_its_place(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_relative_path_is_taken_from_the_current_directory(jsonl, tmp_path: Pa
 
 @pytest.mark.parametrize(("rows", "fields", "fragment"), [
     ('{"problem": "a", "answer": 1}\n{"problem": \n', {}, ":2: not JSON (Expecting value"),
-    ('{"problem": "a", "answer": 1}\n[1]\n', {}, ":2: found [1], expected one JSON object a line"),
+    ('{"problem": "a", "answer": 1}\n[1]\n', {}, ":2: found [1], expected one JSON object per line"),
     ("", {}, "data.train.source: found no rows in"),
     ("\n", {}, "data.train.source: found no rows in"),
     ([{"problems": "a", "answer": 1}], {}, ":1: no column 'problem' (data.train.prompt); did you mean 'problems'? "
@@ -142,7 +142,7 @@ def test_a_relative_path_is_taken_from_the_current_directory(jsonl, tmp_path: Pa
     ([{"problem": "", "answer": 1}], {}, ":1: found '' in column 'problem' (data.train.prompt), expected text"),
     ([{"problem": None, "answer": 1}], {}, ":1: found None in column 'problem'"),
     (ROWS, {"gold_pattern": "#### (.+)"},
-     ":1: no answer in column 'answer': data.train.gold_pattern '#### (.+)' does not match '2'; mend the pattern"),
+     ":1: no answer in column 'answer': data.train.gold_pattern '#### (.+)' does not match '2'; fix the pattern"),
     ([{"problem": "a", "answer": "#### "}], {"gold_pattern": "####(.*)"}, "does not match '####'"),
     (ROWS, {"id": "answers"}, ":1: no column 'answers' (data.train.id); did you mean 'answer'?"),
     (ROWS, {"extra": ("tests",)}, ":1: no column 'tests' (data.train.extra)"),

@@ -61,8 +61,8 @@ def test_a_used_directory_needs_resume(run: RunDir):
     with pytest.raises(UserError) as caught:
         RunDir.create(run.path)
     assert str(caught.value) == (
-        f"run_dir {run.path}: found 2 entries (metrics.jsonl, recipe.json), expected an empty directory; go "
-        "on with that run by --resume, or choose another run_dir")
+        f"run_dir {run.path}: found 2 entries (metrics.jsonl, recipe.json), expected an empty directory; "
+        "continue that run with --resume, or choose another run_dir")
     assert steps(RunDir.create(run.path, resume=True).metrics) == [1]
 
 
@@ -403,7 +403,7 @@ def test_importing_the_run_directory_needs_nothing_heavy():
 
 def test_resuming_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     created = RunDir.create(tmp_path / "new", resume=True)
-    assert capsys.readouterr().err == f"--resume: there is no run in {tmp_path / 'new'} yet: starting it\n"
+    assert capsys.readouterr().err == f"--resume: there is no run in {tmp_path / 'new'} yet: starting one\n"
     created.write_recipe(TREE)
     RunDir.create(tmp_path / "new", resume=True)
     RunDir.create(tmp_path / "other", resume=True, quiet=True)
