@@ -10,8 +10,11 @@ READABLE = ["/etc/passwd", "/etc/hostname", "/proc/self/environ", "/proc/1/cmdli
 WRITABLE = ["/", "/tmp", "/var/tmp", "/dev/shm", os.getcwd()]
 
 
-def escapes(directory, outside_pid, leave_out=()):
-    """`directory`: a place of the host's that anyone may write. `outside_pid`: a process outside the jail."""
+def escapes(directory, outside_pid, name, queue, leave_out=()):
+    """`directory`: a place of the host's that anyone may write, with a file "secret" and the datagram socket "socket".
+    `outside_pid`: a process outside the jail. `name`: of an abstract datagram socket. `queue`: a System V message queue
+    that anyone may use.
+    """
     attempts = {
         "read": lambda: [open(path).close() for path in [directory + "/secret"]],
         "write": lambda: open(directory + "/planted", "w").close(),
@@ -25,6 +28,19 @@ def escapes(directory, outside_pid, leave_out=()):
         "tcp": lambda: _socket("AF_INET", "SOCK_STREAM"),
         "udp": lambda: _socket("AF_INET", "SOCK_DGRAM"),
         "unix socket": lambda: _socket("AF_UNIX", "SOCK_STREAM"),
+        "datagram to a path": lambda: _datagram(directory + "/socket"),
+        "datagram to a name": lambda: _datagram("\0" + name),
+        "descriptor to a path": lambda: _descriptor(directory + "/socket"),
+        "packet socket pair": lambda: _pair("SOCK_SEQPACKET"),
+        "network interfaces": _interfaces,
+        "socket option": _socket_option,
+        "message queue": lambda: _call("msgctl", queue, 2, bytes(4096)),
+        "semaphores": lambda: _call("semctl", 0, 0, 19, bytes(4096)),
+        "shared memory": lambda: _call("shmctl", 0, 14, bytes(4096)),
+        "posix queue": _posix_queue,
+        "flush of all disks": lambda: _call("syncfs", os.open(os.__file__, os.O_RDONLY)),
+        "lock": _lock,
+        "watch": _watch,
         "signal": lambda: os.kill(outside_pid, 0),
         "signal parent": lambda: os.kill(os.getppid(), 0),
         "uid 0": lambda: os.setuid(0),
@@ -64,10 +80,63 @@ def _socket(family, kind):
     socket.socket(getattr(socket, family), getattr(socket, kind)).close()
 
 
+def _pair(kind):
+    import socket
+
+    return socket.socketpair(socket.AF_UNIX, getattr(socket, kind))
+
+
+def _datagram(address):
+    ours, _ = _pair("SOCK_DGRAM")
+    ours.sendto(b"from the jail", address)
+
+
+def _descriptor(address):
+    import socket
+
+    ours, _ = _pair("SOCK_DGRAM")
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, ours.fileno().to_bytes(4, sys.byteorder))
+    ours.sendmsg([b"from the jail"], [rights], 0, address)
+
+
+def _interfaces():
+    import fcntl
+
+    ours, _ = _pair("SOCK_STREAM")
+    fcntl.ioctl(ours.fileno(), 0x8912, bytes(16))
+
+
+def _socket_option():
+    import socket
+
+    ours, _ = _pair("SOCK_STREAM")
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+
+def _lock():
+    import fcntl
+
+    with open(os.__file__) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _watch():
+    import fcntl
+
+    place = os.open(os.path.dirname(os.__file__), os.O_RDONLY)
+    fcntl.fcntl(place, 1026, 4)  # F_NOTIFY
+
+
+def _posix_queue():
+    name = b"/rlvr-canary-%d" % os.getpid()
+    _call("mq_open", name, os.O_CREAT | os.O_RDWR, 0o600, None)
+    _call("mq_unlink", name)
+
+
 def _call(name, *arguments):
     import ctypes
 
-    if getattr(ctypes.CDLL(None), name)(*arguments) != 0:
+    if getattr(ctypes.CDLL(None), name)(*arguments) < 0:
         raise OSError(name)
 
 

@@ -22,8 +22,12 @@ sizes and times of files by stat(2), though not open them, and read host name an
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import secrets
+import select
+import socket
 import sys
 import tempfile
 import time
@@ -69,16 +73,12 @@ def prove(tier: str) -> None:
         raise SandboxError(f"landlock version {landlock.version()}, needed is {landlock.NEEDED_VERSION} (Linux 6.2)")
     program = (Path(__file__).parent / "canary.py").read_text(encoding="utf-8")
     jail = Jails(tier, ahead=0).take()
-    with tempfile.TemporaryDirectory(prefix="rlvr-canary-") as directory:
-        os.chmod(directory, 0o777)  # so that only the jail keeps the canary out
-        secret = Path(directory, "secret")
-        secret.write_text("canary")
-        secret.chmod(0o666)
+    with tempfile.TemporaryDirectory(prefix="rlvr-canary-") as directory, _Targets(directory) as targets:
         deadline = time.monotonic() + BOOT_SECONDS
         try:
             jail.send({"kind": "program", "program": program, "prelude": "", "limits": limits(256, 5, 2**20)}, deadline)
             loaded = jail.receive(deadline=deadline)
-            jail.send({"do": "call", "on": "escapes", "args": [directory, os.getpid()]}, deadline)
+            jail.send({"do": "call", "on": "escapes", "args": [directory, os.getpid(), *targets.names]}, deadline)
             escapes = jail.receive(deadline=deadline).get("value")
         except Stopped as stopped:
             raise SandboxError(f"the canary program ended by {stopped.reason.value}") from None
@@ -86,5 +86,43 @@ def prove(tier: str) -> None:
             jail.kill()
         if "loaded" not in loaded or escapes != ["lawful"]:
             raise SandboxError(f"the canary program escaped or did not run: {escapes or loaded}")
-        if sorted(os.listdir(directory)) != ["secret"] or secret.read_text() != "canary":
-            raise SandboxError("the canary program wrote outside its jail")
+        if what := targets.touched():
+            raise SandboxError(f"the canary program {what} outside its jail")
+
+
+class _Targets:
+    """What the canary tries to reach: a file, datagram sockets with a path and with a name, and a message queue, all
+    open to any user, so that only the jail keeps the canary out."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+        os.chmod(directory, 0o777)
+        secret = self._directory / "secret"
+        secret.write_text("canary")
+        secret.chmod(0o666)
+        self._sockets = []
+        name = f"rlvr-canary-{secrets.token_hex(8)}"
+        for address in (f"{directory}/socket", f"\0{name}"):
+            self._sockets.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            self._sockets[-1].bind(address)
+        os.chmod(f"{directory}/socket", 0o666)
+        self._libc = ctypes.CDLL(None)
+        self.names: tuple[str, int] = (name, self._libc.msgget(0, 0o1666))
+
+    def touched(self) -> str:
+        """What the canary did, "" for nothing."""
+        if sorted(os.listdir(self._directory)) != ["secret", "socket"]:
+            return "made a file"
+        if (self._directory / "secret").read_text() != "canary":
+            return "wrote a file"
+        if select.select(self._sockets, [], [], 0)[0]:
+            return "sent a datagram"
+        return ""
+
+    def __enter__(self) -> _Targets:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for receiver in self._sockets:
+            receiver.close()
+        self._libc.msgctl(self.names[1], 0, None)

@@ -2,10 +2,12 @@
 
 Both tiers install it, after the process has become what runs the candidate. It forbids what no test needs and what
 an escape does: to start a process or a program (threads are allowed), to open a socket, to look into or signal
-another process, to change owners, modes, namespaces or mounts, to make memory or objects that outlive the process,
-and the corners of the kernel where most of its holes were (bpf, io_uring, userfaultfd, keyctl, perf).
+another process, to change owners, modes, namespaces or mounts, to make memory or objects that outlive the process, to
+use such objects of others, and the corners of the kernel where most of its holes were (bpf, io_uring, userfaultfd).
+What stays allowed was asked what its result can do. `socketpair` makes stream sockets of AF_UNIX only (asyncio needs
+them): a datagram socket can send to any socket whose path or name it knows, and pass descriptors along.
 A list of what is forbidden, not of what is allowed, since the C library's needs differ from system to system; numbers
-newer than the list are refused as unknown. Numbers: asm/unistd_64.h and asm-generic/unistd.h of Linux 6.1.
+newer than the list are refused as unknown. Numbers: asm/unistd_64.h and asm-generic/unistd.h of Linux 6.10.
 """
 
 from __future__ import annotations
@@ -31,14 +33,15 @@ _FORBIDDEN: dict[str, tuple[int, int]] = {
     "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281),
     "setsid": (112, 157), "setpgid": (109, 154), "setpriority": (141, 140), "ioprio_set": (251, 30),
     "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
-    # sockets (socketpair is allowed: it reaches nobody)
+    # sockets; their options attach programs (SO_ATTACH_FILTER)
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
-    "accept4": (288, 242),
+    "accept4": (288, 242), "setsockopt": (54, 208),
     # other processes
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
     "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424),
     "process_madvise": (440, 440), "process_mrelease": (448, 448), "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240), "tkill": (200, 130), "migrate_pages": (256, 238), "move_pages": (279, 239),
+    "get_robust_list": (274, 100),
     # identity
     "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143),
     "setresuid": (117, 147), "setresgid": (119, 149), "setfsuid": (122, 151), "setfsgid": (123, 152),
@@ -53,10 +56,15 @@ _FORBIDDEN: dict[str, tuple[int, int]] = {
     "open_tree": (428, 428), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
     "fspick": (433, 433), "mount_setattr": (442, 442), "unshare": (272, 97), "setns": (308, 268),
     "mknod": (133, -1), "mknodat": (259, 33), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
+    "statmount": (457, 457), "listmount": (458, 458), "ustat": (136, -1), "sysfs": (139, -1),
+    # the whole machine's disks, and locks that other processes wait for
+    "sync": (162, 81), "syncfs": (306, 267), "flock": (73, 32),
     # memory that RLIMIT_AS does not see, objects that outlive the process
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196),
-    "semget": (64, 190), "semop": (65, 193), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
-    "mq_open": (240, 180),
+    "shmctl": (31, 195), "semget": (64, 190), "semop": (65, 193), "semtimedop": (220, 192), "semctl": (66, 191),
+    "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187),
+    "mq_open": (240, 180), "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183),
+    "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
     # corners of the kernel
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "io_setup": (206, 0), "io_submit": (209, 2),
@@ -70,16 +78,20 @@ _FORBIDDEN: dict[str, tuple[int, int]] = {
     "set_mempolicy": (238, 237), "lookup_dcookie": (212, 18), "nfsservctl": (180, 42), "uselib": (134, -1),
 }
 _CLONE, _CLONE3, _KILL, _TGKILL = (56, 220), (435, 435), (62, 129), (234, 131)
-_PRLIMIT, _SET_AFFINITY = (302, 261), (203, 122)
+_PRLIMIT, _SET_AFFINITY, _SOCKETPAIR = (302, 261), (203, 122), (53, 199)
+_AF_UNIX, _NOT_A_STREAM = 1, 0xE
+"""SOCK_STREAM is 1; every other type of socket has one of these bits."""
 
 # (call, index of an argument, values of it that are refused)
+_IOCTL, _SOCKET_IOCTLS = (16, 29), (0x8900, 0x8A00)
+"""Of sockets: owners to be signalled, and the addresses of the machine's network interfaces."""
 _REFUSED_ARGUMENTS: tuple[tuple[tuple[int, int], int, tuple[int, ...]], ...] = (
     # prctl: a candidate that clears its parent-death signal would survive a killed judge; one that is dumpable may
-    # have its core written by the host's core handler, whatever RLIMIT_CORE says
-    ((157, 167), 0, (PR_SET_PDEATHSIG, PR_SET_DUMPABLE)),
-    # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX and ioctl FIOSETOWN, SIOCSPGRP: any signal to any process by way of a pipe
-    ((72, 25), 1, (8, 10, 15)),
-    ((16, 29), 1, (0x8901, 0x8902, 0x5412)),  # 0x5412 TIOCSTI: typing on a terminal
+    # have its core written by the host's core handler, whatever RLIMIT_CORE says; 62: PR_SCHED_CORE names others
+    ((157, 167), 0, (PR_SET_PDEATHSIG, PR_SET_DUMPABLE, 62)),
+    # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX: any signal to any process by way of a pipe; F_SETLEASE, F_NOTIFY
+    ((72, 25), 1, (8, 10, 15, 1024, 1026)),
+    ((16, 29), 1, (0x5412, 0x541C)),  # TIOCSTI, TIOCLINUX: typing on a terminal
 )
 
 
@@ -122,6 +134,20 @@ def build(machine: str, pid: int) -> bytes:
     only_if_argument(_TGKILL[which], _EQUAL, pid)
     only_if_argument(_PRLIMIT[which], _EQUAL, 0, pid)
     only_if_argument(_SET_AFFINITY[which], _EQUAL, 0, pid)
+    add(_EQUAL, _SOCKETPAIR[which], 0, 7)
+    add(_LOAD, _ARGUMENT)
+    add(_EQUAL, _AF_UNIX, 1, 0)
+    add(_RETURN, REFUSE)
+    add(_LOAD, _ARGUMENT + 8)
+    add(_ANY_BIT, _NOT_A_STREAM, 0, 1)
+    add(_RETURN, REFUSE)
+    add(_RETURN, ALLOW)
+    add(_EQUAL, _IOCTL[which], 0, 5)
+    add(_LOAD, _ARGUMENT + 8)
+    add(_AT_LEAST, _SOCKET_IOCTLS[0], 0, 2)
+    add(_AT_LEAST, _SOCKET_IOCTLS[1], 1, 0)
+    add(_RETURN, REFUSE)
+    add(_LOAD, _NUMBER)
     for numbers, index, values in _REFUSED_ARGUMENTS:
         add(_EQUAL, numbers[which], 0, 2 + 2 * len(values))
         add(_LOAD, _ARGUMENT + 8 * index)

@@ -26,7 +26,7 @@ from rlvr.rewards.programs import jail as jail_module
 from rlvr.rewards.programs import jail_command, landlock, seccomp
 from rlvr.rewards.programs.jail import Jails, Stopped, limits
 from rlvr.rewards.programs.jail_command import SandboxError, interpreter
-from rlvr.rewards.programs.sandbox import TIERS, choose_tier
+from rlvr.rewards.programs.sandbox import TIERS, _Targets, choose_tier
 from rlvr.rewards.unit_tests import UnitTestsVerifier
 from rlvr.types import Problem, Reason, UserError
 from tests.support.sandbox_tiers import each_tier, missing
@@ -96,20 +96,22 @@ def test_the_canary_finds_open_doors() -> None:
     with tempfile.TemporaryDirectory() as directory:  # pytest's tmp_path is closed to other users
         found = escapes_of_a_bare_process(Path(directory))
     assert {"read", "write", "overwrite", "list", "fork", "spawn", "tcp", "udp", "unix socket", "signal", "memory",
-            "environment", "open /etc/passwd", "open /proc/self/environ", "create in /tmp", "lawful"} <= found
+            "environment", "open /etc/passwd", "open /proc/self/environ", "create in /tmp", "lawful",
+            "datagram to a path", "datagram to a name", "descriptor to a path", "packet socket pair", "socket option",
+            "network interfaces", "message queue", "semaphores", "shared memory", "flush of all disks", "lock", "watch",
+            } <= found
 
 
 def escapes_of_a_bare_process(directory: Path) -> set[str]:
     """The canary as an ordinary process, less what would change this machine or end the canary."""
-    directory.chmod(0o777)
-    secret = directory / "secret"
-    secret.write_text("canary")
-    secret.chmod(0o666)
-    code = (ROOT / "rewards/programs/canary.py").read_text() + (
-        "\nprint(json.dumps(escapes(sys.argv[1], os.getpid(), ('exec', 'rename', 'chmod', 'ptrace', 'mount'))))")
-    run_as = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-    done = subprocess.run([interpreter().executable, "-c", "import json, sys\n" + code, str(directory)], text=True,
-                          cwd="/", env={"PATH": "/usr/bin"}, capture_output=True, check=True, **run_as)
+    with _Targets(str(directory)) as targets:
+        code = (ROOT / "rewards/programs/canary.py").read_text() + (
+            f"\nnames, left = {targets.names}, ('exec', 'rename', 'chmod', 'ptrace', 'mount')"
+            "\nprint(json.dumps(escapes(sys.argv[1], os.getpid(), *names, left)))")
+        run_as = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run([interpreter().executable, "-c", "import json, sys\n" + code, str(directory)], text=True,
+                              cwd="/", env={"PATH": "/usr/bin"}, capture_output=True, check=True, **run_as)
+        assert targets.touched() == "made a file"
     return set(json.loads(done.stdout))
 
 
@@ -372,7 +374,7 @@ def test_the_filter_decides_as_written(machine: str, which: int) -> None:
     for name, numbers in seccomp._FORBIDDEN.items():
         assert numbers[which] < 0 or decide(machine, numbers[which]) == refuse, name
     for name, numbers in {"read": (0, 63), "write": (1, 64), "openat": (257, 56), "mmap": (9, 222), "futex": (202, 98),
-                          "exit_group": (231, 94), "getrandom": (318, 278), "socketpair": (53, 199)}.items():
+                          "exit_group": (231, 94), "getrandom": (318, 278)}.items():
         assert decide(machine, numbers[which]) == seccomp.ALLOW, name
     clone, clone3, kill, tgkill = (56, 220)[which], 435, (62, 129)[which], (234, 131)[which]
     prlimit, prctl, fcntl, ioctl = (302, 261)[which], (157, 167)[which], (72, 25)[which], (16, 29)[which]
@@ -389,6 +391,13 @@ def test_the_filter_decides_as_written(machine: str, which: int) -> None:
     for command in (8, 10, 15):
         assert decide(machine, fcntl, 3, command) == refuse, "signals by way of a pipe"
     assert decide(machine, ioctl, 3, 0x5412) == refuse
+    for command in (0x8901, 0x8912, 0x89FF):
+        assert decide(machine, ioctl, 3, command) == refuse, "of sockets"
+    assert decide(machine, ioctl, 3, 0x541B) == decide(machine, ioctl, 3, 0x8A00) == seccomp.ALLOW
+    pair = (53, 199)[which]
+    assert decide(machine, pair, 1, 1) == decide(machine, pair, 1, 0x80801) == seccomp.ALLOW, "as asyncio makes it"
+    for domain, kind in ((1, 2), (1, 3), (1, 5), (1, 0x80002), (30, 1), (2, 1)):
+        assert decide(machine, pair, domain, kind) == refuse, "datagrams reach any path"
     assert decide(machine, 0, architecture=0x40000003) == seccomp.KILL, "32-bit calls have other numbers"
     if machine == "x86_64":
         assert decide(machine, 0x40000000 + 57) == seccomp.KILL, "x32 calls too"
