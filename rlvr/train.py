@@ -190,10 +190,12 @@ def _train(
 
 def _report(run_dir: RunDir) -> None:
     from rlvr.report.page import write_report
+    from rlvr.report.report import load_report
     from rlvr.report.summary import summary_table
 
-    page = write_report(run_dir.path)
-    sys.stdout.write(f"{summary_table(run_dir.path)}\nreport: {page}\n")
+    report = load_report(run_dir.path)
+    page = write_report(report)
+    sys.stdout.write(f"{summary_table(report)}\nreport: {page}\n")
 
 
 def _disk_full(run_dir: RunDir, error: Exception) -> bool:

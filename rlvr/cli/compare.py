@@ -37,14 +37,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _compare_finished(arguments: argparse.Namespace) -> int:
     """Compare the runs in the directories that were named."""
+    from rlvr.report.comparison.arms import load_arms
     from rlvr.report.comparison.page import comparison_summary, write_comparison
 
     if arguments.resume or arguments.launch or arguments.arms:
         raise UserError(f"{arguments.what}: --resume, --launch and --arms are for a comparison file (.yaml); of "
                         "finished runs, name the directories that are wanted")
     paths = [Path(arguments.what), *map(Path, arguments.overrides)]
-    page = write_comparison(paths, arguments.output or Path("compare.html"), finished=arguments.finished)
-    sys.stdout.write(f"{comparison_summary(paths, finished=arguments.finished)}\npage: {page}\n")
+    arms = load_arms(paths, finished=arguments.finished)
+    page = write_comparison(arms, arguments.output or Path("compare.html"))
+    sys.stdout.write(f"{comparison_summary(arms)}\npage: {page}\n")
     return 0
 
 
@@ -52,6 +54,7 @@ def _compare_arms(arguments: argparse.Namespace) -> int:
     """Train the runs of a comparison file that are not finished, then compare those that are."""
     from rlvr.cli.comparison_runs import Failure, check_runs, launcher, run_all
     from rlvr.config.comparison import load_comparison, overruled_text
+    from rlvr.report.comparison.arms import load_arms
     from rlvr.report.comparison.page import comparison_summary, write_comparison
 
     runs = load_comparison(arguments.what, arguments.overrides, arguments.arms)
@@ -69,8 +72,9 @@ def _compare_arms(arguments: argparse.Namespace) -> int:
     if arms:
         name = f"compare-{'-'.join(arguments.arms)}.html" if arguments.arms else "compare.html"
         output = arguments.output or runs[0].path.parent / name
-        page = write_comparison(list(arms), output, arms=arms, missing=missing)
-        sys.stdout.write(f"{comparison_summary(list(arms), arms=arms, missing=missing)}\npage: {page}\n")
+        loaded = load_arms(list(arms), names=arms, missing=missing)
+        page = write_comparison(loaded, output)
+        sys.stdout.write(f"{comparison_summary(loaded)}\npage: {page}\n")
     for failure in failures:
         sys.stderr.write(f"error: {failure}\n")
     return 1 if failures else 0

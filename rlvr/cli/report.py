@@ -24,7 +24,9 @@ def run(arguments: argparse.Namespace) -> None:
 def write_and_print(run_dir: Path) -> None:
     """Write the report of a run, and print its summary and where the page is."""
     from rlvr.report.page import write_report
+    from rlvr.report.report import load_report
     from rlvr.report.summary import summary_table
 
-    page = write_report(run_dir)
-    sys.stdout.write(f"{summary_table(run_dir)}\nreport: {page}\n")
+    report = load_report(run_dir)
+    page = write_report(report)
+    sys.stdout.write(f"{summary_table(report)}\nreport: {page}\n")

@@ -1,4 +1,4 @@
-"""Single problems and single completions: which problems were lost or gained beyond luck, and what was answered."""
+"""Single problems and completions: which problems were lost or gained beyond chance, and what was answered."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from rlvr.report.changes import named_plan
 from rlvr.report.load import ProblemRow, ProblemText, Run, read_samples
 from rlvr.report.words import number
+from rlvr.statistics.false_listings import gained_by_chance, lost_by_chance
 from rlvr.statistics.ledger import Event, Ledger, ProblemHistory, build_ledger, newly_solved
-from rlvr.types import UserError
+from rlvr.types import Counts, UserError
 
 MAX_PROBLEMS = 25
 """Problems listed in full per group; with the two limits below this bounds the size of the page."""
@@ -31,7 +32,7 @@ class Sample:
     reason: str
     extracted: str | None
     detail: str
-    """What the verifier said beyond the reason, "" if nothing."""
+    """What the verifier added to the reason."""
     text: str
 
 
@@ -47,7 +48,7 @@ class Case:
     timeline: tuple[tuple[int, ProblemRow], ...]
     """(step, counts) of every probe."""
     story: tuple[str, ...]
-    """`first solved by the base`, `lost at step 40 (bad luck: 0.2%)`: oldest first."""
+    """`first solved by the base`, `lost at step 40 (by chance: 0.2%)`: oldest first."""
     samples: tuple[Sample, ...]
     """Right answers of a probe that solved it, then wrong ones of one that did not."""
 
@@ -57,7 +58,7 @@ class Group:
     """Problems with one fate, in full up to MAX_PROBLEMS."""
 
     name: str
-    """`lost`, `unsolved`, `gained` or `regained`."""
+    """One of `GROUPS`."""
     total: int
     cases: tuple[Case, ...]
 
@@ -68,7 +69,16 @@ class LedgerView:
 
     ledger: Ledger
     solved_by_base: int
-    groups: tuple[Group, ...]
+    lost_by_chance: float
+    """Problems to expect in the group `lost` if nothing had changed; likewise `gained_by_chance`."""
+    gained_by_chance: float
+    groups: Mapping[str, Group]
+    """By name, all of `GROUPS`."""
+
+
+GROUPS = ("lost", "unsolved", "gained", "gained and lost", "regained")
+"""`lost` and `unsolved` are the problems that the base solved and the last probe did not: beyond chance, and perhaps by
+chance. `gained and lost` was solved by a probe after the base, and lost since."""
 
 
 def ledger_view(run: Run) -> LedgerView | None:
@@ -79,30 +89,22 @@ def ledger_view(run: Run) -> LedgerView | None:
     ledger = run_ledger(run)
     if ledger is None or run.last is None:
         return None
-    base = run.rows[run.base.step]
-    new = set(newly_solved(ledger))
-    members: dict[str, list[ProblemHistory]] = {name: [] for name in ("lost", "unsolved", "gained", "regained")}
-    for history in ledger.problems.values():
-        if not history.events:
-            continue
-        if history.lost_now:
-            members["lost"].append(history)
-        elif not history.solved_now:
-            members["unsolved"].append(history)
-        elif history.problem_id in new:
-            members["gained"].append(history)
-        elif history.step_of(Event.REGAINED) is not None:
-            members["regained"].append(history)
-    ordered = {name: sorted(found, key=lambda history: _rank(run, name, history)) for name, found in members.items()}
-    shown = {name: found[:MAX_PROBLEMS] for name, found in ordered.items()}
-    samples = _samples(run, {name: [_telling_steps(run, name, h) for h in found] for name, found in shown.items()})
+    plan = named_plan(run.last.plan)
+    assert plan is not None
+    base = [Counts(i, row.n, row.c) for i, row in run.rows[run.base.step].items()]
+    probes = sum(probe.step in run.rows for probe in run.probes[1:])
+    members = _members(run, ledger)
+    shown = {name: histories[:MAX_PROBLEMS] for name, histories in members.items()}
+    samples = _samples(run, {name: [_telling_steps(run, h) for h in hs] for name, hs in shown.items()})
     return LedgerView(
         ledger=ledger,
-        solved_by_base=sum(row.c > 0 for row in base.values()),
-        groups=tuple(
-            Group(name, len(ordered[name]), tuple(_case(run, history, samples) for history in found))
-            for name, found in shown.items()
-        ),
+        solved_by_base=sum(one.c > 0 for one in base),
+        lost_by_chance=lost_by_chance(base, probes, plan.max_samples, ledger.prior),
+        gained_by_chance=gained_by_chance(base, probes, plan, ledger.prior),
+        groups={
+            name: Group(name, len(members[name]), tuple(_case(run, history, samples) for history in histories))
+            for name, histories in shown.items()
+        },
     )
 
 
@@ -122,6 +124,23 @@ def run_ledger(run: Run) -> Ledger | None:
         raise UserError(f"{run.path / 'probes.jsonl'}: {error}") from None
 
 
+def _members(run: Run, ledger: Ledger) -> dict[str, list[ProblemHistory]]:
+    """The histories of each group, the most telling first; problems that never moved are in none."""
+    base, new = run.rows[run.base.step], set(newly_solved(ledger))
+    members: dict[str, list[ProblemHistory]] = {name: [] for name in GROUPS}
+    for history in ledger.problems.values():
+        by_base = base[history.problem_id].c > 0
+        if history.lost_now:
+            members["lost" if by_base else "gained and lost"].append(history)
+        elif history.events and not history.solved_now and by_base:
+            members["unsolved"].append(history)
+        elif history.problem_id in new:
+            members["gained"].append(history)
+        elif history.solved_now and history.step_of(Event.REGAINED) is not None:
+            members["regained"].append(history)
+    return {name: sorted(histories, key=lambda h: _rank(run, h)) for name, histories in members.items()}
+
+
 def shorten(text: str) -> str:
     """At most about MAX_TEXT characters: the beginning, how much is left out, the end (where answers stand)."""
     if len(text) <= MAX_TEXT:
@@ -130,21 +149,21 @@ def shorten(text: str) -> str:
     return f"{text[:half]}\n[... {len(text) - 2 * half:,} characters left out ...]\n{text[-half:]}"
 
 
-def _rank(run: Run, name: str, history: ProblemHistory) -> tuple[float, str]:
+def _rank(run: Run, history: ProblemHistory) -> tuple[float, str]:
     """Least explained by luck first; of what is solved now, the most often solved first."""
-    if name in ("lost", "unsolved"):
+    if not history.solved_now:
         return history.luck_now, history.problem_id
     assert run.last is not None
     now = run.rows[run.last.step][history.problem_id]
     return -now.c / now.n, history.problem_id
 
 
-def _telling_steps(run: Run, name: str, history: ProblemHistory) -> tuple[str, int, int]:
+def _telling_steps(run: Run, history: ProblemHistory) -> tuple[str, int, int]:
     """(problem, probe whose right answers are shown, probe whose wrong ones are shown)."""
     assert run.last is not None
     first = history.step_of(Event.FIRST_SOLVED)
     assert first is not None
-    if name in ("lost", "unsolved"):
+    if not history.solved_now:
         return history.problem_id, first, run.last.step
     lost = history.step_of(Event.LOST)
     return history.problem_id, run.last.step, run.base.step if lost is None else lost
@@ -169,31 +188,31 @@ def _story(run: Run, history: ProblemHistory) -> tuple[str, ...]:
     parts = []
     for entry in history.events:
         where = "by the base" if entry.step == run.base.step else f"at step {entry.step}"
-        whose = "bad luck" if entry.event == Event.LOST else "the base missed it by luck"
-        luck = "" if math.isnan(entry.luck) else f" ({whose}: {number(entry.luck)}%)"
+        what = "by chance" if entry.event == Event.LOST else "missed by the base by chance"
+        luck = "" if math.isnan(entry.luck) else f" ({what}: {number(entry.luck)}%)"
         parts.append(f"{entry.event} {where}{luck}")
     if not history.solved_now and not history.lost_now:
-        parts.append(f"fails now (bad luck: {number(history.luck_now)}%)")
+        parts.append(f"no right sample now (by chance: {number(history.luck_now)}%)")
     return tuple(parts)
 
 
 def _samples(
     run: Run, wanted: Mapping[str, Iterable[tuple[str, int, int]]]
 ) -> defaultdict[str, list[Sample]]:
-    """By problem the first stored completions of each outcome; every samples file is read once, as far as needed."""
+    """The first stored completions of each outcome by problem; every samples file is read once, as far as needed."""
     missing: defaultdict[int, dict[tuple[str, bool], int]] = defaultdict(dict)
     for asked in wanted.values():
         for problem_id, right_step, wrong_step in asked:
             missing[right_step][problem_id, True] = MAX_SAMPLES
             missing[wrong_step][problem_id, False] = MAX_SAMPLES
-    found: defaultdict[str, list[Sample]] = defaultdict(list)
+    chosen: defaultdict[str, list[Sample]] = defaultdict(list)
     for step, left in missing.items():
         model = "base" if step == run.base.step else f"step {step}"
         open_ = sum(left.values())
         for row in read_samples(run, step):
             key = row["problem_id"], bool(row.get("correct"))
             if left.get(key, 0):
-                found[key[0]].append(Sample(
+                chosen[key[0]].append(Sample(
                     model=model, correct=key[1], reason=str(row.get("reason") or ""), extracted=row.get("extracted"),
                     detail=str(row.get("detail") or ""), text=shorten(str(row.get("text") or "")),
                 ))  # fmt: skip
@@ -201,9 +220,9 @@ def _samples(
                 open_ -= 1
                 if not open_:
                     break
-    for samples in found.values():
+    for samples in chosen.values():
         samples.sort(key=lambda sample: not sample.correct)
-    return found
+    return chosen
 
 
 def _shortened(text: ProblemText | None) -> ProblemText | None:

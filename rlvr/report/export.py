@@ -1,7 +1,7 @@
 """The report's numbers for other tools: report.md to paste, boundary.csv to load.
 
-Both say of every number how it was measured. boundary.csv is long: one row per step, metric and kind of interval; an
-empty field is unknown. Fractions, not percent.
+Both say how every number was measured. boundary.csv has one row per step, metric and kind of interval; an empty field
+is unknown. Fractions, not percent.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.report import conditions as other
-from rlvr.report.changes import plan_text
-from rlvr.report.companions import by_step, solvable_rows
+from rlvr.report.changes import negative, plan_text
+from rlvr.report.companions import by_step, estimate_of, solvable_rows
+from rlvr.report.conditions import findings, table
 from rlvr.report.figures import BINS
 from rlvr.report.load import ProbePoint, Run
-from rlvr.report.summary import cells, columns, over_looks, verdict
-from rlvr.report.words import budget_words, headline, interval, number, verdict_text
+from rlvr.report.report import Report
+from rlvr.report.summary import cells, columns, intervals_text, verdict
+from rlvr.report.words import MISSING, budget_words, headline, over_looks, verdict_text, with_interval
 from rlvr.runs.run_dir import RunDir, null_to_nan
 from rlvr.types import Estimate, UserError
 
@@ -29,10 +30,11 @@ CSV_FIELDS: tuple[str, ...] = (
 )
 
 
-def write_exports(run: Run) -> tuple[Path, Path]:
+def write_exports(report: Report) -> tuple[Path, Path]:
     """Write RUN/report.md and RUN/boundary.csv; returns their paths. Raises UserError when they cannot be written."""
-    paths = RunDir(run.path).report.with_name("report.md"), RunDir(run.path).report.with_name("boundary.csv")
-    for path, text in zip(paths, (markdown(run), csv_text(run)), strict=True):
+    page = RunDir(report.run.path).report
+    paths = page.with_name("report.md"), page.with_name("boundary.csv")
+    for path, text in zip(paths, (markdown(report), csv_text(report)), strict=True):
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
@@ -40,29 +42,28 @@ def write_exports(run: Run) -> tuple[Path, Path]:
     return paths
 
 
-def csv_text(run: Run) -> str:
-    """boundary.csv. `interval`: population, benchmark, sequential (holds over all looks), exact, fit or prediction;
-    `arm`: the other decoding or prompt that a row was measured under, empty for the probe's own."""
-    out = io.StringIO()
+def csv_text(report: Report) -> str:
+    """boundary.csv. `interval`: population, benchmark, sequential (holds over all probes), exact, fit or prediction;
+    `arm`: the other condition that a row was measured under, empty for the probe's own."""
+    run, out = report.run, io.StringIO()
     writer = csv.DictWriter(out, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_csv_rows(run))
-    for condition in other.arms_of(run):
+    writer.writerows(_csv_rows(run, report.metrics))
+    for condition in report.measured:
         writer.writerows({**row, "run": run.name, "arm": condition.name, "prompt": condition.prompt}
-                         for row in _csv_rows(condition.run))
-    for filtered in other.without_guesses(run):
-        own = {"run": run.name, "arm": filtered.name, "problems": filtered.problems - len(filtered.guessable)}
-        for k, *estimates in filtered.rows:
-            steps = (run.base.step, run.last.step if run.last else None, run.last.step if run.last else None)
-            for name, step, estimate in zip(("pass", "pass", "shrinkage"), steps, estimates, strict=True):
-                if step is not None:
-                    writer.writerow({**own, **_parts(estimate), "step": step, "metric": f"unguessable {name}@{k}",
-                                     "interval": "population"})
+                         for row in _csv_rows(condition.run, by_step(condition.run)))
+    for one in report.filters:
+        own = {"run": run.name, "arm": one.name, "problems": one.problems - len(one.guessable),
+               "interval": "population"}
+        for k, before, now, by in one.rows:
+            rows = [("pass", run.base, before)]
+            rows += [("pass", run.last, now), ("shrinkage", run.last, negative(by))] if run.last else []
+            for name, probe, estimate in rows:
+                writer.writerow({**own, **_parts(estimate), "step": probe.step, "metric": f"unguessable {name}@{k}"})
     return out.getvalue()
 
 
-def _csv_rows(run: Run) -> Iterator[dict[str, Any]]:
-    metrics = by_step(run)
+def _csv_rows(run: Run, metrics: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for probe in run.probes:
         decoding = probe.decoding
         shared = {
@@ -80,54 +81,62 @@ def _parts(estimate: Estimate) -> dict[str, str]:
     return {part: "" if math.isnan(x) else repr(float(x)) for part, x in estimate.as_dict().items()}
 
 
-def markdown(run: Run) -> str:
-    """report.md: headline, summary table, solvable sets, other decodings and prompts, conditions."""
-    said = headline(run)
-    heads = ["step", *(column.metric for column in columns(run)), "verdict"]
-    body = [
-        [str(probe.step), *(f"{cell.value} {cell.interval}{f' (exact {cell.exact})' if cell.exact else ''}".strip()
-                            for cell in cells(run, index)), verdict(run, probe)]
-        for index, probe in enumerate(run.probes)
-    ]
-    lines = [f"# {run.name}", "", said.finding, "", *(f"- {note}" for note in said.notes), "", *_table(heads, body), "",
-             "Percent and percentage points with 95% intervals, each for one look; the verdict holds "
-             f"{over_looks(run)}."]
+def markdown(report: Report) -> str:
+    """report.md: headline, summary table, solvable sets, other conditions, how it was measured."""
+    run = report.run
+    first = headline(run)
     judged = [probe for probe in run.probes if probe.verdicts]
-    lines += ["", f"Verdicts with one-sided bounds that hold {over_looks(run)}:", ""] if judged else []
+    heads = ["step", *(column.title for column in columns(run)), *(["verdict"] if judged else [])]
+    body = []
+    for probe in run.probes:
+        words = [f"{cell.text}{f' (exact {cell.exact})' if cell.exact else ''}" for cell in cells(run, probe)]
+        body.append([str(probe.step), *words, *([verdict(run, probe)] if judged else [])])
+    lines = [f"# {run.name}", "", first.finding, "", *(f"- {note}" for note in first.notes), "", *_table(heads, body),
+             "", intervals_text(run)]
+    lines += ["", f"Change of pass@k and verdict at every k; the one-sided bounds hold {over_looks(run)}:", ""
+              ] if judged else []
     for probe in judged:
-        words = [f"shrinkage@{k} {verdict_text(probe, one.verdict)} {number(one.bounds.value, signed=True)} "
-                 f"{interval(one.bounds, signed=True)}".rstrip() for k, one in sorted(probe.verdicts.items())]
+        words = [f"k = {k}: {with_interval(negative(one.bounds), signed=True)}, {verdict_text(probe, one.verdict)}"
+                 for k, one in sorted(probe.verdicts.items())]
         lines.append(f"- step {probe.step}: {'; '.join(words)}")
-    solvable = solvable_rows(by_step(run))
-    if solvable:
-        heads = ["step", "both", "base only", "step only", "neither", "SRR", "NDR", "NSCR", "McNemar p"]
-        lines += ["", f"Solved with {solvable[-1].k} tries, expected numbers of problems:", "", *_table(heads, [
-            [str(row.step), *row.cells, row.srr, row.ndr, row.nscr, row.p_value] for row in solvable])]
-    return "\n".join(
-        [*lines, *_other_conditions(run), "", f"{conditions(run)} {budget_words(run)}".rstrip(), ""]
-    )
+    return "\n".join([*lines, *_solvable(report), *_other_conditions(report), "",
+                      f"{how_measured(run)} {budget_words(run)}".rstrip(), ""])
 
 
-def _other_conditions(run: Run) -> list[str]:
-    found, filters = other.conditions_of(run), other.without_guesses(run)
-    lines = ["", "## Does decoding or the prompt explain it?", ""] if found or filters else []
-    if found:
-        lines += [*(f"- {sentence}" for sentence in other.findings(run, found)), "", *_table(*other.table(run, found))]
-        lines += ["", *(f"- {one.name}: {'; '.join(x for x in (one.decoding, one.prompt, one.measured) if x)}"
-                        for one in found)]
-    for one in filters:
+def _solvable(report: Report) -> list[str]:
+    rows = solvable_rows(report.metrics)
+    if not rows:
+        return []
+    heads = ["step", "both", "only the base", "only this step", "neither", "SRR", "NDR", "NSCR", "McNemar p"]
+    body = [[str(row.step), *row.cells, row.srr, row.ndr, row.nscr, row.p_value] for row in rows]
+    return ["", f"Solved with {rows[-1].k} tries, expected numbers of problems:", "",
+            *_table(*without_empty(heads, body))]
+
+
+def without_empty(heads: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns that hold nothing but dashes."""
+    kept = [i for i in range(len(heads)) if any(row[i] != MISSING for row in body)]
+    return [heads[i] for i in kept], [[row[i] for i in kept] for row in body]
+
+
+def _other_conditions(report: Report) -> list[str]:
+    run, conditions = report.run, report.conditions
+    lines = ["", "## Does decoding or the prompt explain it?", ""] if conditions or report.filters else []
+    if conditions:
+        lines += [*(f"- {sentence}" for sentence in findings(run, conditions)), "",
+                  *_table(*table(run, conditions)), "", *(f"- {one.name}: {one.described}" for one in conditions)]
+    for one in report.filters:
         lines += ["", f"{one.name}: {len(one.guessable)} of {one.problems} problems are guessable (accuracy of the "
                       f"base's direct answers above 0 and below {100 * one.below:g}% in {one.tries} tries; "
                       f"{one.how}). On the others:", ""]
-        lines += _table(["k", "base pass@k", "later pass@k", "shrinkage@k"], [
-            [str(k), *(f"{number(x.value)} {interval(x)}".strip() for x in (before, now)),
-             f"{number(by.value, signed=True)} {interval(by, signed=True)}".strip()]
+        lines += _table(["k", "base pass@k", "later pass@k", "change of pass@k"], [
+            [str(k), with_interval(before), with_interval(now), with_interval(by, signed=True)]
             for k, before, now, by in one.rows])
     return lines
 
 
-def conditions(run: Run) -> str:
-    """How the numbers of every figure were measured, in one sentence."""
+def how_measured(run: Run) -> str:
+    """How the numbers of a run were measured, in one sentence."""
     base, parts = run.base, []
     whole = base.schedule["of"] if base.schedule else base.problems
     if base.problems:
@@ -141,7 +150,7 @@ def conditions(run: Run) -> str:
         parts.append(plan_text(later) + (f" (base: {plan_text(base.plan)})" if later != base.plan else ""))
     if base.verifier:
         parts.append(f"graded by {base.verifier}")
-    return "; ".join(parts) + "." if parts else "Sampling conditions were not recorded."
+    return "; ".join(parts) + "." if parts else "How the samples were drawn was not recorded."
 
 
 def _measured(probe: ProbePoint) -> Iterator[tuple[str, str, Estimate, str]]:
@@ -158,29 +167,25 @@ def _measured(probe: ProbePoint) -> Iterator[tuple[str, str, Estimate, str]]:
 def _beside(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Estimate, str]]:
     stability = metrics["stability"]
     for tau, entry in stability["g_pass"].items():
-        yield f"g_pass@{stability['k']}_{tau}", "population", _estimate(entry), ""
+        yield f"g_pass@{stability['k']}_{tau}", "population", estimate_of(entry), ""
     if stability["mg_pass"] is not None:
-        yield f"mg_pass@{stability['k']}", "population", _estimate(stability["mg_pass"]), ""
+        yield f"mg_pass@{stability['k']}", "population", estimate_of(stability["mg_pass"]), ""
     for tau, share in zip(metrics["cover"]["tau"], metrics["cover"]["share"], strict=True):
         yield f"cover@{tau:g}", "fit", Estimate(share), ""
     for bin_, problems in zip(BINS, metrics["histogram"]["problems"], strict=True):
         yield f"problems with accuracy {bin_}", "fit", Estimate(problems), ""
-    table = metrics["solvable"] or {}
+    solvable = metrics["solvable"] or {}
     for name in ("both", "only_base", "only_run", "neither", "srr", "ndr", "nscr"):
-        if name in table:
-            yield f"solvable@{table['k']} {name}", "", Estimate(null_to_nan(table[name])), ""
+        if name in solvable:
+            yield f"solvable@{solvable['k']} {name}", "", Estimate(null_to_nan(solvable[name])), ""
     for point in (metrics["prediction"] or {"points": ()})["points"]:
-        yield f"pass@{point['k']}", "prediction", _estimate(point), ""
+        yield f"pass@{point['k']}", "prediction", estimate_of(point), ""
 
 
 def _guesses(probe: ProbePoint) -> Iterator[tuple[str, str, Estimate, str]]:
     for k, entry in (probe.guess or {}).items():
         for name in ("pass_at_k", "corrected", "baseline", "kept", "guessable"):
             yield f"guess@{k} {name}", "", Estimate(null_to_nan(entry[name])), ""
-
-
-def _estimate(entry: Mapping[str, Any]) -> Estimate:
-    return Estimate(*(null_to_nan(entry[part]) for part in ("value", "low", "high")))
 
 
 def _table(heads: list[str], body: list[list[str]]) -> list[str]:

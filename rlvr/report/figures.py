@@ -1,7 +1,7 @@
 """The figures of a report, each a Plotly figure made from a `Run`.
 
-Colour means training everywhere: grey is the base model, light to dark is early to late. A shaded band
-is a 95% interval, a dashed line the exact truth of the lab.
+Colour means training everywhere: grey is the base model, light to dark is early to late. A shaded band is a 95%
+interval, a dashed line the exact values of the lab.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from rlvr.report.changes import change, level_at, resolved_crossing, tries_text
+from rlvr.report.changes import change, level_at, significant_crossing, tries_text
 from rlvr.report.load import ProbePoint, ProblemRow, Run
 from rlvr.report.style import (
     BASE,
@@ -35,7 +35,7 @@ BINS = ["0", *(f"{low / 10:g}\N{EN DASH}{(low + 1) / 10:g}" for low in range(10)
 
 
 def pass_at_k(run: Run) -> go.Figure:
-    """pass@k over k, the base and every probe step, with bands; a ring marks a resolved crossing."""
+    """pass@k over k, the base and every probe step, with bands; a ring marks a significant crossing."""
     shown = thinned(run.probes[1:])
     highest = max((e.high for p in (run.base, *shown) for e in _curve(p)[1] if not math.isnan(e.high)), default=1.0)
     fig = figure(430, y_percent=True, legend="right", yaxis_range=[0, min(1.0, highest) * 1.03], margin_r=LEGEND_WIDTH)
@@ -45,9 +45,9 @@ def pass_at_k(run: Run) -> go.Figure:
         _curve_trace(fig, probe, f"step {probe.step}", colour, width=2.5 if is_last else 1.5,
                      alpha=0.16 if is_last else 0.05)
     if any(p.exact for p in (run.base, *shown)):
-        fig.add_trace(go.Scatter(x=[None], y=[None], mode="lines", name="exact truth",
+        fig.add_trace(go.Scatter(x=[None], y=[None], mode="lines", name="exact",
                                  line={"color": MUTED, "dash": EXACT_DASH, "width": 1.5}))
-    k = resolved_crossing(run, run.last) if run.last else None
+    k = significant_crossing(run, run.last) if run.last else None
     if k is not None:
         value = level_at(run.base, k)
         fig.add_trace(go.Scatter(
@@ -68,17 +68,17 @@ def change_by_k(run: Run) -> go.Figure:
     fig = figure(280, legend="right", margin_r=LEGEND_WIDTH)
     fig.update_yaxes(zeroline=True, zerolinecolor=BASE, zerolinewidth=2)
     changes = [change(run, run.last, k) for k in run.ks]
-    points = [_points(c) for c in changes]
+    points = [in_points(c) for c in changes]
     add_band(fig, run.ks, points, TRAINED, alpha=0.16)
     add_line(fig, run.ks, [c.value for c in points], f"step {run.last.step}", TRAINED, width=2.5,
              hover="k = %{x}: %{text} points", text=interval_text(points, percent=False))
     truth = {k: run.last.exact[f"pass@{k}"] - run.base.exact[f"pass@{k}"]
              for k in run.ks if f"pass@{k}" in run.last.exact and f"pass@{k}" in run.base.exact}
     if truth:
-        add_line(fig, list(truth), [100 * v for v in truth.values()], "exact truth", TRAINED, dash=EXACT_DASH,
+        add_line(fig, list(truth), [100 * v for v in truth.values()], "exact", TRAINED, dash=EXACT_DASH,
                  width=1.5, markers=False, hover="exact, k = %{x}: %{y:.2f} points")
     log_k_axis(fig, run.ks)
-    fig.update_yaxes(title_text="change in pass@k, points")
+    fig.update_yaxes(title_text="change of pass@k, points")
     return fig
 
 
@@ -92,14 +92,14 @@ def accuracy_histogram(run: Run) -> go.Figure:
         counts = binned(run.rows.get(probe.step, {}))
         fig.add_trace(go.Bar(x=BINS, y=counts, name=name, marker={"color": colour}, texttemplate="%{y}",
                              textposition="outside", textfont={"size": 10, "color": MUTED}, cliponaxis=False,
-                             hovertemplate=f"{name}: %{{y}} problems with accuracy %{{x}}<extra></extra>"))
-    fig.update_xaxes(title_text="accuracy c/n of a problem", type="category")
+                             hovertemplate=f"{name}: %{{y}} problems with c/n %{{x}}<extra></extra>"))
+    fig.update_xaxes(title_text="share of right samples c/n", type="category")
     fig.update_yaxes(title_text="problems")
     return fig
 
 
 def binned(rows: Mapping[str, ProblemRow]) -> list[int]:
-    """Problems per bin of c/n: exactly 0; (0, .1], (.1, .2], ... (.9, 1); exactly 1."""
+    """Number of problems per bin of c/n: exactly 0; (0, .1], (.1, .2], ... (.9, 1); exactly 1."""
     counts = [0] * len(BINS)
     for row in rows.values():
         if row.n == 0:
@@ -142,5 +142,6 @@ def log_k_axis(fig: go.Figure, ks: Sequence[int]) -> None:
                      title_text="k, tries per problem (log scale)")
 
 
-def _points(by: Estimate) -> Estimate:
+def in_points(by: Estimate) -> Estimate:
+    """A difference of fractions in percentage points."""
     return Estimate(100 * by.value, 100 * by.low, 100 * by.high)

@@ -1,8 +1,7 @@
-"""A run directory as plain tables: what the page, the figures and the terminal table read.
+"""Reads a run directory into plain tables for the page, the figures and the terminal.
 
-Nothing is estimated here. Numbers come from the files as they are, `null` becomes NaN, and a field
-that a run does not have is None or an empty mapping. A row that appears twice for one probe step
-counts once: the last one written.
+Nothing is estimated here: numbers are those of the files, `null` becomes NaN, and what a run did not record is None or
+an empty mapping. Of two rows for one probe step the later one counts.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one probe says of shrinkage@k, holding over all probes of the run together."""
+class SequentialVerdict:
+    """The verdict on shrinkage@k at one probe, with bounds that hold over all probes of the run together."""
 
     verdict: BoundaryVerdict
     bounds: Estimate
-    """shrinkage@k with bounds that hold over all looks; NaN bounds: no error was left to spend at this look."""
+    """shrinkage@k with one-sided bounds. NaN bounds: no error was left to spend at this probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class ProbePoint:
     """The same names with intervals for exactly these problems; empty when not recorded."""
     exact: Mapping[str, float] = field(default_factory=dict)
     """The true values, which only the lab knows; empty elsewhere."""
-    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
+    verdicts: Mapping[int, SequentialVerdict] = field(default_factory=dict)
     """k -> sequential verdict; empty for the base and for runs older than the verdicts."""
     look: int | None = None
     """1 for the first probe after the base, ...; None without verdicts."""
@@ -167,8 +166,8 @@ class Run:
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one training metric, the steps without it left out."""
-        found = [(int(row["step"]), float(row[name])) for row in self.metrics if _isnull_to_nan(row.get(name))]
-        return [step for step, _ in found], [value for _, value in found]
+        points = [(int(row["step"]), float(row[name])) for row in self.metrics if _is_number(row.get(name))]
+        return [step for step, _ in points], [value for _, value in points]
 
 
 def load_run(path: Path) -> Run:
@@ -266,7 +265,7 @@ def _probe_point(row: dict[str, Any]) -> ProbePoint:
         benchmark=_estimates(row.get("benchmark") or {}),
         exact={_name(key): null_to_nan(value) for key, value in (row.get("exact") or {}).items()},
         verdicts={
-            int(key.split("@")[1]): Verdict(
+            int(key.split("@")[1]): SequentialVerdict(
                 BoundaryVerdict(look["verdict"]),
                 Estimate(*(null_to_nan(look.get(part)) for part in ("value", "low", "high"))),
             )
@@ -319,7 +318,7 @@ def _name(key: str) -> str:
     return key.removeprefix(PREFIX)
 
 
-def _isnull_to_nan(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 

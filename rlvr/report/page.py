@@ -1,31 +1,52 @@
 """One run as one self-contained HTML page: no network, no second file, safe to mail.
 
-Every text that comes from the run (prompts, completions, recipe) is escaped by the template, and the
-page's content security policy forbids the browser to load anything.
+Every text that comes from the run (prompts, completions, recipe) is escaped by the template, and the page's content
+security policy forbids the browser to load anything.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rlvr.report import cases
-from rlvr.report import conditions as other
-from rlvr.report import reasons as verdict_reasons
-from rlvr.report.changes import resolved_crossing
-from rlvr.report.companions import by_step, companion_panels, guess_rows, solvable_rows
-from rlvr.report.export import conditions, write_exports
-from rlvr.report.load import ProbePoint, Run, load_run
-from rlvr.report.summary import cells, columns, over_looks, verdict
-from rlvr.report.template import page_of
-from rlvr.report.words import MISSING, budget_words, headline, interval, judge_words, number, verdict_text
+import plotly.graph_objects as go
+
+from rlvr.report import figures, panels
+from rlvr.report.cases import ledger_view
+from rlvr.report.changes import negative, significant_crossing
+from rlvr.report.companion_figures import companion_panels
+from rlvr.report.companions import guess_rows, solvable_rows
+from rlvr.report.condition_figures import COLOURS, changes_by_k, curves_of
+from rlvr.report.conditions import findings, table
+from rlvr.report.export import how_measured, without_empty, write_exports
+from rlvr.report.load import ProbePoint, Run
+from rlvr.report.reasons import (
+    OTHER,
+    RIGHT,
+    grouped,
+    probe_truncation,
+    probe_verdicts,
+    shared_reasons,
+    training_verdicts,
+)
+from rlvr.report.report import Report, load_report
+from rlvr.report.summary import cells, columns, intervals_text, verdict
+from rlvr.report.template import as_json, page_of
+from rlvr.report.words import (
+    MISSING,
+    budget_words,
+    headline,
+    interval,
+    judge_words,
+    number,
+    over_looks,
+    verdict_text,
+    with_interval,
+)
 from rlvr.runs.run_dir import RunDir, nan_to_null
 from rlvr.types import UserError
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 REASON_COLOURS = {
     "right": ("#0d0887", "#5b5bd6", "#9c9ce8", "#c3c3f2"),
@@ -33,59 +54,59 @@ REASON_COLOURS = {
 }
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(source: Path | Report) -> Path:
     """Write RUN/report.html, and report.md and boundary.csv beside it; returns the page's path.
 
-    Raises UserError when the run directory cannot be read or written.
+    `source` is a run directory, or what `load_report` read of it. Raises UserError when it cannot be read or written.
     """
-    run = load_run(run_dir)
-    path = RunDir(run.path).report
+    report = source if isinstance(source, Report) else load_report(source)
+    path = RunDir(report.run.path).report
     unfinished = path.with_name(f"{path.name}.tmp")
-    page = render(run).encode("utf-8", errors="replace")  # a half surrogate in a completion must not cost the report
+    page = render(report).encode("utf-8", errors="replace")  # half a surrogate in a completion must not cost the report
     try:
         unfinished.write_bytes(page)
         unfinished.replace(path)  # a reader never sees half a page
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror}); check the directory and the disk") from None
-    write_exports(run)
+    write_exports(report)
     return path
 
 
-def render(run: Run) -> str:
+def render(report: Report) -> str:
     """The page of a run as HTML."""
-    from rlvr.report.figures import MAX_CURVES
-
-    training_steps, training = verdict_reasons.training_verdicts(run)
-    probe_steps, probing = verdict_reasons.probe_verdicts(run)
-    reasons = verdict_reasons.shared_reasons(training, probing)
-    metrics, others = by_step(run), other.conditions_of(run)
+    run = report.run
+    reasons = shared_reasons(training_verdicts(run)[1], probe_verdicts(run)[1])
     return page_of(
         "page",
         parts=("page",),
         run=run,
+        k=run.k_max,
         about=_about(run),
         headline=headline(run),
         columns=columns(run),
-        rows=[(probe, cells(run, index), verdict(run, probe)) for index, probe in enumerate(run.probes)],
+        rows=[(probe, cells(run, probe), verdict(run, probe)) for probe in run.probes],
+        intervals=intervals_text(run),
         over_looks=over_looks(run),
         verdict_text=verdict_text,
-        crossing=resolved_crossing(run, run.last) if run.last else None,
+        crossing=significant_crossing(run, run.last) if run.last else None,
         verdicts=[(probe, sorted(probe.verdicts.items())) for probe in run.probes if probe.verdicts],
         interval=interval,
         number=number,
+        with_interval=with_interval,
+        negative=negative,
         benchmark=_benchmark(run),
-        max_curves=MAX_CURVES,
-        figures=_figures(run, training_steps, training, probe_steps, probing, reasons, metrics, others),
-        reasons=[(reason, colour) for reason, colour in _reason_colours(reasons).items()],
-        conditions=conditions(run),
-        ledger=cases.ledger_view(run),
-        solvable=solvable_rows(metrics),
-        others=others,
-        max_conditions=len(other.COLOURS),
-        found=other.findings(run, others),
-        table=other.table(run, others),
-        filters=other.without_guesses(run),
+        max_curves=figures.MAX_CURVES,
+        figures=_figures(report, reasons),
+        reasons=list(_reason_colours(reasons).items()),
+        measured=how_measured(run),
+        ledger=ledger_view(run),
+        solvable=_solvable(report),
+        others=report.conditions,
+        max_conditions=len(COLOURS),
+        condition_sentences=findings(run, report.conditions),
+        condition_table=table(run, report.conditions),
+        filters=report.filters,
         guess=guess_rows(run),
         audit=_audit(run),
         cost=_cost(run),
@@ -96,51 +117,60 @@ def render(run: Run) -> str:
     )
 
 
-def _figures(run: Run, training_steps: list[int], training: Mapping[str, list[float]], probe_steps: list[int],
-             probing: Mapping[str, list[float]], reasons: list[str],
-             metrics: Mapping[int, Mapping[str, Any]], others: Sequence[other.Condition]) -> dict[str, Any]:
-    from rlvr.report import figures, panels
-    from rlvr.report.style import settle_percent_ticks
-
-    colours = _reason_colours(reasons)
-    made: dict[str, go.Figure | None] = {
+def _figures(report: Report, reasons: list[str]) -> dict[str, Any]:
+    """All figures as JSON by name, and (name, title, note) of those that stand in groups of panels."""
+    run = report.run
+    single: dict[str, go.Figure | None] = {
         "curves": figures.pass_at_k(run),
         "change": figures.change_by_k(run) if run.last else None,
         "histogram": figures.accuracy_histogram(run) if run.rows else None,
-        "training_verdicts": panels.verdict_rates(
-            training_steps, verdict_reasons.grouped(training, reasons), colours, bars=False) if training else None,
-        "probe_verdicts": panels.verdict_rates(
-            probe_steps, verdict_reasons.grouped(probing, reasons), colours, bars=True) if probing else None,
-        "truncation": panels.truncation(run, verdict_reasons.probe_truncation(run)),
-    }  # fmt: skip
-    titles = []
-    for title, note, fig in panels.panels(run) if run.last or run.metrics else ():
-        titles.append((f"panel-{len(titles)}", title, note))
-        made[titles[-1][0]] = fig
-    beside = []
-    for title, note, fig in companion_panels(run, metrics):
-        beside.append((f"companion-{len(beside)}", title, note))
-        made[beside[-1][0]] = fig
-    compared = []
-    for title, note, fig in other.figures_of(others):
-        compared.append((f"condition-{len(compared)}", title, note))
-        made[compared[-1][0]] = fig
-    if others and run.last:
-        made["condition-changes"] = other.changes_by_k(others)
-    ready = {name: json.loads(settle_percent_ticks(fig).to_json() or "")
-             for name, fig in made.items() if fig is not None}
-    return {"json": ready, "panels": titles, "companions": beside, "conditions": compared}
+        "condition-changes": changes_by_k(report.conditions) if report.conditions and run.last else None,
+        **_verdict_figures(run, reasons),
+    }
+    groups = {
+        "panel": panels.panels(run) if run.last or run.metrics else [],
+        "companion": companion_panels(run, report.metrics),
+        "condition": curves_of(report.conditions),
+    }
+    names = {group: [(f"{group}-{i}", title, note) for i, (title, note, _) in enumerate(members)]
+             for group, members in groups.items()}
+    drawn = {name: fig for name, fig in single.items() if fig is not None}
+    for group, members in groups.items():
+        drawn |= {f"{group}-{i}": fig for i, (_, _, fig) in enumerate(members)}
+    return {"json": as_json(drawn), "panels": names["panel"], "companions": names["companion"],
+            "conditions": names["condition"]}
+
+
+def _verdict_figures(run: Run, reasons: list[str]) -> dict[str, go.Figure | None]:
+    colours = _reason_colours(reasons)
+    made: dict[str, go.Figure | None] = {"truncation": panels.truncation(run, probe_truncation(run))}
+    for name, (steps, rates), bars in (("training_verdicts", training_verdicts(run), False),
+                                       ("probe_verdicts", probe_verdicts(run), True)):
+        made[name] = panels.verdict_rates(steps, grouped(rates, reasons), colours, bars=bars) if rates else None
+    return made
 
 
 def _reason_colours(reasons: list[str]) -> dict[str, str]:
     used = {"right": 0, "wrong": 0}
     colours = {}
     for reason in reasons:
-        kind = "right" if reason in verdict_reasons.RIGHT else "wrong"
+        kind = "right" if reason in RIGHT else "wrong"
         palette = REASON_COLOURS[kind]
-        colours[reason] = "#d5dae0" if reason == verdict_reasons.OTHER else palette[used[kind] % len(palette)]
+        colours[reason] = "#d5dae0" if reason == OTHER else palette[used[kind] % len(palette)]
         used[kind] += 1
     return colours
+
+
+def _solvable(report: Report) -> dict[str, Any] | None:
+    """Heads and rows of the four-cell table; None without it."""
+    rows = solvable_rows(report.metrics)
+    if not rows:
+        return None
+    heads, body = without_empty(
+        ["step", "both", "only the base", "only this step", "neither", "SRR (kept)", "NDR (new)", "NSCR (net)",
+         "McNemar p"],
+        [[str(row.step), *row.cells, row.srr, row.ndr, row.nscr, row.p_value] for row in rows])
+    return {"k": rows[-1].k, "heads": heads, "body": body}
 
 
 def _audit(run: Run) -> dict[str, str] | None:
@@ -160,7 +190,7 @@ def _audit(run: Run) -> dict[str, str] | None:
 def _about(run: Run) -> list[tuple[str, str]]:
     """(label, value) pairs under the title, as far as the run recorded them."""
     algorithm, model = run.recipe.get("algorithm"), run.recipe.get("model")
-    found = [
+    pairs = [
         ("algorithm", algorithm.get("name") if isinstance(algorithm, Mapping) else algorithm),
         ("model", model.get("path") if isinstance(model, Mapping) else model),
         ("probed", run.probed),
@@ -169,16 +199,21 @@ def _about(run: Run) -> list[tuple[str, str]]:
         ("created", run.created[:16].replace("T", " ")),
         ("commit", run.git.removesuffix("-dirty")[:10] + ("-dirty" if run.git.endswith("-dirty") else "")),
     ]
-    return [(label, str(value)) for label, value in found if value not in (None, "")]
+    return [(label, str(value)) for label, value in pairs if value not in (None, "")]
 
 
-def _benchmark(run: Run) -> list[tuple[int, list[tuple[str, str, str]]]]:
-    """Per probe: step and (metric, value, interval) with the intervals for exactly these problems."""
-    return [
-        (probe.step, [(name, number(e.value), interval(e)) for name, e in probe.benchmark.items()
-                      if name in {column.metric for column in columns(run)}])
-        for probe in run.probes if probe.benchmark
-    ]  # fmt: skip
+def _benchmark(run: Run) -> list[tuple[int, list[tuple[str, str]]]]:
+    """Per probe: step and (metric, value with interval) for exactly these problems."""
+    rows = []
+    for probe in run.probes:
+        estimates = {column.metric: probe.benchmark.get(column.metric) for column in columns(run)}
+        shrinkage = probe.benchmark.get(f"shrinkage@{run.k_max}")
+        if shrinkage is not None and run.last:
+            estimates[f"change@{run.k_max}"] = negative(shrinkage) if probe is not run.base else None
+        words = [(column.title, MISSING if e is None else with_interval(e, signed=column.change_k is not None))
+                 for column in columns(run) for e in [estimates[column.metric]]]
+        rows += [(probe.step, words)] if probe.benchmark else []
+    return rows
 
 
 def _cost(run: Run) -> list[tuple[str, str, str, str, str]]:

@@ -1,4 +1,4 @@
-"""The small panels of a report: what moves over training steps, and the verdicts behind it."""
+"""The small panels of a report: metrics over training steps, and the reasons of the verdicts."""
 
 from __future__ import annotations
 
@@ -7,81 +7,100 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 
+from rlvr.report.changes import negative as negated
 from rlvr.report.load import Run
 from rlvr.report.style import BASE, EXACT_DASH, SECOND, THIRD, TRAINED, add_band, add_line, figure, interval_text
 from rlvr.runs.files import read_jsonl
 
+FloatArray = npt.NDArray[np.float64]
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
 
 def panels(run: Run) -> list[tuple[str, str, go.Figure]]:
-    """(title, which direction is better, figure) of the small panels over steps; those without data are left out."""
+    """(title, note, figure) of the small panels over steps; those without data are left out."""
     k = run.k_max
-    recorded = {name for probe in run.probes for name in probe.estimates}
-    shrinkage_ks = [size for size in (k, k // 2, k // 4) if f"shrinkage@{size}" in recorded]
-    shrinkage = {f"shrinkage@{size}": (f"k = {size}", colour)
-                 for size, colour in zip(shrinkage_ks, (TRAINED, SECOND, THIRD), strict=False)}
+    sizes = [size for size in (k, k // 2, k // 4) if any(f"shrinkage@{size}" in p.estimates for p in run.probes)]
+    changes = {f"shrinkage@{size}": (f"k = {size}", colour)
+               for size, colour in zip(sizes, (TRAINED, SECOND, THIRD), strict=False)}
     reward = {"train/reward": ("reward", THIRD), "train/accuracy": ("accuracy", TRAINED)}
     if run.series("train/reward") == run.series("train/accuracy"):
         reward.pop("train/reward")  # an accuracy-only reward would hide one line under the other
-    found = [
-        ("pass@1 and pass@" + str(k), "higher is better", over_steps(
-            run, {"pass@1": ("pass@1", SECOND), f"pass@{k}": (f"pass@{k}", TRAINED)})),
-        ("delta_se", "lower is better", over_steps(run, {"delta_se": ("delta_se", TRAINED)})),
-        ("shrinkage@k", f"above 0: the boundary shrank; band: k = {k}", over_steps(
-            run, shrinkage, zero=True, bare=list(shrinkage)[1:])),
-        ("Entropies, nats", "per token, and of the answers to one problem; beside the boundary, never instead of it",
-         over_steps(run, {"entropy": ("probe set", TRAINED), "answer_entropy": ("answers", SECOND)}, percent=False,
-                    training={"train/entropy": ("rollouts", THIRD)})),
+    all_panels = [
+        ("pass@1", "higher is better", over_steps(run, {"pass@1": ("pass@1", TRAINED)})),
+        (f"pass@{k}", "higher is better", over_steps(run, {f"pass@{k}": (f"pass@{k}", TRAINED)})),
+        ("Change of pass@k", f"below 0 the boundary shrank; band: k = {k}", over_steps(
+            run, changes, zero=True, bare=list(changes)[1:], negative=True)),
+        ("delta_se", f"from pass@1 up to the base's pass@{k}; lower is better", over_steps(
+            run, {"delta_se": ("delta_se", TRAINED)})),
+        ("Entropy, nats", "per token, and of the answers to a problem", over_steps(
+            run, {"entropy": ("probes", TRAINED), "answer_entropy": ("answers", SECOND)}, percent=False,
+            training={"train/entropy": ("rollouts", THIRD)})),
         ("Training reward", "higher is better", over_steps(run, {}, percent=False, training=reward)),
-        ("Completion length, tokens", "no better direction", over_steps(
-            run, {"length": ("probe", TRAINED)}, percent=False,
-            training={"train/completion_length": ("training", THIRD)})),
+        ("Completion length, tokens", "neither direction is better", over_steps(
+            run, {"length": ("probes", TRAINED)}, percent=False,
+            training={"train/completion_length": ("rollouts", THIRD)})),
         ("Critic: explained variance", "1 is perfect, 0 no better than a constant", over_steps(
             run, {}, percent=False, training={"train/explained_variance": ("explained variance", TRAINED)})),
         ("Dynamic sampling: prompts drawn", "only mixed groups are trained on", over_steps(run, {}, training={
             "train/mixed_group_frac": ("mixed", TRAINED), "train/all_wrong_frac": ("all wrong", THIRD),
             "train/all_right_frac": ("all right", SECOND)})),
-        ("Perplexity of completions", "whose, read by whom; red as low as grey: the base could have written it",
+        ("Perplexity of completions", "where red is as low as grey, the base could have written them",
          perplexities(run)),
     ]
-    return [panel for panel in found if panel[2].data]
+    return [panel for panel in all_panels if panel[2].data]
 
 
 def perplexities(run: Run) -> go.Figure:
-    """Quartiles over completions, whiskers from 10 to 90%, from perplexity.jsonl (`rlvr perplexity`); empty without."""
+    """Medians over completions with thick quartiles and thin 10 to 90%, from perplexity.jsonl; empty without it."""
     fig = figure(300)
     groups: dict[tuple[str, str], dict[int, list[float]]] = {}
     for row in read_jsonl(run.path / "perplexity.jsonl"):
         if row["tokens"]:
             steps = groups.setdefault((row["texts"], row["model"]), {})
             steps.setdefault(row["step"], []).append(math.exp(row["nll"] / row["tokens"]))
-    for (texts, model), (label, colour) in {
+    places = {step: i for i, step in enumerate(sorted({step for steps in groups.values() for step in steps}))}
+    for shift, ((texts, model), (label, colour)) in enumerate({
         ("base", "base"): ("base", BASE), ("reference", "base"): ("reference", "#9aa5b1"),
         ("trained", "base"): ("trained, by base", THIRD), ("trained", "trained"): ("trained", TRAINED),
-    }.items():
-        found = groups.get((texts, model), {})
-        shape = [np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9]).round(4).tolist() for values in found.values()]
-        if shape:
-            low, q1, median, q3, high = zip(*shape, strict=True)
-            fig.add_trace(go.Box(x=[str(step) for step in found], lowerfence=low, q1=q1, median=median, q3=q3,
-                                 upperfence=high, name=label, marker_color=colour, line_width=1.25))
-    fig.update_layout(boxmode="group")
-    fig.update_xaxes(title_text="training step", type="category")
+    }.items()):
+        steps = groups.get((texts, model), {})
+        if not steps:
+            continue
+        x = [places[step] + 0.16 * (shift - 1.5) for step in steps]
+        p10, q1, median, q3, p90 = np.round([np.quantile(v, QUANTILES) for v in steps.values()], 4).T
+        fig.add_trace(_ranges(x, median, p10, p90, label, colour, width=1.25))
+        fig.add_trace(_ranges(x, median, q1, q3, label, colour, width=5))
+    fig.update_xaxes(title_text="training step", tickvals=list(places.values()), ticktext=[str(s) for s in places])
     return fig
+
+
+def _ranges(x: Sequence[float], middle: FloatArray, low: FloatArray, high: FloatArray, label: str, colour: str, *,
+            width: float) -> go.Scatter:
+    """Points with bars from low to high; the thick bars are named in the legend."""
+    return go.Scatter(
+        x=x, y=middle.tolist(), name=label, legendgroup=label, showlegend=width > 2, mode="markers",
+        marker={"color": colour, "size": 8}, text=[f"{a:.3g} to {b:.3g}" for a, b in zip(low, high, strict=True)],
+        hovertemplate=f"{label}: %{{y:.3g}}, {'half' if width > 2 else '80%'} within %{{text}}<extra></extra>",
+        error_y={"type": "data", "symmetric": False, "array": (high - middle).tolist(),
+                 "arrayminus": (middle - low).tolist(), "color": colour, "thickness": width, "width": 0},
+    )
 
 
 def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool = True,
                training: Mapping[str, tuple[str, str]] | None = None, zero: bool = False,
-               bare: Collection[str] = ()) -> go.Figure:
+               bare: Collection[str] = (), negative: bool = False) -> go.Figure:
     """A small panel over training steps.
 
     Args:
-        curves: probe metric (`delta_se`) -> (label, colour); drawn with band, and dashed truth where known.
+        curves: probe metric (`delta_se`) -> (label, colour); drawn with band, and dashed exact values where known.
         training: metric of metrics.jsonl (`train/entropy`) -> (label, colour); drawn as a thin line.
         percent: values are fractions, shown in percent.
         zero: mark the line at 0.
         bare: curves drawn without their band, where several would cover each other.
+        negative: draw the negative of each probe metric: the change of pass@k is recorded as its shrinkage.
     """
     named = len(curves) + sum(bool(run.series(name)[0]) for name in training or {})
     fig = figure(210, y_percent=percent, legend="top" if named > 1 else "none", **steps_axis(run))
@@ -97,14 +116,17 @@ def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool
         if not probes:
             continue
         steps, values = [p.step for p in probes], [p.get(name) for p in probes]
+        if negative:
+            values = [negated(e) for e in values]
         if name not in bare:
             add_band(fig, steps, values, colour)
         add_line(fig, steps, [e.value for e in values], label, colour,
                  hover=f"step %{{x}}: {label} %{{text}}", text=interval_text(values, percent=percent))
         known = [p for p in probes if name in p.exact]
         if known:
-            add_line(fig, [p.step for p in known], [p.exact[name] for p in known], f"{label}, exact", colour,
-                     dash=EXACT_DASH, width=1.5, markers=False, legend=False,
+            exact = [-p.exact[name] if negative else p.exact[name] for p in known]
+            add_line(fig, [p.step for p in known], exact, f"{label}, exact", colour, dash=EXACT_DASH, width=1.5,
+                     markers=False, legend=False,
                      hover=f"step %{{x}}: {label}, exact %{{y:{'.2%' if percent else '.4g'}}}")
     fig.update_xaxes(title_text="training step")
     return fig
@@ -130,7 +152,7 @@ def verdict_rates(steps: Sequence[int], rates: Mapping[str, Sequence[float]], co
 def truncation(run: Run, probe_rates: Mapping[int, float]) -> go.Figure | None:
     """Share of completions cut at the token limit: in training (line) and in the probes (points).
 
-    None without training for fewer than two probes: the stacked verdicts show one value better.
+    None for a single probe without training, whose one value the stacked verdicts show better.
     """
     steps, values = run.series("train/truncated_frac")
     if not steps and len(probe_rates) < 2:

@@ -20,7 +20,7 @@ TRAINED = "#0d0887"
 """The last probe: the dark end of the step scale."""
 SECOND, THIRD = "#b12a90", "#d8576b"
 EXACT_DASH = "5px,4px"
-"""Dashes mean the exact truth, which only the lab can compute."""
+"""Dashes mean exact values, which only the lab can compute."""
 TICK_PIXELS = 36
 """Ticks of a percent axis are at least this far apart."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
@@ -35,6 +35,12 @@ def step_colours(count: int) -> list[str]:
         return [TRAINED]
     positions = [_LIGHT_END + (_DARK_END - _LIGHT_END) * index / (count - 1) for index in range(count)]
     return [str(colour) for colour in sample_colorscale("Plasma", positions)] if positions else []
+
+
+def bin_colours(count: int) -> list[str]:
+    """`count` colours from pale to dark for bins in order: the first, of problems that are never solved, is grey."""
+    shades = [_DARK_END + (0.92 - _DARK_END) * (1 - index / max(count - 2, 1)) for index in range(count - 1)]
+    return ["#d5dae0", *(str(colour) for colour in sample_colorscale("Plasma", shades))]
 
 
 def translucent(colour: str, alpha: float) -> str:
@@ -82,16 +88,16 @@ def settle_percent_ticks(fig: go.Figure) -> go.Figure:
 
 def _extent(fig: go.Figure, axis: str) -> tuple[float, float]:
     """Lowest and highest point that an axis (`y`, `y2`) without a range shows, error bars among them."""
-    found: list[float] = []
+    values: list[float] = []
     traces: Any = fig.data
     for trace in (t.to_plotly_json() for t in traces):
         if (trace.get("yaxis") or "y") == axis:
-            y = [value for value in trace.get("y") or () if value is not None and not math.isnan(value)]
+            y = [at for at in trace.get("y") or () if at is not None and not math.isnan(at)]
             bars = trace.get("error_y") or {}
-            found += y
-            found += [at + by for at, by in zip(y, bars.get("array") or (), strict=False)]
-            found += [at - by for at, by in zip(y, bars.get("arrayminus") or (), strict=False)]
-    return (min(found), max(found)) if found else (0.0, 0.0)
+            values += y
+            values += [at + by for at, by in zip(y, bars.get("array") or (), strict=False)]
+            values += [at - by for at, by in zip(y, bars.get("arrayminus") or (), strict=False)]
+    return (min(values), max(values)) if values else (0.0, 0.0)
 
 
 _LEGENDS: dict[str, dict[str, Any]] = {

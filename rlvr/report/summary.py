@@ -1,4 +1,4 @@
-"""The numbers of a run as one table: for the terminal as text, for the page as cells."""
+"""The numbers of a run as one table: as text for the terminal, as cells for the page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.report.conditions import ARROW, AS_PROBED, Condition, conditions_of, table, without_guesses
-from rlvr.report.load import ProbePoint, Run, load_run
-from rlvr.report.words import MINUS, MISSING, budget_words, headline, interval, number, verdict_text
+from rlvr.report.changes import exact_change, monitored_change
+from rlvr.report.conditions import ARROW, AS_PROBED, Condition, table
+from rlvr.report.load import ProbePoint, Run
+from rlvr.report.report import Report, load_report
+from rlvr.report.words import (
+    MINUS,
+    MISSING,
+    budget_words,
+    headline,
+    interval,
+    number,
+    over_looks,
+    verdict_text,
+    with_interval,
+)
 
 WIDTH = 120
 """Columns that the text table never exceeds."""
@@ -24,40 +36,47 @@ class Cell:
     exact: str
     """The lab's true value; empty when unknown."""
 
+    @property
+    def text(self) -> str:
+        return f"{self.value} {self.interval}".rstrip()
+
 
 @dataclass(frozen=True)
 class Column:
     metric: str
-    """Name in boundary.jsonl, without `boundary/`."""
+    """Name in boundary.jsonl, without `boundary/`; of the change column `change@k`."""
     better: str
     """`higher` or `lower`."""
-    signed: bool = False
+    change_k: int | None = None
+    """Of the change column, its k; None: a metric as recorded."""
+
+    @property
+    def title(self) -> str:
+        return self.metric if self.change_k is None else f"change of pass@{self.change_k}"
 
 
 def columns(run: Run) -> list[Column]:
-    """What the summary shows: pass@1, a middle k, the largest k, delta_se and the shrinkage at that k."""
-    ks = [k for k in (1, 16, run.k_max) if k in run.ks]
-    return [
-        *(Column(f"pass@{k}", "higher") for k in dict.fromkeys(ks)),
-        Column("delta_se", "lower"),
-        Column(f"shrinkage@{run.k_max}", "lower", signed=True),
-    ]
+    """What the summary shows: pass@1, a middle k, the largest k, delta_se, and the change at that k if there is one."""
+    ks = dict.fromkeys(k for k in (1, 16, run.k_max) if k in run.ks)
+    changed = [Column(f"change@{run.k_max}", "higher", run.k_max)] if run.last else []
+    return [*(Column(f"pass@{k}", "higher") for k in ks), Column("delta_se", "lower"), *changed]
 
 
-def cells(run: Run, step_index: int) -> list[Cell]:
-    """One row: the cells of `columns` for the probe at this index. The base has no shrinkage against itself."""
-    probe = run.probes[step_index]
+def cells(run: Run, probe: ProbePoint) -> list[Cell]:
+    """One row: the cells of `columns` for one probe. A change has the bounds that its verdict rests on."""
     row = []
     for column in columns(run):
-        estimate, exact = probe.get(column.metric), probe.exact.get(column.metric, math.nan)
-        if probe is run.base and column.metric.startswith("shrinkage@"):
+        if column.change_k is None:
+            estimate, exact = probe.get(column.metric), probe.exact.get(column.metric, math.nan)
+        elif probe is run.base:
             row.append(Cell(MISSING, "", ""))
             continue
-        row.append(Cell(
-            number(estimate.value, signed=column.signed),
-            interval(estimate, signed=column.signed),
-            "" if math.isnan(exact) else number(exact, signed=column.signed),
-        ))  # fmt: skip
+        else:
+            estimate = monitored_change(run, probe, column.change_k)
+            exact = exact_change(run, probe, column.change_k)
+        signed = column.change_k is not None
+        row.append(Cell(number(estimate.value, signed=signed), interval(estimate, signed=signed),
+                        "" if math.isnan(exact) else number(exact, signed=signed)))
     return row
 
 
@@ -66,59 +85,56 @@ def verdict(run: Run, probe: ProbePoint) -> str:
     return verdict_text(probe, probe.verdicts[run.k_max].verdict) if run.k_max in probe.verdicts else MISSING
 
 
-def over_looks(run: Run) -> str:
-    """What the verdicts hold over: `over all 4 looks`, `for the one look`; `over all looks` where none were planned."""
-    planned = run.last.planned_looks if run.last else None
-    return "for the one look" if planned == 1 else f"over all {planned} looks" if planned else "over all looks"
+def intervals_text(run: Run) -> str:
+    """What the intervals of the table are, in one sentence."""
+    text = "Percent and percentage points, with 95% intervals of one probe each"
+    if not any(probe.verdicts for probe in run.probes):
+        return f"{text}."
+    return (f"{text}; the verdict and the bounds of the change hold {over_looks(run)} (not shrunk: not by "
+            f"{100 * run.probes[-1].margin:g} points or more).")
 
 
-def summary_table(run_dir: Path) -> str:
+def summary_table(source: Path | Report) -> str:
     """The run's headline and one line per probe as plain text, at most 120 columns wide; percent and points.
 
-    In the lab a second line per probe gives the exact values. Raises UserError as `load_run` does.
+    In the lab a second line per probe gives the exact values. Raises UserError as `load_report` does.
     """
-    run = load_run(run_dir)
-    names = [f"{column.metric} ({column.better} is better)" for column in columns(run)]
+    report = source if isinstance(source, Report) else load_report(source)
+    run = report.run
     judged = any(probe.verdicts for probe in run.probes)
-    heads = [*(column.metric for column in columns(run)), *(["verdict"] if judged else [])]
+    heads = [*(column.title for column in columns(run)), *(["verdict"] if judged else [])]
     body: list[list[str]] = []
-    for index, probe in enumerate(run.probes):
-        row = cells(run, index)
+    for probe in run.probes:
+        row = cells(run, probe)
         # Bare, as the table has 120 columns; the words below it say what it means.
         last = [str(probe.verdicts[run.k_max].verdict) if run.k_max in probe.verdicts else MISSING] if judged else []
-        body.append([f"{probe.step}", *(f"{cell.value} {cell.interval}".rstrip() for cell in row), *last])
+        body.append([f"{probe.step}", *(cell.text for cell in row), *last])
         if any(cell.exact for cell in row):
             body.append(["exact", *(cell.exact for cell in row), *("" for _ in last)])
-    lines = aligned(["step", *heads], body)
     first = headline(run)
-    text = "\n".join([*wrapped(first.finding), *(w for note in first.notes for w in wrapped(note)), "", *lines, "",
-                      *wrapped("Percent and percentage points with 95% intervals, each for one look"
-                               + (f"; the verdict on shrinkage@{run.k_max} holds {over_looks(run)} (not shrunk: not by "
-                                  f"{100 * run.probes[-1].margin:g} points or more)" if judged else "")
-                               + ". " + "; ".join(names) + ".")])
-    if budget_words(run):
-        text += "\n" + "\n".join(wrapped(budget_words(run)))
     probed = Condition(AS_PROBED, run, run.last)
-    text += "\n" + "\n".join(wrapped(f"Measured at {probed.decoding}; {probed.measured}."))
-    return plain("\n".join([text, *_arms(run)])) + "\n"
+    paragraphs = [f"{intervals_text(run)} Higher is better, except for delta_se.", budget_words(run),
+                  f"Measured at {probed.decoding}; {probed.measured}."]
+    lines = [*wrapped(first.finding), *(line for note in first.notes for line in wrapped(note)), "",
+             *aligned(["step", *heads], body), "",
+             *(line for paragraph in paragraphs for line in wrapped(paragraph)), *_conditions(report)]
+    return plain("\n".join(lines)) + "\n"
 
 
-def _arms(run: Run) -> list[str]:
-    """The other conditions of the probe (`probes.arms`) as a table, base before trained model; [] without arms."""
-    conditions = conditions_of(run)
+def _conditions(report: Report) -> list[str]:
+    """The other conditions of the probe as a table, base before trained model; [] without any."""
+    run, conditions = report.run, report.conditions
     lines = []
     if len(conditions) > 1:
         head, body = table(run, conditions)
         lines = ["", *aligned(head, [[plain(cell) for cell in row] for row in body])]  # before widths are taken
     for one in conditions:
         lines += wrapped(f"{one.name}: {one.unmatched}") if one.unmatched else []
-    for one in without_guesses(run):
-        k, base, last, gap = one.rows[-1]
-        after = f" -> {number(last.value)}; shrinkage {number(gap.value, signed=True)} {interval(gap, signed=True)}"
-        lines += ["", *wrapped(
-            f"{one.name}: direct answers guess {len(one.guessable)} of {one.problems} problems; without them pass@{k} "
-            f"is {number(base.value)}{after.rstrip() if run.last else ''}"
-        )]  # fmt: skip
+    for one in report.filters:
+        k, base, last, by = one.rows[-1]
+        after = f" -> {number(last.value)}, change {with_interval(by, signed=True)}" if run.last else ""
+        lines += ["", *wrapped(f"{one.name}: direct answers guess {len(one.guessable)} of {one.problems} problems; "
+                               f"without them pass@{k} is {number(base.value)}{after}")]
     return lines
 
 
@@ -130,7 +146,7 @@ def aligned(head: list[str], body: list[list[str]]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """The page's minus signs and dashes as what every terminal and every spreadsheet reads."""
+    """The page's minus signs, dashes and arrows in ASCII, which every terminal and spreadsheet reads."""
     return text.replace(MINUS, "-").replace(MISSING, "-").replace(ARROW, "->")
 
 

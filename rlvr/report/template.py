@@ -1,21 +1,36 @@
-"""HTML pages: a template of this folder, with the styles, scripts and plotting library that it carries along."""
+"""HTML pages: a template of this folder with the styles, scripts and plotting library inside it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from rlvr.report.style import settle_percent_ticks
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+PLOTLY = "vendor/plotly-basic.min.js"
+"""plotly.js with bars and scatter plots only, a quarter of the whole: the npm package plotly.js-basic-dist-min."""
+
 
 def page_of(name: str, *, parts: Sequence[str], **values: Any) -> str:
     """The template `name`.html with the values it asks for; `parts` names the .css and .js files inside the page."""
-    from plotly.offline import get_plotlyjs
-
     here = files("rlvr.report")
     css, js = (Markup("".join((here / f"{part}.{kind}").read_text(encoding="utf-8") for part in parts))
                for kind in ("css", "js"))
+    plotly = Markup((here / PLOTLY).read_text(encoding="utf-8"))
     pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=PackageLoader("rlvr.report", ""))
-    return pages.get_template(f"{name}.html").render(css=css, js=js, plotly=Markup(get_plotlyjs()), **values)
+    return pages.get_template(f"{name}.html").render(css=css, js=js, plotly=plotly, **values)
+
+
+def as_json(figures: Mapping[str, go.Figure]) -> dict[str, Any]:
+    """Figures as the page embeds them: ticks at round distances, and the page's own background behind them."""
+    clear = {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
+    return {name: json.loads(settle_percent_ticks(fig).update_layout(clear).to_json() or "")
+            for name, fig in figures.items()}

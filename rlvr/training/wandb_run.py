@@ -130,16 +130,17 @@ class WandbRun:
 
     def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """A boundary row of an arm (`probes.arms`): scalars under arms/NAME and the report's figures of the arm."""
-        from rlvr.report import conditions
+        from rlvr.report.condition_figures import changes_by_k, curves_of
+        from rlvr.report.conditions import load_conditions, with_own
         from rlvr.report.load import load_run
 
         run = load_run(self._run_dir.path)
-        found = conditions.conditions_of(run)
+        found = with_own(run, load_conditions(run))
         said = {one.name: f"{one.decoding}; {one.measured}" for one in found}
         figures = {f"figures/arm {name}": below(fig, said[name])
-                   for name, _, fig in conditions.figures_of(found) if name == arm}
+                   for name, _, fig in curves_of(found) if name == arm}
         if run.last is not None and found:
-            figures["figures/arms change"] = below(conditions.changes_by_k(found), "; ".join(said))
+            figures["figures/arms change"] = below(changes_by_k(found), "; ".join(said))
         scalars = {f"arms/{arm}/{key.removeprefix('boundary/')}": value for key, value in flat_boundary(row).items()}
         plots = {name: self._wandb.Plotly(fig) for name, fig in figures.items()}
         self.run.log({"step": row["step"], **scalars, **plots})
@@ -147,14 +148,14 @@ class WandbRun:
     def _figures(self) -> dict[str, Any]:
         """The report's figures of the probes so far, each with how it was measured written below it."""
         from rlvr.report import figures
-        from rlvr.report.export import conditions
+        from rlvr.report.export import how_measured
         from rlvr.report.load import load_run
 
         run = load_run(self._run_dir.path)
         found = {"pass@k": figures.pass_at_k(run), "accuracies": figures.accuracy_histogram(run)}
         if run.last is not None:
             found["change"] = figures.change_by_k(run)
-        return {name: below(fig, conditions(run)) for name, fig in found.items()}
+        return {name: below(fig, how_measured(run)) for name, fig in found.items()}
 
     def finish(self, exit_code: int = 0) -> None:
         self.run.finish(exit_code=exit_code)

@@ -136,7 +136,7 @@ def test_a_boundary_that_expands_is_said_to(tmp_path: Path) -> None:
     (change,) = [d for d in changes(load_arms([tmp_path])) if (d.arm, d.metric) == ("taught", "pass@4")]
     low, high = change.value.estimate.low, change.value.estimate.high
     assert (change.value.estimate.value, low > 0.5) == (0.75, True)
-    assert f"expanded under taught (+75.0 [+{100 * low:.1f}, +{100 * high:.1f}]); is undecided under same (" in text
+    assert f"grew under taught (+75.0 [+{100 * low:.1f}, +{100 * high:.1f}]); is undecided under same (" in text
 
 
 def test_an_undecided_arm_whose_interval_excludes_0_names_the_correction(tmp_path: Path) -> None:
@@ -198,16 +198,17 @@ def test_differences_are_paired_and_corrected_over_the_whole_table(tmp_path: Pat
         assert bounds(d.value.estimate) == bounds(arm_difference_ci(x[m], x[n]))
     raw = [interval_p_value(lambda c, m=m, n=n: arm_difference_ci(x[m], x[n], confidence=c)) for m, n in pairs]
     assert [d.p for d in found] == holm(raw)
-    assert [d.resolved for d in found] == [True, True, True, True, False, False]
+    assert [d.significant for d in found] == [True, True, True, True, False, False]
     text = " ".join(comparison_summary([tmp_path]).split())
     by_arm = {d.arm: difference_text(d.value.estimate).replace("\N{MINUS SIGN}", "-")
               for d in changes(load_arms([tmp_path])) if d.metric == "pass@4"}
     undecided = f"is undecided under b ({by_arm['b']}), c ({by_arm['c']})."
-    assert f"points, shrank under a ({by_arm['a']}); {undecided} Each" in text
+    assert f"points) shrank under a ({by_arm['a']}); {undecided} Each" in text
     assert "2 of 3 in pass@1 (b above a, c above a); 2 of 3 in pass@4 (b above a, c above a)" in text
-    moved = {(d.arm, d.metric): d.resolved and np.sign(d.value.estimate.value) for d in changes(load_arms([tmp_path]))}
+    moved = {(d.arm, d.metric): d.significant and np.sign(d.value.estimate.value)
+             for d in changes(load_arms([tmp_path]))}
     assert moved["a", "pass@4"] == -1 and moved["b", "pass@1"] == moved["c", "pass@1"] == 1
-    assert re.search(r"After 8 steps pass@1 rose in 2 of 3 arms \(b, c, by 3\d\.\d to 3\d\.\d points\) and fell in "
+    assert re.search(r"After 8 steps pass@1 rose in 2 of 3 arms \(b, c, by \+3\d\.\d to \+3\d\.\d points\) and fell in "
                      r"1 of 3 arms \(a,", text)
 
 
@@ -393,10 +394,13 @@ def test_page_markdown_and_csv_hold_the_same_numbers(written: Path) -> None:
     for row in rows:
         if not row["low"] or row["metric"] == "entropy":
             continue
-        sign = "+" if row["table"] == "differences" or row["metric"].startswith("shrinkage") else ""
-        shown = [f"{100 * float(row[part]):{sign}.1f}" for part in ("value", "low", "high")]
-        if any(abs(float(row[part])) < 5e-4 for part in ("value", "low", "high")):
-            continue  # shown with three digits
+        shrinkage = row["metric"].startswith("shrinkage")  # shown as the change, with the opposite sign
+        sign = "+" if row["table"] == "differences" or shrinkage else ""
+        parts = [-float(row[part]) for part in ("value", "high", "low")] if shrinkage else [
+            float(row[part]) for part in ("value", "low", "high")]
+        if 0.0 in parts:
+            continue  # 0 has no sign
+        shown = [f"{100 * part:{sign}.1f}" for part in parts]
         words = f"{shown[0]} [{shown[1]}, {shown[2]}]"
         assert words in markdown
         assert words.replace("-", "\N{MINUS SIGN}") in page.visible
@@ -408,7 +412,7 @@ def test_page_markdown_and_csv_hold_the_same_numbers(written: Path) -> None:
 
 def test_page_is_one_safe_file(written: Path) -> None:
     page = Page(written)
-    loading = {"src", "href", "srcset", "data", "action", "poster", "background"}
+    loading = {"src", "srcset", "data", "action", "poster", "background"}
     assert [(tag, loading & attrs.keys()) for tag, attrs in page.tags if loading & attrs.keys()] == []
     assert "<b>dapo" in page.visible
     assert sum(tag == "script" and "type" not in attrs for tag, attrs in page.tags) == 2  # Plotly and ours
@@ -420,6 +424,7 @@ def test_figures_show_the_same_arms_in_the_same_colours(written: Path) -> None:
     found = re.findall(
         r'<script type="application/json" (?:id="[\w-]+" )?data-(figure|tokens)="([\w-]+)">(.*?)</script>', text)
     assert len(found) == 3 + 2 * 7
+    assert found[0][1] == "change"  # the first thing below the headline
     for axis, name, figure in found:
         traces = [trace for trace in json.loads(figure)["data"] if trace.get("name")]
         for trace in traces:

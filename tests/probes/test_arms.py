@@ -28,8 +28,8 @@ from rlvr.lab.model import load_lab_model
 from rlvr.models.sampler import TransformersSampler
 from rlvr.probes.arms import ArmCallback, arms_of
 from rlvr.probes.callback import BoundaryProbeCallback
-from rlvr.report.conditions import conditions_of, findings
-from rlvr.report.load import load_run
+from rlvr.report.conditions import findings
+from rlvr.report.report import load_report
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import Completion, Decoding
 from tests.cli.test_bad_input import failure
@@ -132,9 +132,9 @@ def test_entropy_that_cannot_be_reached_is_a_result_and_not_measured(
     (match,) = rows(RunDir(tmp_path / "run").arm("even").entropy_matches)
     assert (match["outcome"], match["temperature"], match["path"][-1][0]) == ("too low", None, 1.5)
     assert list(boundary(tmp_path / "run", "even")) == [0]
-    run = load_run(tmp_path / "run")
+    report = load_report(tmp_path / "run")
     assert any("even: no temperature gives the trained model the base's entropy of" in x and "up to temperature 1.5 it "
-               "stays below" in x for x in findings(run, conditions_of(run)))
+               "stays below" in x for x in findings(report.run, report.conditions))
     monkeypatch.setattr(ArmCallback, "measure", None)  # nothing is left to measure, nor to search
     monkeypatch.setattr(BoundaryProbeCallback, "measure", None)
     assert main([*arguments, "--resume"]) == 0
@@ -241,8 +241,8 @@ def test_prompt_arms_say_how_much_of_the_gain_is_the_prompt(tmp_path: Path, monk
     assert [(value(r, "pass@1"), value(r, "format_rate")) for r in (before[0], before[5], better[0])] == [
         (0.25, 0.5), (0.5625, 1.0), (0.5, 1.0)]
     assert [row["prompt"] for row in rows(RunDir(path).arm("better").problems)][1] == "0 11 + 2 :"
-    run = load_run(path)
-    said = " ".join(findings(run, conditions_of(run)))
+    report = load_report(path)
+    said = " ".join(findings(report.run, report.conditions))
     assert "'better' gives the base its highest pass@1, 50.0%. Over that" in said
     assert "gains +6.2 points" in said and "over the base asked as probed, +31.2 points" in said
     page = Page(path / "report.html").visible

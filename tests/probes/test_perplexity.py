@@ -65,9 +65,10 @@ def test_the_report_draws_quartiles(tmp_path: Path) -> None:
     RunDir.append_jsonl(tmp_path / "perplexity.jsonl", [*rows, {**rows[0], "tokens": 0}])
     run: Any = SimpleNamespace(path=tmp_path)
     traces: Any = perplexities(run).data
-    base, trained = traces
-    assert [base[k] for k in ("lowerfence", "q1", "median", "q3", "upperfence")] == [(2,), (3.5,), (6,), (8.5,), (10,)]
-    assert (trained.x, trained.median, trained.name) == (("5",), (16,), "trained, by base")
+    wide, half, _, trained = traces
+    assert (half.y, half.text, wide.text) == ((6,), ("3.5 to 8.5",), ("2 to 10",))
+    assert (half.error_y.array, half.error_y.arrayminus) == ((2.5,), (2.5,))
+    assert (trained.y, trained.name) == ((16,), "trained, by base")
     assert not perplexities(SimpleNamespace(path=tmp_path / "other")).data  # pyright: ignore[reportArgumentType]
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from rlvr.report.companions import by_step
 from rlvr.report.load import load_run, read_samples
 from rlvr.report.page import write_report
 from rlvr.report.summary import summary_table
-from rlvr.report.words import headline
 from rlvr.statistics.ledger import luck
 from rlvr.types import UserError
 from tests.support.fake_run import FakeRun, read_rows, write_fake_run
@@ -97,9 +94,13 @@ def test_summary_of_page_and_terminal_agree_with_the_file(run_dir: Path, page: P
     assert max(map(len, text.splitlines())) <= 120
     heads, line, exact = (
         next(x for x in text.splitlines() if x.startswith(start)) for start in ("step", "60", "exact"))
-    assert heads.split() == ["step", "pass@1", "pass@16", "pass@256", "delta_se", "shrinkage@256", "verdict"]
-    for name, sign in (("pass@1", ""), ("pass@16", ""), ("pass@256", ""), ("delta_se", ""), ("shrinkage@256", "+")):
-        e = {part: 100 * value for part, value in last["estimates"][f"boundary/{name}"].items()}
+    assert re.split("  +", heads) == ["step", "pass@1", "pass@16", "pass@256", "delta_se", "change of pass@256",
+                                      "verdict"]
+    estimates = {name: last["estimates"][f"boundary/{name}"] for name in ("pass@1", "pass@16", "pass@256", "delta_se")}
+    look = last["sequential"]["verdicts"]["boundary/shrinkage@256"]
+    estimates["change"] = {"value": -look["value"], "low": -look["high"], "high": -look["low"]}
+    for name, estimate in estimates.items():
+        sign, e = "+" if name == "change" else "", {part: 100 * value for part, value in estimate.items()}
         words = f"{e['value']:{sign}.1f} [{e['low']:{sign}.1f}, {e['high']:{sign}.1f}]"
         assert words in line
         assert words.replace("-", "\N{MINUS SIGN}") in page.visible
@@ -113,7 +114,7 @@ def test_lost_problems_come_with_their_counts_and_completions(run_dir: Path, pag
         by_step.setdefault(row["problem_id"], {})[row["step"]] = (row["n"], row["c"])
     view = cases.ledger_view(run)
     assert view is not None and view.solved_by_base == sum(counts[0][1] > 0 for counts in by_step.values())
-    groups = {group.name: group.cases for group in view.groups}
+    groups = {name: group.cases for name, group in view.groups.items()}
     lost = groups["lost"]
     assert len(lost) > 3
     chances = []
@@ -121,7 +122,8 @@ def test_lost_problems_come_with_their_counts_and_completions(run_dir: Path, pag
         assert case.text and case.now.c == 0 and case.now.n == 256
         assert [(step, row.n, row.c) for step, row in case.timeline] == [
             (step, *by_step[case.problem_id][step]) for step in (0, 20, 40, 60)]
-        solved = next(row for _, row in case.timeline if row.c)  # the base, else the probe that solved it first
+        assert case.before.c  # Bug: what only an earlier probe had solved was called lost too
+        solved = case.before
         tries = 0
         for _, row in reversed(case.timeline):
             if row.c:
@@ -135,12 +137,17 @@ def test_lost_problems_come_with_their_counts_and_completions(run_dir: Path, pag
         assert case.story[-1].startswith("lost at step ")
     assert chances == sorted(chances)
     unsure = groups["unsolved"]
-    assert all(case.now.c == 0 and case.story[-1].startswith("fails now (bad luck: ") for case in unsure)
-    missing = [i for i, counts in by_step.items() if counts[0][1] and not counts[60][1]]
+    assert all(case.now.c == 0 and case.story[-1].startswith("no right sample now (by chance: ") for case in unsure)
+    missing = {i for i, counts in by_step.items() if counts[0][1] and not counts[60][1]}
     assert view.ledger.unsolved_now == len(missing)
-    assert f"{len(missing)} of them have no right sample at step 60" in page.visible
+    assert missing == {case.problem_id for case in (*lost, *unsure)}  # the numbers of the paragraph add up
+    assert f"{len(missing)} of these have no right sample at step 60" in page.visible
+    assert f"Of the {len(missing)}, {len(lost)} count as lost" in page.visible
+    assert f"the other {len(unsure)} may well be chance" in page.visible
+    lost_by_chance, gained_by_chance = f"{view.lost_by_chance:.1f}", f"{view.gained_by_chance:.1f}"
+    assert f"about {lost_by_chance} would be called lost and {gained_by_chance} gained" in page.visible
     stored = {(row["problem_id"], row["text"]) for row in read_samples(run, 0)}
-    first = next(case for case in lost if case.before.c)
+    first = lost[0]
     assert (first.problem_id, first.samples[0].text) in stored and first.samples[0].text in page.all("pre")
 
 
@@ -158,10 +165,11 @@ def test_gained_and_regained_problems_show_who_solved_them(tmp_path: Path) -> No
     (path / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     view = cases.ledger_view(load_run(path))
     assert view is not None
-    names = {case.problem_id.split("/")[-1]: group.name for group in view.groups for case in group.cases}
+    groups = view.groups.values()
+    names = {case.problem_id.split("/")[-1]: group.name for group in groups for case in group.cases}
     assert (names["0"], names.get("1"), names["2"], names.get("3")) == ("gained", None, "regained", None)
-    story = next(case.story for group in view.groups for case in group.cases if case.problem_id.endswith("/2"))
-    assert story[0] == "first solved by the base" and story[1].startswith("lost at step 20 (bad luck: 0.0")
+    story = next(case.story for group in groups for case in group.cases if case.problem_id.endswith("/2"))
+    assert story[0] == "first solved by the base" and story[1] == "lost at step 20 (by chance: <0.1%)"
     assert story[2] == "regained at step 40"
 
 
@@ -170,8 +178,11 @@ def test_gained_and_regained_problems_show_who_solved_them(tmp_path: Path) -> No
 
 def test_page_loads_nothing_from_anywhere(page: Page) -> None:
     """A report that asks the network leaks that it is read, and breaks on a laptop on a train."""
-    loading = {"src", "href", "srcset", "data", "action", "poster", "background"}
+    loading = {"src", "srcset", "data", "action", "poster", "background"}
     assert [(tag, loading & attrs.keys()) for tag, attrs in page.tags if loading & attrs.keys()] == []
+    ids = {attrs.get("id") for _, attrs in page.tags}
+    links = [attrs["href"] for _, attrs in page.tags if "href" in attrs]
+    assert len(links) > 6 and all(link and link[0] == "#" and link[1:] in ids for link in links)
     assert {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "embed", "base", "form"} == set()
     policy = next(attrs["content"] for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs)
     assert policy is not None and policy.startswith("default-src 'none';") and "http" not in policy
@@ -194,7 +205,7 @@ def test_hostile_text_stays_text(tmp_path: Path, page: Page) -> None:
     run = load_run(path)
     view = cases.ledger_view(run)
     assert view is not None
-    shown = [case for group in view.groups for case in group.cases]
+    shown = [case for group in view.groups.values() for case in group.cases]
     samples = sum(len(case.samples) for case in shown)
     assert samples > 10
     assert hostile.all("pre").count(HOSTILE) == len(shown) + samples and hostile.all("code") == [HOSTILE] * samples
@@ -215,13 +226,13 @@ def test_page_size_is_bounded(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "run", FakeRun(steps=(0, 60), problems=200, strength=6.0, prompt="<" * 20_000))
     run = load_run(path)
     view = cases.ledger_view(run)
-    assert view is not None and max(group.total for group in view.groups) > cases.MAX_PROBLEMS
+    assert view is not None and max(group.total for group in view.groups.values()) > cases.MAX_PROBLEMS
     for step in (0, 60):
         few = {(row["problem_id"], row["correct"]): row | {"text": "<" * 20_000} for row in read_samples(run, step)}
         lines = "".join(json.dumps(row) + "\n" for row in few.values() for _ in range(2))
         (path / "samples" / f"step-{step:06d}.jsonl.gz").write_bytes(gzip.compress(lines.encode(), compresslevel=1))
     page = write_report(path)
-    assert page.stat().st_size < 8_000_000 and "more are not listed" in page.read_text()
+    assert page.stat().st_size < 5_000_000 and "more are not listed" in page.read_text()
 
 
 def test_report_needs_no_torch() -> None:
@@ -259,9 +270,9 @@ def test_companions_of_the_page_are_those_of_the_file(run_dir: Path, page: Page)
     assert {trace["line"]["dash"] for trace in dotted} == {"2px,3px"}
     guess = rows[-1]["guess"]["16"]
     assert f"{100 * guess['pass_at_k']:.1f}% {100 * guess['corrected']:.1f}% {guess['kept']} " in page.visible
-    entropies = {trace["name"]: trace["y"] for trace in panels["rollouts"] if trace.get("name")}
+    entropies = {trace["name"]: trace["y"] for trace in panels["answers"] if trace.get("name")}
     assert entropies["answers"] == [row["estimates"]["boundary/answer_entropy"]["value"] for row in rows]
-    assert entropies["probe set"] == [row["estimates"]["boundary/entropy"]["value"] for row in rows]
+    assert entropies["probes"] == [row["estimates"]["boundary/entropy"]["value"] for row in rows]
     assert len(entropies["rollouts"]) == 60
 
 
@@ -291,32 +302,7 @@ def test_an_audit_says_what_false_positives_could_do(run_dir: Path, tmp_path: Pa
         write_report(path)
 
 
-def test_exports_hold_the_numbers_and_how_they_were_measured(run_dir: Path) -> None:
-    write_report(run_dir)
-    rows, stored = list(csv.DictReader((run_dir / "boundary.csv").open())), read_rows(run_dir / "boundary.jsonl")
-    table = {(int(row["step"]), row["metric"], row["interval"]): row for row in rows}
-    assert len(table) == len(rows)
-    last = stored[-1]
-    for kind, source in (("population", last["estimates"]), ("benchmark", last["benchmark"])):
-        for key, estimate in source.items():
-            row = table[60, key.removeprefix("boundary/"), kind]
-            assert [float(row[part]) for part in ("value", "low", "high")] == list(estimate.values())
-    look = last["sequential"]["verdicts"]["boundary/shrinkage@128"]
-    row = table[60, "shrinkage@128", "sequential"]
-    assert (row["verdict"], float(row["low"])) == (look["verdict"], look["low"])
-    assert {(r["temperature"], r["top_p"], r["plan"], r["verifier"], r["problems"]) for r in rows} == {
-        ("1.0", "1.0", "balanced", "countdown/1", "96")}
-    predicted = stored[0]["companions"]["prediction"]["points"][0]
-    assert float(table[0, "pass@512", "prediction"]["value"]) == predicted["value"]
-    assert table[60, "pass@256", "exact"]["low"] == ""  # unknown is empty, not 0
-    text = (run_dir / "report.md").read_text()
-    verdict = last["sequential"]["verdicts"]["boundary/shrinkage@64"]["verdict"]
-    assert headline(load_run(run_dir)).finding in text and f"- step 60: shrinkage@64 {verdict} " in text
-    assert ("96 problems; temperature 1, top_p 1, at most 24 new tokens; plan balanced, n up to 256; graded by "
-            "countdown/1.") in text
-
-
-# ---------------------------------------------------------------- young, bare and damaged runs
+# ---------------------------------------------------------------- young and bare runs
 
 
 def test_a_run_with_only_its_base_probe_has_a_page(tmp_path: Path) -> None:
@@ -325,7 +311,7 @@ def test_a_run_with_only_its_base_probe_has_a_page(tmp_path: Path) -> None:
     base = read_rows(path / "boundary.jsonl")[0]["estimates"]
     page = Page(write_report(path))
     assert f"pass@1 is {100 * base['boundary/pass@1']['value']:.1f}%" in page.visible
-    assert "no change to report" in page.visible and "change" not in page.data and "curves" in page.data
+    assert "There is no later probe yet." in page.visible and "change" not in page.data and "curves" in page.data
     assert "exact" in summary_table(path)
 
 
@@ -337,78 +323,5 @@ def test_a_bare_boundary_row_is_enough(tmp_path: Path) -> None:
             for step, kind in ((0, "base"), (5, "probe"))]
     (tmp_path / "boundary.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     page = Page(write_report(tmp_path))
-    assert "pass@1 changed by +5.0 points; pass@8 changed by \N{EN DASH} points: no interval" in page.visible
+    assert "pass@1 changed by +5.0 points and pass@8 by an unknown amount: no interval, so no change" in page.visible
     assert page.data["boundary"][1]["estimates"]["pass@8"] == {"value": None, "low": None, "high": None}
-
-
-def test_the_last_row_of_a_step_counts(run_dir: Path, tmp_path: Path) -> None:
-    path = shutil.copytree(run_dir, tmp_path / "run")
-    rows = read_rows(path / "boundary.jsonl")
-    again = json.loads(json.dumps(rows[1]))
-    again["estimates"]["boundary/pass@1"]["value"] = 0.777
-    with (path / "boundary.jsonl").open("a") as file:
-        file.write(json.dumps(again) + "\n")
-    run = load_run(path)
-    assert [p.step for p in run.probes] == [0, 20, 40, 60] and run.probes[1].get("pass@1").value == 0.777
-
-
-def spoil_boundary(path: Path) -> None:
-    lines = (path / "boundary.jsonl").read_text().splitlines()
-    (path / "boundary.jsonl").write_text("\n".join([lines[0], '{"step": ', *lines[1:]]) + "\n")
-
-
-def spoil_field(path: Path) -> None:
-    rows = read_rows(path / "boundary.jsonl")
-    del rows[1]["estimates"]
-    (path / "boundary.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def spoil_base(path: Path) -> None:
-    lines = (path / "boundary.jsonl").read_text().splitlines()
-    (path / "boundary.jsonl").write_text("\n".join(lines[1:]) + "\n")
-
-
-def spoil_samples(path: Path, rest: bytes = b"\x1f\x8b torn and overwritten") -> None:
-    samples = path / "samples" / "step-000060.jsonl.gz"
-    whole = gzip.decompress(samples.read_bytes()).splitlines(keepends=True)
-    samples.write_bytes(gzip.compress(b"".join(whole[:3])) + rest)
-
-
-def spoil_stream(path: Path) -> None:
-    """A good gzip header before bytes that are no deflate stream."""
-    spoil_samples(path, b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + b"\xff" * 20)
-
-
-def spoil_counts(path: Path) -> None:
-    """n = 13 is no checkpoint of the plan."""
-    text = (path / "probes.jsonl").read_text()
-    (path / "probes.jsonl").write_text(re.sub(r'"n": \d+', '"n": 13', text, count=1))
-
-
-@pytest.mark.parametrize(("spoil", "expected"), [
-    (lambda path: (path / "boundary.jsonl").unlink(), "interrupted before its first probe ended; go on with it by"),
-    (spoil_boundary, r"boundary\.jsonl:2: not a JSON object"),
-    (spoil_field, r"boundary\.jsonl, row 2: the field 'estimates' is missing"),
-    (spoil_base, r"boundary\.jsonl: found no base probe"),
-    (spoil_samples, r"step-000060\.jsonl\.gz:4: cannot be read"),
-    (spoil_stream, r"step-000060\.jsonl\.gz:4: cannot be read"),
-    (spoil_counts, r"probes\.jsonl, step 0: problem 'countdown/test/0': .*n=13"),
-])
-def test_damage_is_one_clear_line(
-    run_dir: Path, tmp_path: Path, spoil: Callable[[Path], object], expected: str
-) -> None:
-    path = shutil.copytree(run_dir, tmp_path / "run")
-    (path / "report.html").unlink(missing_ok=True)
-    spoil(path)
-    with pytest.raises(UserError, match=expected) as caught:
-        write_report(path)
-    assert "\n" not in str(caught.value)
-    assert not list(path.glob("report.html*"))
-
-
-def test_a_page_that_cannot_be_written_leaves_nothing_behind(run_dir: Path, tmp_path: Path) -> None:
-    path = shutil.copytree(run_dir, tmp_path / "run", ignore=shutil.ignore_patterns("report.html"))
-    (path / "report.html").mkdir()
-    with pytest.raises(UserError, match=r"report\.html: cannot be written \(Is a directory\)"):
-        write_report(path)
-    assert [entry.name for entry in path.glob("report.html*")] == ["report.html"]

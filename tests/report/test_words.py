@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 
 from rlvr.report import reasons as verdict_reasons
-from rlvr.report.changes import change, crossing, level_at, named_plan, plan_text, resolved_crossing, tries_text
+from rlvr.report.changes import change, crossing, level_at, named_plan, plan_text, significant_crossing, tries_text
+from rlvr.report.export import markdown
 from rlvr.report.figures import BINS, binned, thinned
-from rlvr.report.load import ProbePoint, ProblemRow, Run, load_run
+from rlvr.report.load import ProbePoint, ProblemRow, load_run
 from rlvr.report.page import render, write_report
+from rlvr.report.report import Report, load_report
 from rlvr.report.style import figure, settle_percent_ticks
 from rlvr.report.summary import summary_table
-from rlvr.report.words import headline, interval, judge_words, number
+from rlvr.report.words import headline, interval, judge_words, number, points, with_interval
 from rlvr.statistics.plan import PLANS
 from rlvr.types import Estimate, UserError
 from tests.support.fake_run import FakeRun, read_rows, write_fake_run
@@ -58,10 +60,11 @@ def with_changes(source: Path, target: Path, one: tuple[float, ...], large: tupl
 
 
 def test_numbers_as_words() -> None:
-    """A hyphen for a minus, a plus on zero, or a small bound shown as 0.0 would mislead."""
+    """A hyphen for a minus, a plus on zero, or a small value that looks like none would mislead."""
     assert number(0.1234) == "12.3" and number(-0.05, signed=True) == "\N{MINUS SIGN}5.0"
     assert number(0.0, signed=True) == "0.0" and number(-0.0, signed=True) == "0.0"
-    assert number(0.0004, signed=True) == "+0.040"  # not "+0.0": the interval must not look as if it held 0
+    assert number(0.0004, signed=True) == "+0.0"  # the sign stays: the interval must not look as if it held 0
+    assert number(-0.0004, signed=True) == "\N{MINUS SIGN}0.0" and number(0.0004) == "<0.1"
     assert number(math.nan) == "\N{EN DASH}" and interval(Estimate(0.5)) == ""
 
 
@@ -111,23 +114,23 @@ def test_percent_ticks_have_the_digits_of_their_distance() -> None:
     assert nats.layout.yaxis.dtick is None
 
 
-def test_a_crossing_is_resolved_only_where_both_sides_are(run_dir: Path, tmp_path: Path) -> None:
+def test_a_crossing_is_significant_only_where_both_sides_are(run_dir: Path, tmp_path: Path) -> None:
     """pass@1 rises beyond its interval; the crossing stands only when pass@k above it falls beyond its own."""
-    def with_shrinkage(name: str, low: float, high: float) -> Run:
+    def with_shrinkage(name: str, low: float, high: float) -> Report:
         def change_row(row: dict[str, Any]) -> None:
             if row["kind"] == "probe":
                 for k in (16, 32, 64, 128, 256):
                     row["estimates"][f"boundary/shrinkage@{k}"] = {"value": 0.05, "low": low, "high": high}
 
-        return load_run(edited(run_dir, tmp_path / name, change_row))
+        return load_report(edited(run_dir, tmp_path / name, change_row))
 
     clear, noise = with_shrinkage("clear", 0.01, 0.09), with_shrinkage("noise", -0.01, 0.11)
-    assert clear.last is not None and noise.last is not None
-    assert crossing(clear.base, clear.last) == crossing(noise.base, noise.last) is not None
-    assert resolved_crossing(clear, clear.last) == crossing(clear.base, clear.last)
-    assert resolved_crossing(noise, noise.last) is None
-    assert "No crossing of the latest curve with the base is resolved." in render(noise)
-    assert "A ring marks k*, the number of tries" in render(clear)
+    at = crossing(clear.run.base, clear.run.probes[-1])
+    assert at == crossing(noise.run.base, noise.run.probes[-1]) is not None
+    assert significant_crossing(clear.run, clear.run.probes[-1]) == at
+    assert significant_crossing(noise.run, noise.run.probes[-1]) is None
+    assert "No significant crossing of the latest curve with the base." in render(noise)
+    assert "The ring marks k*, where the latest curve falls below the base" in render(clear)
     assert (tries_text(128.7), tries_text(5.66)) == ("130", "5.7")
 
 
@@ -137,9 +140,9 @@ def test_one_look_is_said_as_one(run_dir: Path, tmp_path: Path) -> None:
             row["sequential"]["planned_looks"] = 1
 
     path = edited(run_dir, tmp_path / "run", one_look)
-    assert "one-sided and hold for the one probe of this run:" in headline(load_run(path)).notes[0]
-    page = render(load_run(path))
-    assert "all 1 looks" not in page and "holds for the one look" in page
+    assert "hold for the one probe of this run:" in headline(load_run(path)).notes[0]
+    page = render(load_report(path))
+    assert "all 1 probes" not in page and "hold for the one probe" in page
 
 
 def test_a_run_killed_in_its_first_probe_is_told_to_go_on(run_dir: Path, tmp_path: Path) -> None:
@@ -164,14 +167,14 @@ def test_crossing_is_interpolated_in_log2_k() -> None:
 
 @pytest.mark.parametrize(("one", "large", "verdict", "sentence"), [
     ((0.121, 0.098, 0.144), (-0.064, -0.098, -0.03), "shrunk",
-     "After 60 steps pass@1 rose by 12.1 points [9.8, 14.4]; pass@256 fell by 6.4 points [3.0, 9.8]: "
+     "After 60 steps pass@1 changed by +12.1 points [+9.8, +14.4] and pass@256 by -6.4 points [-9.8, -3.0]: "
      "the boundary shrank."),
     ((-0.05, -0.08, -0.02), (0.04, 0.01, 0.07), "grown",
-     "After 60 steps pass@1 fell by 5.0 points [2.0, 8.0]; pass@256 rose by 4.0 points [1.0, 7.0]: "
+     "After 60 steps pass@1 changed by -5.0 points [-8.0, -2.0] and pass@256 by +4.0 points [+1.0, +7.0]: "
      "the boundary grew."),
     ((0.01, -0.02, 0.04), (-0.02, -0.05, 0.01), "undecided",
-     "After 60 steps pass@1 changed by +1.0 points [-2.0, +4.0] (not resolved); pass@256 changed by -2.0 points "
-     "[-5.0, +1.0]: no change is resolved by these samples."),
+     "After 60 steps pass@1 changed by +1.0 points [-2.0, +4.0] (not significant) and pass@256 by -2.0 points "
+     "[-5.0, +1.0]: these samples show no significant change."),
 ])
 def test_headline_claims_what_the_intervals_allow(
     run_dir: Path, tmp_path: Path, one: tuple[float, ...], large: tuple[float, ...], verdict: str, sentence: str
@@ -186,8 +189,8 @@ def test_headline_notes_truth_and_crossing_only_where_they_are_known(run_dir: Pa
     up, down = (
         100 * (rows[-1]["exact"][f"boundary/pass@{k}"] - rows[0]["exact"][f"boundary/pass@{k}"]) for k in (1, 256))
     notes = headline(load_run(run_dir)).notes
-    assert notes[1] == (f"The exact truth, which the lab can compute: pass@1 rose by {up:.1f} points and "
-                        f"pass@256 fell by {-down:.1f} points.")
+    assert notes[1] == (f"The exact values, which only the lab knows: pass@1 changed by +{up:.1f} points and "
+                        f"pass@256 by \N{MINUS SIGN}{-down:.1f}.")
     assert notes[2].startswith("The curves cross near k = ") and "(exactly: " in notes[2]
     undecided = with_changes(run_dir, tmp_path / "run", (0.1, 0.05, 0.15), (-0.02, -0.05, 0.01))
     assert headline(load_run(undecided)).notes == ()
@@ -197,14 +200,14 @@ SEQUENTIAL = {"look": 3, "planned_looks": 3, "alpha": 0.05, "margin": 0.05}
 
 
 @pytest.mark.parametrize(("verdict", "low", "high", "said", "sentence"), [
-    ("shrunk", 0.012, 0.116, "shrunk", "pass@256 fell by 6.4 points [1.2, 11.6]: the boundary shrank."),
+    ("shrunk", 0.012, 0.116, "shrunk", "pass@256 by -6.4 points [-11.6, -1.2]: the boundary shrank."),
     ("undecided", -0.005, 0.133, "undecided",
-     "pass@256 changed by -6.4 points [-13.3, +0.5]: whether the boundary shrank is undecided."),
+     "pass@256 by -6.4 points [-13.3, +0.5]: whether the boundary shrank is undecided."),
     ("undecided", None, None, "undecided",
-     "pass@256 changed by -6.4 points: whether the boundary shrank is undecided."),
+     "pass@256 by -6.4 points: whether the boundary shrank is undecided."),
     ("not shrunk", -0.09, 0.04, "not shrunk",
-     "pass@256 changed by -6.4 points [-4.0, +9.0]: the boundary did not shrink by five points or more."),
-    ("not shrunk", -0.12, -0.01, "grown", "pass@256 rose by 6.4 points [1.0, 12.0]: the boundary grew."),
+     "pass@256 by -6.4 points [-4.0, +9.0]: the boundary did not shrink by 5 points or more."),
+    ("not shrunk", -0.12, -0.01, "grown", "pass@256 by +6.4 points [+1.0, +12.0]: the boundary grew."),
 ])
 def test_headline_takes_the_verdict_that_holds_over_all_probes(
     run_dir: Path, tmp_path: Path, verdict: str, low: float | None, high: float | None, said: str, sentence: str
@@ -223,9 +226,27 @@ def test_headline_takes_the_verdict_that_holds_over_all_probes(
     headlined = headline(load_run(edited(run_dir, tmp_path / "run", change_row)))
     assert headlined.finding.endswith(sentence.replace("-", "\N{MINUS SIGN}")) and headlined.verdict == said
     assert headlined.notes[0] == (
-        "The bounds of pass@256 and the verdict are one-sided and hold over all three probes of this run together: a "
-        "chance of 5% per run and k of a false alarm (the table's intervals are two-sided, each for one look). "
-        "At k = 64: shrunk.")
+        "The verdict and its bounds of pass@256 hold over all 3 probes of this run together: a run whose boundary "
+        "never shrank is called shrunk with a chance of at most 5% at each k. At the other k: k = 64 shrunk.")
+
+
+def test_the_table_has_the_sign_and_the_bounds_of_the_headline(run_dir: Path) -> None:
+    """Bug: -4.7 [-9.8, +0.6] in the headline (over all probes) stood against +4.7 [-0.2, +9.5] in the table (one)."""
+    report = load_report(run_dir)
+    run = report.run
+    assert run.last is not None
+    stored = run.last.verdicts[256].bounds
+    by = Estimate(-stored.value, -stored.high, -stored.low)
+    words = with_interval(by, signed=True)
+    assert words != with_interval(change(run, run.last, 256), signed=True)  # the interval of this probe alone
+    headlined = headline(run).finding
+    assert f"pass@256 by {points(by)}: " in headlined and points(by) == words.replace(" ", " points ", 1)
+    page = render(report)
+    value, bounds = words.split(" ", 1)
+    assert f'<td>{value} <span class="interval">{bounds}</span>' in page and words in page  # table; verdicts at every k
+    text = words.replace("\N{MINUS SIGN}", "-")
+    assert text in next(line for line in summary_table(report).splitlines() if line.startswith("60 "))
+    assert f"| {words} (exact " in markdown(report)
 
 
 def test_verdicts_of_the_page_and_the_terminal_are_those_of_the_file(run_dir: Path) -> None:
@@ -249,7 +270,7 @@ def test_a_run_without_verdicts_still_has_its_report(tmp_path: Path) -> None:
     run = load_run(old)
     assert headline(run).verdict == "shrunk" and run.probes[-1].verdicts == {}
     assert "verdict" not in summary_table(old)
-    assert "over all looks" not in write_report(old).read_text()
+    assert "over all probes" not in write_report(old).read_text()
 
 
 def test_headline_of_a_probed_checkpoint_names_it(run_dir: Path, tmp_path: Path) -> None:
@@ -258,7 +279,7 @@ def test_headline_of_a_probed_checkpoint_names_it(run_dir: Path, tmp_path: Path)
     header = json.loads((path / "recipe.json").read_text())
     header["recipe"]["probed"] = "models/tuned"
     (path / "recipe.json").write_text(json.dumps(header))
-    assert headline(load_run(path)).finding.startswith("From the base to models/tuned pass@1 rose by ")
+    assert headline(load_run(path)).finding.startswith("From the base to models/tuned pass@1 changed by +")
 
 
 def test_accuracy_bins_are_closed_above() -> None:
@@ -305,6 +326,6 @@ def test_what_verdicts_cost_is_said_where_it_is_recorded(run_dir: Path, tmp_path
     run = load_run(edited(run_dir, tmp_path / "run", timed, "metrics.jsonl"))
     steps = len(run.metrics)
     assert judge_words(run) == (
-        f"In training a verdict took {(steps + 1) / 2:.2g} ms (median) and at most 20 ms; the steps waited "
+        f"In training a verdict took {(steps + 1) / 2:.2g} ms (median) and at most 20 ms; training waited "
         f"{steps / 2:.3g} s for verdicts, 26.3% of its time.")
-    assert judge_words(run) in " ".join(render(run).split())
+    assert judge_words(run) in " ".join(render(load_report(tmp_path / "run")).split())

@@ -48,7 +48,7 @@ def looks(arms: Arms) -> dict[str, tuple[str, str]]:
 def panels(arms: Arms, axis: str) -> list[tuple[str, str, go.Figure]]:
     """(title, note, figure) of the small panels, against `steps` or `tokens`; those without data are left out."""
     large = f"pass@{arms.k}"
-    found = [
+    all_panels = [
         ("Training accuracy", "higher is better; on each arm's own rollouts", _training(arms, "train/accuracy", axis)),
         ("pass@1", "higher is better", _probed(arms, "pass@1", axis)),
         (large, "higher is better", _probed(arms, large, axis)),
@@ -58,7 +58,7 @@ def panels(arms: Arms, axis: str) -> list[tuple[str, str, go.Figure]]:
         ("Entropy of the probes", "nats per token, the same problems and decoding", _probed(arms, "entropy", axis)),
     ]
     return [(title, note, _panel(arms, curves, axis, percent=not title.startswith(("Entropy", "Length"))))
-            for title, note, curves in found if curves]
+            for title, note, curves in all_panels if curves]
 
 
 def pass_at_k(arms: Arms) -> go.Figure:
@@ -97,17 +97,18 @@ def change_by_k(arms: Arms) -> go.Figure:
     low, high = _limits([0.0, *exact, *(bound for c in curves for p in c.points for bound in (p.low, p.high))])
     _labels(fig, {curve.arm: curve.points[-1].value for curve in curves}, arms, low, high, 276)
     log_k_axis(fig, ks)
-    fig.update_yaxes(title_text="change in pass@k, points")
+    fig.update_yaxes(title_text="change of pass@k, points")
     return fig
 
 
 def _panel(arms: Arms, curves: Sequence[Curve], axis: str, *, percent: bool) -> go.Figure:
     longest = max(len(curve.arm) for curve in curves)
     room = 14 + round(6.3 * min(longest, 14))
-    fig = figure(250, y_percent=percent, legend="none", margin_b=40, margin_l=46, margin_r=room)
+    fig = figure(250, y_percent=percent, legend="none", margin_b=40, margin_l=52, margin_r=room)
     hover = "step %{x}: %{text}" if axis == "steps" else "%{x} tokens: %{text}"
     _curves(fig, arms, curves, hover, percent=percent, small=True)
-    low, high = _limits([bound for curve in curves for p in curve.points for bound in (p.value, p.low, p.high)])
+    bounds = [bound for curve in curves for p in curve.points for bound in (p.value, p.low, p.high)]
+    low, high = _limits(bounds, share=percent)
     _labels(fig, {curve.arm: curve.points[-1].value for curve in curves}, arms, low, high, 200)
     last = max(curve.x[-1] for curve in curves)
     fig.update_xaxes(title_text=AXES[axis], range=[-0.02 * last, 1.03 * last],
@@ -190,9 +191,12 @@ def _ks(arms: Arms) -> list[int]:
     return sorted(k for k in common if k <= arms.k)
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
+def _limits(values: Sequence[float], *, share: bool = False) -> tuple[float, float]:
+    """Ends of an axis that shows all values with a margin; of shares it stays within 0 and 1."""
     low, high = min(values), max(values)
-    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.01
+    margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.05
+    if share:
+        return max(low - margin, min(low, 0.0)), min(high + margin, max(high, 1.0))
     return low - margin, high + margin
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.report.comparison.arms import Arms, algorithm_of, load_arms, other_settings
+from rlvr.report.comparison.figures import change_by_k, looks, panels, pass_at_k
+from rlvr.report.comparison.folded import folded
 from rlvr.report.comparison.standings import (
     ALPHA,
     TOLERANCE,
@@ -23,6 +25,7 @@ from rlvr.report.comparison.standings import (
 )
 from rlvr.report.comparison.tables import TITLES, csv_text, dagger, markdown, terminal
 from rlvr.report.comparison.words import (
+    Finding,
     base_text,
     count_text,
     difference_text,
@@ -33,29 +36,27 @@ from rlvr.report.comparison.words import (
     seeds_text,
     value_text,
 )
-from rlvr.report.page import conditions
-from rlvr.report.template import page_of
+from rlvr.report.export import how_measured
+from rlvr.report.template import as_json, page_of
 from rlvr.report.words import MISSING, number
 from rlvr.types import UserError
 
 
-def write_comparison(paths: Sequence[Path], output: Path, *, arms: Mapping[Path, str] | None = None,
-                     missing: Sequence[str] = (), finished: bool = False) -> Path:
+def write_comparison(source: Sequence[Path] | Arms, output: Path, **how: Any) -> Path:
     """Write the page `output` and, beside it, its tables as .md and .csv; returns the page.
 
     Args:
-        arms: run directory -> arm; without it the arms are told apart by their recipes.
-        missing: runs that should be here and are not, in words.
-        finished: leave out, and name, runs that are not finished instead of refusing them.
+        source: run directories, or what `load_arms` read of them.
+        how: as in `load_arms`.
 
     Raises: UserError for runs that cannot be compared and for a page that cannot be written.
     """
-    found = load_arms(paths, names=arms, missing=missing, finished=finished)
-    tables = _tables(found)
-    pairs, said = differences(found), finding(found, tables["equal_steps"][1:], tables.get("equal_tokens", [])[1:])
+    arms = _loaded(source, how)
+    tables, sentences, pairs = _tables(arms), finding(arms), differences(arms)
+    shown = _shown(arms, tables)
     texts = {
-        output: _render(found, tables, output.stem),
-        output.with_suffix(".md"): markdown(found, tables, pairs, said, conditions(found.base)),
+        output: _render(arms, shown, sentences, output.stem),
+        output.with_suffix(".md"): markdown(arms, shown, pairs, sentences, how_measured(arms.base)),
         output.with_suffix(".csv"): csv_text(tables, pairs),
     }
     for path, text in texts.items():
@@ -70,12 +71,14 @@ def write_comparison(paths: Sequence[Path], output: Path, *, arms: Mapping[Path,
     return output
 
 
-def comparison_summary(paths: Sequence[Path], *, arms: Mapping[Path, str] | None = None,
-                       missing: Sequence[str] = (), finished: bool = False) -> str:
+def comparison_summary(source: Sequence[Path] | Arms, **how: Any) -> str:
     """The page's sentences and tables as plain text. Arguments and errors are those of `write_comparison`."""
-    found = load_arms(paths, names=arms, missing=missing, finished=finished)
-    tables = _tables(found)
-    return terminal(found, tables, finding(found, tables["equal_steps"][1:], tables.get("equal_tokens", [])[1:]))
+    arms = _loaded(source, how)
+    return terminal(arms, _shown(arms, _tables(arms)), finding(arms))
+
+
+def _loaded(source: Sequence[Path] | Arms, how: Mapping[str, Any]) -> Arms:
+    return source if isinstance(source, Arms) else load_arms(source, **how)
 
 
 def _tables(arms: Arms) -> dict[str, list[Row]]:
@@ -88,14 +91,18 @@ def _tables(arms: Arms) -> dict[str, list[Row]]:
     return tables
 
 
-def _render(arms: Arms, tables: Mapping[str, list[Row]], title: str) -> str:
-    from rlvr.report.comparison.figures import looks
+def _shown(arms: Arms, tables: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+    """The tables for readers: not the one at equal tokens where it would repeat the one at equal steps."""
+    return {name: rows for name, rows in tables.items()
+            if name != "equal_tokens" or any(row.step != arms.last_step for row in rows[1:])}
 
+
+def _render(arms: Arms, tables: Mapping[str, list[Row]], sentences: Finding, title: str) -> str:
     return page_of(
         "compare",
         parts=("page", "compare"),
         title=_title(arms, title),
-        finding=finding(arms, tables["equal_steps"][1:], tables.get("equal_tokens", [])[1:]),
+        finding=sentences,
         about=_about(arms),
         arms=arms,
         colours={name: colour for name, (colour, _) in looks(arms).items()},
@@ -109,7 +116,7 @@ def _render(arms: Arms, tables: Mapping[str, list[Row]], title: str) -> str:
         alpha=f"{ALPHA:.0%}",
         efforts=_efforts(arms),
         settings=_settings(arms),
-        conditions=f"{conditions(arms.base).rstrip('.')}; {seeds_text(arms)}.",
+        measured=f"{how_measured(arms.base)} {seeds_text(arms)}",
         base_text=base_text(arms),
         padding=padding_text(arms),
     )
@@ -123,16 +130,17 @@ def _title(arms: Arms, stem: str) -> str:
 def _about(arms: Arms) -> list[tuple[str, str]]:
     model = arms.base.recipe.get("model")
     commits = sorted({run.git[:10] for run in arms.runs if run.git})
-    found = [
+    pairs = [
         ("model", model.get("path") if isinstance(model, Mapping) else model),
-        ("arms", len(arms.arms)), ("runs", len(arms.runs)), ("seeds", ", ".join(map(str, arms.seeds))),
+        ("arms", len(arms.arms)), ("runs", len(arms.runs)),
+        ("seeds" if len(arms.seeds) > 1 else "seed", ", ".join(map(str, arms.seeds))),
         ("compared at step", arms.last_step), ("commit", ", ".join(commits)),
     ]
-    return [(label, str(value)) for label, value in found if value not in (None, "")]
+    return [(label, str(value)) for label, value in pairs if value not in (None, "")]
 
 
 def _table(arms: Arms, name: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """One table as words for the template."""
+    """A table as words for the template."""
     body = []
     for row in rows:
         cells = []
@@ -148,13 +156,13 @@ def _table(arms: Arms, name: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _pairs(arms: Arms) -> list[dict[str, Any]]:
-    """One row per pair of arms: (difference, exact, p, resolved) at pass@1 and at the largest k."""
+    """One row per pair of arms: (difference, exact, p, significant) at pass@1 and at the largest k."""
     rows: dict[tuple[str, str], list[Any]] = {}
     for d in differences(arms):
         exact = number(d.value.exact, signed=True)
         rows.setdefault((d.arm, d.other), []).append({
             "text": difference_text(d.value.estimate), "exact": "" if exact == MISSING else exact, "p": p_text(d.p),
-            "resolved": d.resolved, "over": d.value.over,
+            "significant": d.significant, "over": d.value.over,
         })
     return [{"arm": arm, "other": other, "cells": cells} for (arm, other), cells in rows.items()]
 
@@ -186,19 +194,13 @@ def _settings(arms: Arms) -> list[tuple[str, str, str]]:
 
 def _figures(arms: Arms) -> dict[str, Any]:
     """Figures by name, the same against tokens, and the (name, title, note) of the panels."""
-    from rlvr.report.comparison import figures as drawn
-    from rlvr.report.comparison.folded import folded
-    from rlvr.report.style import settle_percent_ticks
-
-    plots = {"curves": drawn.pass_at_k(arms), "change": drawn.change_by_k(arms), "folded": folded(arms)}
+    plots = {"curves": pass_at_k(arms), "change": change_by_k(arms), "folded": folded(arms)}
     names, alternatives = [], {}
-    by_tokens = {title: fig for title, _, fig in drawn.panels(arms, "tokens")}
-    for title, note, fig in drawn.panels(arms, "steps"):
+    by_tokens = {title: fig for title, _, fig in panels(arms, "tokens")}
+    for title, note, fig in panels(arms, "steps"):
         name = f"panel-{len(names)}"
         names.append((name, title, note))
         plots[name] = fig
         if title in by_tokens:
             alternatives[name] = by_tokens[title]
-    ready = [{name: json.loads(settle_percent_ticks(fig).to_json() or "") for name, fig in some.items()}
-             for some in (plots, alternatives)]
-    return {"json": ready[0], "tokens": ready[1], "panels": names}
+    return {"json": as_json(plots), "tokens": as_json(alternatives), "panels": names}

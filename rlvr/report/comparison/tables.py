@@ -20,6 +20,7 @@ from rlvr.report.comparison.words import (
     seeds_text,
     value_text,
 )
+from rlvr.report.export import without_empty
 from rlvr.report.summary import aligned, plain, wrapped
 from rlvr.report.words import MISSING, number
 
@@ -29,10 +30,10 @@ FIELDS = ("table", "arm", "other", "seeds", "step", "generated_tokens", "metric"
 TITLES = {"equal_steps": "At equal steps", "equal_tokens": "At equal generated tokens", "by_step": "Step by step"}
 
 
-def markdown(arms: Arms, tables: dict[str, list[Row]], found: Sequence[Difference], said: Finding, how: str) -> str:
+def markdown(arms: Arms, tables: dict[str, list[Row]], pairs: Sequence[Difference], finding: Finding, how: str) -> str:
     """compare.md: the sentences and the tables, as a pull request or a notebook shows them."""
-    lines = [f"# {' / '.join(arm.name for arm in arms.arms)}", "", said.sentence, ""]
-    lines += [f"- {note}" for note in said.notes]
+    lines = [f"# {' / '.join(arm.name for arm in arms.arms)}", "", finding.sentence, ""]
+    lines += [f"- {note}" for note in finding.notes]
     columns = metrics(arms)
     for name, rows in tables.items():
         heads = ["", "step", "tokens", *(_head(metric) for metric in columns)]
@@ -40,16 +41,17 @@ def markdown(arms: Arms, tables: dict[str, list[Row]], found: Sequence[Differenc
                 for row in rows]
         lines += ["", f"## {TITLES[name]}", "", *_pipes(heads, body)]
     lines += ["", f"{over_text(tables['equal_steps'][1:])} pass@k in percent, differences in points, entropy in nats."]
-    if found:
+    if pairs:
         body = [[f"{d.arm} - {d.other}", d.metric, difference_text(d.value.estimate), p_text(d.p),
-                 "resolved" if d.resolved else "", number(d.value.exact, signed=True)] for d in found]
+                 "significant" if d.significant else "not significant", number(d.value.exact, signed=True)]
+                for d in pairs]
         lines += ["", "## Arm against arm", "",
-                  *_pipes(["pair", "metric", "difference, points", "p (Holm)", "", "exact"], body),
+                  *_pipes(*without_empty(["pair", "metric", "difference, points", "p (Holm)", "at 5%", "exact"], body)),
                   "", padding_text(arms)]
-    return plain("\n".join([*lines, "", base_text(arms), "", f"{how} {seeds_text(arms)}.".strip(), ""]))
+    return plain("\n".join([*lines, "", base_text(arms), "", f"{how} {seeds_text(arms)}", ""]))
 
 
-def csv_text(tables: dict[str, list[Row]], found: Sequence[Difference]) -> str:
+def csv_text(tables: dict[str, list[Row]], pairs: Sequence[Difference]) -> str:
     """compare.csv: one line per number, unrounded; empty where unknown."""
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
@@ -63,24 +65,24 @@ def csv_text(tables: dict[str, list[Row]], found: Sequence[Difference]) -> str:
                     "low": _blank(value.estimate.low), "high": _blank(value.estimate.high),
                     "interval_over": value.over, "exact": _blank(value.exact),
                 })
-    for d in found:
+    for d in pairs:
         e = d.value.estimate
         writer.writerow({
             "table": "differences", "arm": d.arm, "other": d.other, "metric": d.metric, "value": _blank(e.value),
             "low": _blank(e.low), "high": _blank(e.high), "interval_over": d.value.over,
-            "exact": _blank(d.value.exact), "p_adjusted": _blank(d.p), "resolved": str(d.resolved).lower(),
+            "exact": _blank(d.value.exact), "p_adjusted": _blank(d.p), "resolved": str(d.significant).lower(),
         })
     return file.getvalue()
 
 
-def terminal(arms: Arms, tables: dict[str, list[Row]], said: Finding) -> str:
+def terminal(arms: Arms, tables: dict[str, list[Row]], finding: Finding) -> str:
     """The sentences and the tables as plain text."""
     columns = metrics(arms)
-    lines = [*wrapped(said.sentence), *(line for note in said.notes for line in wrapped(note))]
+    lines = [*wrapped(finding.sentence), *(line for note in finding.notes for line in wrapped(note))]
     for name, rows in tables.items():
-        if name == "by_step" or (name == "equal_tokens" and all(row.step in (0, arms.last_step) for row in rows)):
-            continue  # long; the same table again
-        heads = ["", "step", "tokens", *(metric.name for metric in columns)]
+        if name == "by_step":
+            continue  # too long for a terminal
+        heads = ["", "step", "tokens", *(metric.title for metric in columns)]
         body = []
         for row in rows:
             cells = [_cell(m, row, bare=not m.percent) for m in columns]  # fits 120 columns
@@ -89,14 +91,14 @@ def terminal(arms: Arms, tables: dict[str, list[Row]], said: Finding) -> str:
             if any(exact):
                 body.append(["  exact", "", "", *exact])
         lines += ["", f"{TITLES[name]}:", *aligned(heads, body)]
-    better = "; ".join(_head(metric) for metric in columns if metric.better)
-    lines += ["", *wrapped(f"Percent, points, nats (entropy). {over_text(tables['equal_steps'][1:])} {better}."),
+    lines += ["", *wrapped(f"Percent, points, nats (entropy). {over_text(tables['equal_steps'][1:])} Higher is better, "
+                           "except for delta_se; entropy has no better direction."),
               *wrapped(base_text(arms))]
     return plain("\n".join(lines)).replace("\N{DAGGER}", "*") + "\n"
 
 
 def _head(metric: Metric) -> str:
-    return f"{metric.name} ({metric.better} is better)" if metric.better else metric.name
+    return f"{metric.title} ({metric.better} is better)" if metric.better else metric.title
 
 
 def _name(row: Row) -> str:

@@ -1,5 +1,5 @@
-"""The sentences of a comparison. As in a run's report, none claims more than its intervals; here Holm's correction
-stands between the many differences and a claim."""
+"""The sentences of a comparison. As in a run's report, none claims more than its intervals; as many differences are
+looked at here, a claim must also survive Holm's correction."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlvr.report.changes import negative
 from rlvr.report.comparison.arms import Arm, Arms
 from rlvr.report.comparison.standings import (
     ALPHA,
@@ -17,12 +18,14 @@ from rlvr.report.comparison.standings import (
     Value,
     changes,
     differences,
+    equal_steps,
+    equal_tokens,
     probe_steps,
     step_within,
     token_budget,
     tokens_at,
 )
-from rlvr.report.words import MISSING, interval, number
+from rlvr.report.words import MISSING, interval, number, with_interval
 from rlvr.statistics.intervals import t_quantile
 from rlvr.types import Estimate
 
@@ -35,14 +38,13 @@ class Finding:
     notes: tuple[str, ...]
 
 
-def finding(arms: Arms, by_steps: Sequence[Row], by_tokens: Sequence[Row]) -> Finding:
+def finding(arms: Arms) -> Finding:
     """The opening sentences of the page."""
     against_base = changes(arms)
     one, large = ([c for c in against_base if c.metric == f"pass@{k}"] for k in (1, arms.k))
-    sentence = (f"After {arms.last_step} steps {_moved('pass@1', one)}; {_moved(f'pass@{arms.k}', large)}.")
-    notes = [_boundary(arms, large), _spread(arms, by_steps), _between(arms), _exact(arms, one, large),
-             _tokens(arms, by_tokens)]
-    notes += _cautions(arms)
+    sentence = f"After {arms.last_step} steps {_moved('pass@1', one)}; {_moved(f'pass@{arms.k}', large)}."
+    notes = [_boundary(arms, large), _spread(arms, equal_steps(arms)), _between(arms), _exact(arms, one, large),
+             _tokens(arms, equal_tokens(arms)), *_cautions(arms)]
     return Finding(sentence, tuple(note for note in notes if note))
 
 
@@ -50,8 +52,9 @@ def value_text(metric: Metric, value: Value) -> tuple[str, str, str]:
     """(value, interval, exact) of a cell: percent or points, or nats; empty where unknown."""
     estimate = value.estimate
     if metric.percent:
-        return (number(estimate.value, signed=metric.signed), interval(estimate, signed=metric.signed),
-                "" if math.isnan(value.exact) else number(value.exact, signed=metric.signed))
+        shown, exact = (negative(estimate), -value.exact) if metric.change else (estimate, value.exact)
+        return (number(shown.value, signed=metric.change), interval(shown, signed=metric.change),
+                "" if math.isnan(exact) else number(exact, signed=metric.change))
     bounds = "" if math.isnan(estimate.low) else f"[{estimate.low:.3f}, {estimate.high:.3f}]"
     return (MISSING if math.isnan(estimate.value) else f"{estimate.value:.3f}"), bounds, ""
 
@@ -72,11 +75,16 @@ def count_text(count: float) -> str:
 
 
 def seeds_text(arms: Arms) -> str:
-    """The seeds of all arms, or of each where they differ."""
+    """The seeds of all arms, or of each where they differ, in one sentence."""
     if len({tuple(arm.seeds) for arm in arms.arms}) == 1:
         seeds = arms.arms[0].seeds
-        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} of every arm"
-    return "seeds " + "; ".join(f"{arm.name} {', '.join(map(str, arm.seeds))}" for arm in arms.arms)
+        which = f"{len(seeds)} seeds ({_list(seeds)})" if len(seeds) > 1 else f"one seed (seed {seeds[0]})"
+        return f"Every arm was trained with {which}."
+    return f"Seeds: {'; '.join(f'{arm.name} {_list(arm.seeds)}' for arm in arms.arms)}."
+
+
+def _list(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def base_text(arms: Arms) -> str:
@@ -87,45 +95,45 @@ def base_text(arms: Arms) -> str:
     if not arms.own_base:
         return f"{what}{size}: shared by {'all ' if total > 1 else ''}{total} run{'s' if total > 1 else ''}."
     return (f"{what}{size}: {len(arms.own_base)} of {total} runs measured the same base apart "
-            f"({', '.join(arms.own_base)}); all differences are taken to this one.")
+            f"({', '.join(arms.own_base)}); all differences are to this one.")
 
 
-def _moved(metric: str, found: Sequence[Difference]) -> str:
-    """`pass@1 rose in 5 of 6 arms (by 3.1 to 6.0 points)`: only resolved changes are called a rise or a fall."""
+def _moved(metric: str, against_base: Sequence[Difference]) -> str:
+    """`pass@1 rose in 5 of 6 arms (by 3.1 to 6.0 points)`: only significant changes are called a rise or a fall."""
     parts = []
     for word, sign in (("rose", 1), ("fell", -1)):
-        by = [c for c in found if c.resolved and sign * c.value.estimate.value > 0]
+        by = [c for c in against_base if c.significant and sign * c.value.estimate.value > 0]
         if by:
-            sizes = sorted(abs(c.value.estimate.value) for c in by)
-            points = f"by {_range(sizes[0], sizes[-1])} points"
-            names = "" if len(by) == len(found) else f"{', '.join(c.arm for c in by)}, "
-            parts.append(f"{word} in {_share(len(by), len(found))} ({names}{points})")
+            sizes = sorted(c.value.estimate.value for c in by)
+            points = f"by {_range(sizes[0], sizes[-1], signed=True)} points"
+            names = "" if len(by) == len(against_base) else f"{', '.join(c.arm for c in by)}, "
+            parts.append(f"{word} in {_share(len(by), len(against_base))} ({names}{points})")
     if not parts:
-        return f"{metric} changed in none of the {len(found)} arms by more than these runs can resolve" if (
-            len(found) > 1) else f"{metric} did not change by more than these runs can resolve"
+        return f"{metric} changed significantly in none of the {len(against_base)} arms" if len(against_base) > 1 else (
+            f"{metric} did not change significantly")
     return f"{metric} {' and '.join(parts)}"
 
 
-def _boundary(arms: Arms, found: Sequence[Difference]) -> str:
-    """`expanded under a (+8.0 [+3.1, +12.9]); shrank under b (...)`; undecided: not resolved by Holm."""
+def _boundary(arms: Arms, against_base: Sequence[Difference]) -> str:
+    """`grew under a (+8.0 [+3.1, +12.9]); shrank under b (...); is undecided under c (...)`."""
     parts = []
     for words, chosen in (
-        ("expanded under", [c for c in found if c.resolved and c.value.estimate.value > 0]),
-        ("shrank under", [c for c in found if c.resolved and c.value.estimate.value < 0]),
-        ("is undecided under", [c for c in found if not c.resolved]),
+        ("grew under", [c for c in against_base if c.significant and c.value.estimate.value > 0]),
+        ("shrank under", [c for c in against_base if c.significant and c.value.estimate.value < 0]),
+        ("is undecided under", [c for c in against_base if not c.significant]),
     ):
         if chosen:
             parts.append(f"{words} {', '.join(f'{c.arm} ({_against_base(c)})' for c in chosen)}")
-    count = len(arms.arms)
-    return (f"The boundary, pass@{arms.k} against the base in points, {'; '.join(parts)}. Each interval is of one "
-            f"difference alone; a change is resolved when its p is at most {ALPHA:g} after Holm's correction over the "
-            f"{2 * count} changes looked at ({count} arm{'s' if count > 1 else ''}, pass@1 and pass@{arms.k}).")
+    count = f"{len(arms.arms)} arm{'s' if len(arms.arms) > 1 else ''}"
+    return (f"The boundary (pass@{arms.k} minus that of the base, in points) {'; '.join(parts)}. Each interval is of "
+            f"one difference alone. A change is significant when its p is at most {ALPHA:g} after Holm's correction "
+            f"over the {2 * len(arms.arms)} changes looked at ({count}, pass@1 and pass@{arms.k}).")
 
 
 def _against_base(c: Difference) -> str:
     """The change with its interval; with both p-values where the interval alone would say something else."""
     text, bounds = difference_text(c.value.estimate), c.value.estimate
-    if c.resolved or bounds.low <= 0 <= bounds.high or math.isnan(bounds.low):
+    if c.significant or bounds.low <= 0 <= bounds.high or math.isnan(bounds.low):
         return text
     alone = p_text(c.alone)
     return f"{text}, p {'' if alone.startswith('<') else '= '}{alone}, {p_text(c.p)} after Holm"
@@ -143,26 +151,28 @@ def _range(low: float, high: float, *, signed: bool = False) -> str:
 
 
 def _spread(arms: Arms, rows: Sequence[Row]) -> str:
+    """How far the arms lie apart in delta_se; nothing for a single arm."""
     if len(rows) < 2:
         return ""
     ordered = sorted(rows, key=lambda row: row.values["delta_se"].estimate.value)
-    best, worst = (ordered[i].values["delta_se"].estimate.value for i in (0, -1))
-    return (f"delta_se, the distance of a single try from the base's pass@{arms.k}, lies between {number(best)} "
-            f"({ordered[0].name}) and {number(worst)} points ({ordered[-1].name}): the arms differ by "
-            f"{number(worst - best)} points, and the nearest stays {number(best)} points away.")
+    best, worst = (number(ordered[i].values["delta_se"].estimate.value) for i in (0, -1))
+    what = f"delta_se, the distance from pass@1 to the base's pass@{arms.k},"
+    if best == worst:
+        return f"{what} is {best} points for every arm."
+    return f"{what} lies between {best} ({ordered[0].name}) and {worst} points ({ordered[-1].name})."
 
 
 def _between(arms: Arms) -> str:
     if len(arms.arms) < 2:
         return ""
-    parts = []
+    pairs, parts = differences(arms), []
     for k in (1, arms.k):
-        found = [d for d in differences(arms) if d.metric == f"pass@{k}"]
-        resolved = [d for d in found if d.resolved]
-        names = ", ".join(_order(d) for d in resolved[:4])
-        names = f" ({names}{', ...' if len(resolved) > 4 else ''})" if resolved else ""
-        parts.append(f"{len(resolved) if resolved else 'none'} of {len(found)} in pass@{k}{names}")
-    return f"Differences between arms that are resolved (Holm, 5%): {parts[0]}; {parts[1]}."
+        of_k = [d for d in pairs if d.metric == f"pass@{k}"]
+        significant = [d for d in of_k if d.significant]
+        names = ", ".join(_order(d) for d in significant[:4]) + (", ..." if len(significant) > 4 else "")
+        how_many = f"{len(significant)} of {len(of_k)}" if significant else "none"
+        parts.append(f"{how_many} in pass@{k}{f' ({names})' if names else ''}")
+    return f"Significant differences between arms (Holm, 5%): {parts[0]}; {parts[1]}."
 
 
 def _order(d: Difference) -> str:
@@ -171,12 +181,12 @@ def _order(d: Difference) -> str:
 
 def _exact(arms: Arms, one: Sequence[Difference], large: Sequence[Difference]) -> str:
     moves = []
-    for name, found in (("pass@1", one), (f"pass@{arms.k}", large)):
-        exact = sorted(c.value.exact for c in found)
+    for name, against_base in (("pass@1", one), (f"pass@{arms.k}", large)):
+        exact = sorted(c.value.exact for c in against_base)
         if any(map(math.isnan, exact)):
             return ""
         moves.append(f"{name} changed by {_range(exact[0], exact[-1], signed=True)} points")
-    return f"The exact truth of these runs, which the lab can compute: {' and '.join(moves)}."
+    return f"The exact values of these runs, which only the lab knows: {' and '.join(moves)}."
 
 
 def _tokens(arms: Arms, rows: Sequence[Row]) -> str:
@@ -208,8 +218,8 @@ def _cautions(arms: Arms) -> list[str]:
     notes = []
     if single:
         who = "every arm" if len(single) == len(arms.arms) else ", ".join(single)
-        notes.append(f"1 seed: problems only ({who}). Another seed may turn these differences around: an interval over "
-                     "problems says nothing about it.")
+        notes.append(f"1 seed: problems only ({who}). Another seed may turn these differences around, and an interval "
+                     "over problems does not account for that.")
     if arms.missing:
         notes.append(f"Incomplete: {'; '.join(arms.missing)}.")
     return notes
@@ -219,8 +229,8 @@ def over_text(rows: Sequence[Row]) -> str:
     """What the intervals of a table are over."""
     seeds = sorted({row.seeds for row in rows})
     if seeds == [1]:
-        return ("\N{DAGGER} 1 seed: problems only. Brackets are 95% intervals over problems; seeds are not in "
-                "them.")
+        return ("\N{DAGGER} 1 seed: problems only. Brackets are 95% intervals over problems; they do not account for "
+                "seeds.")
     several = f"Brackets are 95% intervals over {BOTH}"
     if seeds[0] == 1:
         return f"{several}; of arms with 1 seed over problems only, marked \N{DAGGER}; of the base over problems."
@@ -231,11 +241,12 @@ def padding_text(arms: Arms) -> str:
     """Why an interval of a difference can be wider than those of its two parts."""
     size = len(arms.base.rows[arms.base.base.step]) + 2
     half = t_quantile(size - 1, 0.95) * math.sqrt(2 / (size * (size - 1)))  # of differences 0, ..., 0, +1, -1
-    return (f"The interval of a difference takes in two added problems, one won (+1) and one lost (\N{MINUS SIGN}1), "
-            f"so that few problems which happen to agree claim nothing: with {size - 2} problems these alone make it "
-            f"\N{PLUS-MINUS SIGN}{number(half)} points, so it can be wider than the intervals of its two parts.")
+    return (f"The interval of a difference includes two imaginary problems, one won (+1) and one lost "
+            f"(\N{MINUS SIGN}1), so that a few problems that happen to agree prove nothing. With {size - 2} problems "
+            f"these alone make it \N{PLUS-MINUS SIGN}{number(half)} points: it can be wider than the intervals of its "
+            "two parts.")
 
 
 def difference_text(estimate: Estimate) -> str:
     """`+1.2 [-0.3, +2.7]`, points."""
-    return f"{number(estimate.value, signed=True)} {interval(estimate, signed=True)}".rstrip()
+    return with_interval(estimate, signed=True)
