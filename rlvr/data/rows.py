@@ -43,6 +43,7 @@ def problem_of(row: Mapping[str, Any], at: str, row_id: str, spec: DataSpec, pat
     gold = "" if spec.gold is None else _gold_answer(row, at, spec.gold, spec, pattern, where)
     extra = {name: _column(row, name, at, f"{where}.extra") for name in spec.extra}
     question, choices = _column(row, spec.prompt, at, f"{where}.prompt"), options(row, at, spec, where)
+    _check_encodable([question, choices], at, spec.prompt, where)
     if choices:
         extra["choices"] = choices
         if isinstance(question, str):
@@ -134,7 +135,10 @@ def prompt_of(value: Any, at: str, spec: DataSpec, where: str) -> str | tuple[Me
         if not spec.chat or spec.template != NEUTRAL_TEMPLATE:
             raise UserError(f"{at}: column {spec.prompt!r} holds chat messages, which needs {where}.chat: true and no "
                             f"{where}.template")
-        messages = [dict(message) for message in value]
+        messages = [{**message, "content": _plain(message["content"])} for message in value]
+        if messages[-1]["role"] == "assistant":
+            raise UserError(f"{at}: the messages in column {spec.prompt!r} end with the assistant's; expected the "
+                            "user's as the last one, since the answer must not be in the prompt")
     else:
         raise UserError(f"{at}: found {short(value)} in column {spec.prompt!r} ({where}.prompt), expected text or a "
                         "list of chat messages")
@@ -143,11 +147,35 @@ def prompt_of(value: Any, at: str, spec: DataSpec, where: str) -> str | tuple[Me
     return tuple(messages)
 
 
+def _plain(content: Any) -> Any:
+    """Parts that are all text as one text, which every chat template reads; with pictures they stay parts."""
+    if isinstance(content, list) and content and all(isinstance(part, Mapping) and part.get("type") == "text"
+                                                     and isinstance(part.get("text"), str) for part in content):
+        return "".join(part["text"] for part in content)
+    return content
+
+
+def _check_encodable(value: Any, at: str, column: str, where: str) -> None:
+    """UserError for half of a surrogate pair, as broken JSON escapes leave it: no tokenizer takes it."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{at}: column {column!r} ({where}.prompt) holds {value[error.start]!r}, half of a "
+                            "surrogate pair, which is no character; fix the row") from None
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _check_encodable(item, at, column, where)
+    elif isinstance(value, list):
+        for item in value:
+            _check_encodable(item, at, column, where)
+
+
 def _gold(value: Any, at: str, column: str, where: str) -> str:
     if isinstance(value, list) and len(value) == 1:
         return _gold(value[0], at, column, where)
     if value is None or (isinstance(value, str) and not value.strip()) or (
-            isinstance(value, float) and math.isnan(value)) or value == []:
+            isinstance(value, float) and not math.isfinite(value)) or value == []:
         raise NoGold(f"{at}: no gold answer in column {column!r} ({where}.gold): found {short(value)}; every row "
                         "needs one: fill it or drop the row")
     if isinstance(value, str):

@@ -50,12 +50,29 @@ def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: not JSON ({error}), expected one JSON object per line") from None
+                row = json.loads(line, object_pairs_hook=_once)
+            except _Twice as error:
+                raise UserError(f"the key {str(error)!r} stands in it twice; remove one",
+                                where=f"{path}:{number}") from None
+            except (ValueError, RecursionError) as error:
+                cause = "nested too deeply" if isinstance(error, RecursionError) else error
+                raise UserError(f"not JSON ({cause}), expected one JSON object per line",
+                                where=f"{path}:{number}") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}:{number}: found {short(row)}, expected one JSON object per line")
             yield f"{path}:{number}", row
+
+
+class _Twice(Exception):
+    """A key that an object has twice, of which `json` would silently keep the last."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Twice(next(key for key in keys if keys.count(key) > 1))
+    return row
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

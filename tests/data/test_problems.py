@@ -148,6 +148,14 @@ def test_a_relative_path_is_taken_from_the_current_directory(jsonl, tmp_path: Pa
     (ROWS, {"extra": ("tests",)}, ":1: no column 'tests' (data.train.extra)"),
     ([{**ROWS[0], "k": None}], {"id": "k"}, ":1: no id in column 'k' (data.train.id); fill it"),
     (ROWS, {"size": 3}, "data.train.size: found 3, but the source has 2 rows; lower it"),
+    ("[" * 100_000 + "\n", {}, ":1: not JSON (nested too deeply), expected one JSON object per line"),
+    ('{"problem": "a", "answer": 1, "answer": 2}\n', {}, ":1: the key 'answer' stands in it twice; remove one"),
+    ('{"problem": "a", "answer": 1, "tests": {"a": 1, "b": 2, "a": 3}}\n', {}, ":1: the key 'a' stands in it twice"),
+    ('{"problem": "a", "answer": 1e400}\n', {}, ":1: no gold answer in column 'answer' (data.train.gold): found inf"),
+    ('{"problem": "a \\ud800 b", "answer": 1}\n', {},
+     ":1: column 'problem' (data.train.prompt) holds '\\ud800', half of a surrogate pair, which is no character"),
+    ([{"problem": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "\\boxed{1}"}], "answer": 1}],
+     {"chat": True}, ":1: the messages in column 'problem' end with the assistant's; expected the user's as the last"),
 ])
 def test_bad_rows(jsonl, rows, fields, fragment):
     source = jsonl(rows)
@@ -155,6 +163,14 @@ def test_bad_rows(jsonl, rows, fields, fragment):
     assert fragment in message
     if fragment.startswith(":"):
         assert message.startswith(f"{source}{fragment[:3]}"), "the place of the row comes first"
+
+
+def test_messages_in_text_parts_are_the_text(jsonl):
+    """Bug: such a prompt was rendered in a probe, and in training it was empty."""
+    parts = [{"type": "text", "text": "2+"}, {"type": "text", "text": "2?"}]
+    whole, split = load(jsonl([{"problem": [{"role": "user", "content": content}], "answer": 4}
+                               for content in ("2+2?", parts)]), chat=True)
+    assert split.prompt == whole.prompt == ({"role": "user", "content": "2+2?"},)
 
 
 def test_duplicate_ids(jsonl):
