@@ -12,7 +12,7 @@ from rlvr.algorithms._random import generator
 from rlvr.algorithms._ratio import log_ratio, surrogate
 from rlvr.algorithms._tokens import covariance
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch, TokenBatch
+from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch, TokenBatch
 from rlvr.types import UserError
 
 
@@ -45,14 +45,11 @@ class ClipCov(Algorithm[ClipCovConfig]):
     """
 
     Config = ClipCovConfig
+    min_group_size = 2
 
     @property
     def needs(self) -> Needs:
-        return replace(GRPO(self.config).needs, old_logps=True)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+        return replace(super().needs, old_logps=True)
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         if batch.old_logps_NT is None:

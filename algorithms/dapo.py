@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, GroupFilter, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, GroupFilter, Needs, RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,15 @@ class DAPO(Algorithm[DAPOConfig]):
     """
 
     Config = DAPOConfig
+    min_group_size = 2
 
     @property
     def needs(self) -> Needs:
-        return Needs(
-            min_group_size=2, ref_logps=self.config.uses_reference, group_filter=self.config.dynamic_sampling
-        )
+        return replace(super().needs, group_filter=self.config.dynamic_sampling)
 
     @property
     def group_filter(self) -> GroupFilter:
         return GroupFilter(self.config.max_num_gen_batches, self.config.when_exhausted)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         score_N = batch.rewards_N + batch.accuracy_N - 1

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from rlvr.algorithms._config import LossConfig, refuse_unused
+from rlvr.algorithms._config import refuse_unused
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import per_token
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch, TokenBatch
+from rlvr.interfaces import Algorithm, Credit, LossConfig, RolloutBatch, TokenBatch
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,7 @@ class GPG(Algorithm[GPGConfig]):
     """
 
     Config = GPGConfig
-
-    @property
-    def needs(self) -> Needs:
-        return Needs(min_group_size=2, ref_logps=self.config.uses_reference)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+    min_group_size = 2
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         judged_N = judged(batch)

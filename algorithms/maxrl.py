@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from rlvr.algorithms._config import LossConfig
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import per_token
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, LossConfig, RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,7 @@ class MaxRL(Algorithm[MaxRLConfig]):
     """
 
     Config = MaxRLConfig
-
-    @property
-    def needs(self) -> Needs:
-        return Needs(min_group_size=2, ref_logps=self.config.uses_reference)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+    min_group_size = 2
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         judged_N = judged(batch)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from rlvr.algorithms._config import LossConfig
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._tokens import per_token
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, LossConfig, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -55,14 +54,6 @@ class NSR(Algorithm[NSRConfig]):
     """
 
     Config = NSRConfig
-
-    @property
-    def needs(self) -> Needs:
-        return Needs(ref_logps=self.config.uses_reference)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         weight_N = torch.full_like(batch.rewards_N, -self.config.negative_weight)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from rlvr.algorithms._config import LossConfig
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import per_token
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, LossConfig, Needs, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -40,11 +39,7 @@ class PassK(Algorithm[PassKConfig]):
 
     @property
     def needs(self) -> Needs:
-        return Needs(min_group_size=self.config.k + 1, ref_logps=self.config.uses_reference)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+        return replace(super().needs, min_group_size=self.config.k + 1)
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         k = self.config.k

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
-from rlvr.algorithms._config import KLRewardConfig
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._tokens import kept, kl_penalty, next_token, on_last_token, sum_to_go, whiten
-from rlvr.interfaces import Algorithm, Credit, CriticSpec, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, CriticSpec, KLRewardConfig, LossSpec, Needs, RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -61,23 +60,17 @@ class PPO(Algorithm[PPOConfig]):
 
     @property
     def needs(self) -> Needs:
-        return Needs(ref_logps=self.config.uses_reference, old_logps=self.config.kl_coef != 0, values=True)
+        return replace(super().needs, values=True)
 
     @property
     def loss(self) -> LossSpec:
-        return replace(self.config.loss, nll_coef=self.config.positive_nll_coef)
+        return replace(super().loss, nll_coef=self.config.positive_nll_coef)
 
     @property
     def critic(self) -> CriticSpec:
-        config = self.config
-        return CriticSpec(
-            learning_rate=config.critic_learning_rate,
-            lr_warmup_steps=config.critic_lr_warmup_steps,
-            pretraining_steps=config.critic_pretraining_steps,
-            updates_per_rollout=config.critic_updates_per_rollout,
-            value_clip=config.value_clip,
-            max_grad_norm=config.critic_max_grad_norm,
-        )
+        own = {knob.name: getattr(self.config, f"critic_{knob.name}") for knob in fields(CriticSpec)
+               if knob.name != "value_clip"}
+        return CriticSpec(value_clip=self.config.value_clip, **own)
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         if batch.values_NT is None:

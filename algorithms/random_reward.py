@@ -9,7 +9,7 @@ import torch
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._random import generator
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -37,14 +37,7 @@ class RandomReward(Algorithm[RandomRewardConfig]):
     """
 
     Config = RandomRewardConfig
-
-    @property
-    def needs(self) -> Needs:
-        return GRPO(self.config).needs
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+    min_group_size = 2
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         draws_N = torch.rand(len(batch.group_N), generator=generator(batch.seed), dtype=torch.float64)

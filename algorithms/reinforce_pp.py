@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
-from rlvr.algorithms._config import KLRewardConfig
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import kl_penalty, on_last_token, per_token, sum_to_go, whiten
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, KLRewardConfig, Needs, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -46,15 +45,7 @@ class ReinforcePP(Algorithm[ReinforcePPConfig]):
 
     @property
     def needs(self) -> Needs:
-        return Needs(
-            min_group_size=2 if self.config.variant == "baseline" else 1,
-            ref_logps=self.config.uses_reference,
-            old_logps=self.config.kl_coef != 0,
-        )
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+        return replace(super().needs, min_group_size=2 if self.config.variant == "baseline" else 1)
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         judged_N = judged(batch)

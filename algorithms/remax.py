@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlvr.algorithms._config import KLRewardConfig
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._tokens import kept, kl_penalty, per_token, sum_to_go, tokens_to_go
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, KLRewardConfig, Needs, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -41,13 +40,7 @@ class ReMax(Algorithm[ReMaxConfig]):
 
     @property
     def needs(self) -> Needs:
-        return Needs(
-            ref_logps=self.config.uses_reference, old_logps=self.config.kl_coef != 0, greedy_baseline=True
-        )
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+        return replace(super().needs, greedy_baseline=True)
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         if batch.baseline_N is None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from rlvr.algorithms._config import KLRewardConfig
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import kl_penalty, per_token
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, KLRewardConfig, RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,7 @@ class RLOO(Algorithm[RLOOConfig]):
     """
 
     Config = RLOOConfig
-
-    @property
-    def needs(self) -> Needs:
-        kl_in_reward = self.config.kl_coef != 0
-        return Needs(min_group_size=2, ref_logps=self.config.uses_reference, old_logps=kl_in_reward)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+    min_group_size = 2
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         judged_N = judged(batch)

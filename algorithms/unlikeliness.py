@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._tokens import kept
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -32,14 +32,11 @@ class Unlikeliness(Algorithm[UnlikelinessConfig]):
     """
 
     Config = UnlikelinessConfig
+    min_group_size = 2
 
     @property
     def needs(self) -> Needs:
-        return replace(GRPO(self.config).needs, old_logps=True)
-
-    @property
-    def loss(self) -> LossSpec:
-        return self.config.loss
+        return replace(super().needs, old_logps=True)
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         if batch.old_logps_NT is None:

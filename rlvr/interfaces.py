@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from rlvr.types import Completion, Decoding, Problem, Verdict
@@ -97,29 +97,57 @@ class Needs:
     group_filter: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LossSpec:
-    """The policy loss an algorithm asks for. Defaults: PPO clip 0.2, no dual clip, token mean, no KL, no bonus."""
+@dataclass(frozen=True)
+class LossConfig:
+    """Settings of the policy loss, and the base of an algorithm's Config. With one update per rollout batch the ratio
+    is 1 and no clip ever acts."""
 
     clip_low: float = 0.2
-    """Lower clip range: the ratio is clipped at 1 - clip_low."""
+    """The ratio is clipped at 1 - clip_low; 1 or more: never from below."""
     clip_high: float = 0.2
-    """Upper clip range: the ratio is clipped at 1 + clip_high."""
+    """The ratio is clipped at 1 + clip_high."""
     dual_clip: float | None = None
-    """Cap c > 1 on the loss of negative advantages at -A * c (1912.09729); None: no cap."""
+    """Cap c > 1: the loss of a negative advantage A is at most -A * c (1912.09729). null: no cap."""
     aggregation: Aggregation = "token-mean"
-    kl_coef: float = 0.0
-    """Coefficient of the KL term in the loss; 0 also spares the reference model."""
-    kl_kind: KLKind = "k3"
+    """How token losses become one number. With token-mean, long completions weigh more."""
+    kl_loss_coef: float = 0.0
+    """Weight of the KL to the reference model in the loss. With 0 no reference model is loaded."""
+    kl_loss_kind: KLKind = "k3"
+    """Estimator of that KL. The expected gradient of k1 is zero; on-policy, that of k2 is exact."""
     entropy_coef: float = 0.0
-    """Coefficient of the entropy bonus, subtracted from the loss; with a target, its value at the first step."""
+    """Weight of the entropy bonus, which is subtracted from the loss; with entropy_target, the weight at the start."""
     entropy_target: float | None = None
-    """Nats per token. The coefficient rises by `entropy_step` after an update below it, falls (not below 0) after one
-    above it, and acts only below it (2505.22312, section 4). None: a constant coefficient."""
+    """Entropy in nats per token that an adaptive bonus aims at (2505.22312, section 4): after an update below it the
+    weight rises by entropy_step, after one above it the weight falls (not below 0), and the bonus acts only below it.
+    null: the weight is constant."""
     entropy_step: float = 0.005
-    """How far the coefficient moves per update."""
+    """How much the weight changes per update."""
+
+
+@dataclass(frozen=True)
+class KLRewardConfig(LossConfig):
+    """For algorithms that can subtract the KL to the reference model from the reward instead of adding it to the loss.
+    """
+
+    kl_coef: float = 0.0
+    """Weight of the KL that is subtracted from each token's reward (k1 of the policy that sampled, no gradient). 0: no
+    KL in the reward."""
+
+
+@dataclass(frozen=True)
+class LossSpec(LossConfig):
+    """The policy loss an algorithm asks for."""
+
     nll_coef: float = 0.0
     """Weight of the likelihood term on `Credit.nll_mask_NT` (VAPO, 2504.05118, eq. 14)."""
+
+    @property
+    def kl_coef(self) -> float:
+        return self.kl_loss_coef
+
+    @property
+    def kl_kind(self) -> KLKind:
+        return self.kl_loss_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +191,24 @@ class Algorithm(ABC, Generic[ConfigT]):
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
+    min_group_size: ClassVar[int] = 1
+    """Rollouts per prompt that the formula needs: 2 where it compares the rollouts of one prompt."""
+
     @property
     def needs(self) -> Needs:
-        """What must be in the RolloutBatch."""
-        return Needs()
+        """What must be in the RolloutBatch. Default: `min_group_size`, and what a KL in the config takes."""
+        config = self.config
+        in_loss = isinstance(config, LossConfig) and config.kl_loss_coef != 0
+        in_reward = isinstance(config, KLRewardConfig) and config.kl_coef != 0
+        return Needs(self.min_group_size, ref_logps=in_loss or in_reward, old_logps=in_reward)
 
     @property
     def loss(self) -> LossSpec:
-        """The per-token loss and its aggregation."""
-        return LossSpec()
+        """The per-token loss and its aggregation. Default: as a config that is a LossConfig says."""
+        config = self.config
+        if not isinstance(config, LossConfig):
+            return LossSpec()
+        return LossSpec(**{knob.name: getattr(config, knob.name) for knob in fields(LossConfig)})
 
     @property
     def critic(self) -> CriticSpec:

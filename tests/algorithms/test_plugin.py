@@ -15,8 +15,10 @@ from typing import Literal
 
 import pytest
 
+from rlvr.algorithms.checks import check_algorithm
 from rlvr.cli.catalog import details, overview, settings
 from rlvr.config.registry import BUILT_IN, resolve
+from rlvr.interfaces import Algorithm, Credit, LossConfig, LossSpec, Needs, RolloutBatch
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
 from tests.support.small_run import rows, write_recipe
@@ -142,3 +144,27 @@ def test_a_plug_in_without_a_module_docstring_is_shown_once(site: Path) -> None:
     done = rlvr(site, "list", "plain_plug_in:BatchMean")
     assert done.stdout.count("A_i = r_i - mean of the batch") == 1 and "Config(" not in done.stdout
     assert "  clip = 0.2  (number)" in done.stdout
+
+
+@dataclass(frozen=True)
+class ShortConfig(LossConfig):
+    """The settings that every algorithm has."""
+
+    clip_high: float = 0.3
+
+
+class Short(Algorithm[ShortConfig]):
+    """A_i = r_i: a formula and nothing else."""
+
+    Config = ShortConfig
+
+    def advantages(self, batch: RolloutBatch) -> Credit:
+        return Credit(batch.rewards_N.nan_to_num().unsqueeze(1) * batch.mask_NT)
+
+
+def test_an_algorithm_that_needs_nothing_special_is_its_formula() -> None:
+    """Bug: the settings of the loss are in the recipe and never reach the trainer."""
+    check_algorithm(Short(ShortConfig()))
+    assert Short(ShortConfig()).needs == Needs()
+    assert Short(ShortConfig(kl_loss_coef=0.1)).needs == Needs(ref_logps=True)
+    assert Short(ShortConfig(entropy_coef=0.2)).loss == LossSpec(clip_high=0.3, entropy_coef=0.2)

@@ -441,7 +441,7 @@ def test_needs() -> None:
 
 
 def test_loss_specs() -> None:
-    default = LossSpec(clip_low=0.2, clip_high=0.2, aggregation="token-mean", kl_coef=0, entropy_coef=0)
+    default = LossSpec(clip_low=0.2, clip_high=0.2, aggregation="token-mean", kl_loss_coef=0, entropy_coef=0)
     for name in ("grpo", "rloo-kl", "reinforce_pp", "remax"):
         assert ALL[name].loss == default
     assert PPO(PPOConfig()).loss == default
@@ -450,7 +450,7 @@ def test_loss_specs() -> None:
     config = GRPOConfig(clip_low=0.1, clip_high=0.3, dual_clip=3.0, aggregation="seq-mean-token-mean",
                         kl_loss_coef=0.04, kl_loss_kind="k2", entropy_coef=0.001)
     assert GRPO(config).loss == LossSpec(clip_low=0.1, clip_high=0.3, dual_clip=3.0, aggregation="seq-mean-token-mean",
-                                         kl_coef=0.04, kl_kind="k2", entropy_coef=0.001)
+                                         kl_loss_coef=0.04, kl_loss_kind="k2", entropy_coef=0.001)
 
 
 def test_missing_tensors_and_bad_settings_are_refused_with_their_name() -> None:
