@@ -28,6 +28,8 @@ API = {
         "RolloutBatch", "Credit", "Needs", "LossSpec", "TokenBatch", "GroupFilter", "CriticSpec")],
 }
 """Title -> public names, by the module that defines them."""
+SHORT = {"rlvr.types.Reason": "    options: {members: false}\n"}
+"""Entries without members: docs/verifiers.md has a table of all reasons."""
 FIRST = ("name", "seed", "run_dir", "model", "data", "algorithm", "train", "probes", "judge", "tracking")
 
 
@@ -110,7 +112,7 @@ def api() -> str:
     """One mkdocstrings entry per public name, in groups."""
     text = ""
     for title, names in API.items():
-        text += f"## {title}\n\n" + "".join(f"::: {name}\n\n" for name in names)
+        text += f"## {title}\n\n" + "".join(f"::: {name}\n{SHORT.get(name, '')}\n" for name in names)
     return text
 
 
