@@ -25,6 +25,7 @@ from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.forecast import budget_of, check_budget
 from rlvr.probes.settings import probe_callback, probe_settings, truth_for
+from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.open_run import open_run
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             time.sleep(GRACE)
         tell_launcher(f"error: {error}")
         return 2
+    finally:
+        release()
     return 0
 
 
@@ -94,7 +97,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         lab = recipe.model.path == "lab"
 
         def opened() -> str | None:
-            created = RunDir.create(recipe.run_path, resume=resume)
+            created = RunDir.create(recipe.run_path, resume=resume, own=True)
             checkpoint = open_run(created, resolved(recipe), probe_problems, lab=lab, resume=resume)
             open_arms(created, arms, resolved(recipe), lab=lab)
             return checkpoint

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlvr.cli import audit, check, compare, lab, list, perplexity, probe, report, review, train
+from rlvr.runs.owner import release
 from rlvr.types import UserError
 
 COMMANDS = (train, check, probe, perplexity, report, audit, list, compare, review, lab)
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+    finally:
+        release()
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

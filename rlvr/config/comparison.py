@@ -21,6 +21,7 @@ from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
 from rlvr.config.strict import from_dict
 from rlvr.config.wording import describe, did_you_mean
 from rlvr.config.yaml_text import parse_yaml
+from rlvr.runs.owner import NAME as OWNER
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
 
@@ -81,7 +82,7 @@ class PlannedRun:
 
     @property
     def begun(self) -> bool:
-        return self.path.is_dir() and any(self.path.iterdir())
+        return self.path.is_dir() and any(entry.name != OWNER for entry in self.path.iterdir())
 
     @property
     def finished(self) -> bool:

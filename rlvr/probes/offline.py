@@ -166,7 +166,7 @@ def _budget_note(request: ProbeRequest, problems: int) -> str:
 
 
 def _open(output: Path, tree: dict[str, Any], problems: Sequence[Problem], *, lab: bool, resume: bool) -> None:
-    run_dir = RunDir.create(output, resume=resume)
+    run_dir = RunDir.create(output, resume=resume, own=True)
     run_dir.write_recipe(tree, lab=lab)
     run_dir.write_problems(problem_rows(problems))
     run_dir.truncate_after(sys.maxsize)  # what a kill left of an unfinished step

@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rlvr.runs import owner
 from rlvr.runs.files import (
     append_jsonl,
     dumps,
@@ -118,12 +119,15 @@ class RunDir:
     # ---------------------------------------------------------------- start and resume
 
     @classmethod
-    def create(cls, path: str | Path, *, resume: bool = False, quiet: bool = False) -> RunDir:
+    def create(
+        cls, path: str | Path, *, resume: bool = False, quiet: bool = False, own: bool = False
+    ) -> RunDir:
         """Make the directory, or with `resume` take the one of an earlier run.
 
         Raises UserError for a non-empty directory without `resume`, for one without a run in it even with `resume`,
         and for a path that cannot be a directory. Resuming an empty or missing directory starts a new run and, unless
-        `quiet`, says so on stderr.
+        `quiet`, says so on stderr. With `own` this process alone may write it until `rlvr.runs.owner.release`; then
+        UserError also for a directory that another process writes.
         """
         run = cls(path)
         run.check_usable(resume=resume)
@@ -133,6 +137,9 @@ class RunDir:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"run_dir {run.path}: cannot be used: {error.strerror}; choose another run_dir") from None
+        if own:
+            owner.own(run.path)
+            run.check_usable(resume=resume)  # another process may have begun a run since
         return run
 
     def check_usable(self, *, resume: bool) -> None:
@@ -143,8 +150,9 @@ class RunDir:
             return
         except OSError as error:
             raise UserError(f"run_dir {self.path}: cannot be used: {error.strerror}; choose another run_dir") from None
+        entries = [name for name in entries if name != owner.NAME]
         names = ", ".join(entries[:3]) + (", ..." if len(entries) > 3 else "")
-        # A kill inside write_recipe leaves its temporary file and nothing else: no run was started.
+        # A kill inside write_recipe leaves these and nothing else: no run was started.
         begun = [name for name in entries if name != temporary(self.recipe).name]
         if begun and not resume:
             raise UserError(f"run_dir {self.path}: found {len(entries)} entries ({names}), expected an empty "

@@ -55,7 +55,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     """
     recipe = distilled(recipe)
     probe_problems = load_problems(recipe.data.probe, where="data.probe")
-    run = RunDir.create(recipe.run_path, resume=resume)
+    run = RunDir.create(recipe.run_path, resume=resume, own=True)
     checkpoint = open_run(run, resolved(recipe), probe_problems, lab=True, resume=resume)
     model, tokenizer = load_lab_model(LAB)
     taught = rarely_solved(model, tokenizer, recipe.data.train)
