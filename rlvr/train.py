@@ -149,7 +149,6 @@ def _train(
         judge=judge,
         args=training_arguments(recipe, run_dir),
         seed=recipe.seed,
-        loss=recipe.train.loss,
         truncated=recipe.train.truncated,
         shaped_rewards=shaped_rewards(recipe.train.rewards),
         processing_class=tokenizer,

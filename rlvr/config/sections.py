@@ -135,8 +135,6 @@ class TrainSection:
     """Number of checkpoints to keep, at least 2, so that one is complete if the run is killed while saving."""
     log_every: AtLeastOne = 1
     """Updates between rows of metrics.jsonl."""
-    loss: Literal["rlvr", "trl"] = "rlvr"
-    """Whose policy loss; `trl` is for comparison with TRL's own."""
     truncated: Literal["as_is", "wrong", "mask"] = "as_is"
     """What to do with answers that reach `max_new_tokens`. as_is: judge what is there. wrong: count them as wrong, as
     probes do. mask: judge them, but leave them out of the loss (the statistics of their group still include them);

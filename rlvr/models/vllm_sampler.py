@@ -83,11 +83,19 @@ class EngineSampler:
     Args:
         trainer: with `use_vllm`.
         generate: TRL's own `_generate_single_turn`, bound to the trainer.
+        tokenize: its `_tokenize_prompts`: ids, images and the fields of the processor for a list of prompts.
     """
 
-    def __init__(self, trainer: Any, generate: Callable[..., tuple[list[list[int]], Any]]) -> None:
+    def __init__(
+        self,
+        trainer: Any,
+        *,
+        generate: Callable[..., tuple[list[list[int]], Any]],
+        tokenize: Callable[[list[Any]], tuple[list[list[int]], Any, dict[str, Any]]],
+    ) -> None:
         self._trainer = trainer
         self._generate = generate
+        self._tokenize = tokenize
 
     def sample(
         self, requests: Sequence[SampleRequest], decoding: Decoding, *, seed: int, stream: str
@@ -99,7 +107,7 @@ class EngineSampler:
             return []
         prompt_ids, images, fields = [], None, {}
         if requests:
-            prompt_ids, images, fields = trainer._tokenize_prompts([_prompt(request) for request in requests])
+            prompt_ids, images, fields = self._tokenize([_prompt(request) for request in requests])
         fillers = width - len(requests)
         filler = [tokenizer.eos_token_id]
         keys = [row_key(seed, stream, request.problem.id, request.sample) for request in requests]

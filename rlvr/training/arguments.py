@@ -38,7 +38,7 @@ def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
 
 def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
     """The recipe in TRL's terms. What an algorithm owns (loss type, clip, KL) is set by the trainer."""
-    from rlvr.training.trainer import RLVRConfig
+    from rlvr.training.trl_settings import RLVRConfig
 
     train, vllm, correction = recipe.train, recipe.train.vllm, recipe.train.rollout_correction
     steps = plan_of_steps(recipe.train, world_size())

@@ -1,4 +1,4 @@
-"""The verdicts as TRL sees them: one reward function, 1.0, 0.0 or None."""
+"""Verdicts and shaped rewards as reward functions of TRL."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ TruncationPolicy = Literal["as_is", "wrong", "mask"]
 
 @dataclass
 class Judged:
-    """What the judge said of the rollouts of a step, and how long that took."""
+    """The reasons of a step's verdicts, and how long they took."""
 
     reasons: Counter[Reason] = field(default_factory=Counter)
     times_ms: list[float] = field(default_factory=list)
-    """Milliseconds that each verdict took a worker, also where it came from the cache."""
+    """Milliseconds that each verdict took in its worker; one from the cache keeps the time it took then."""
     seconds: float = 0.0
     """Wall-clock that the training waited for verdicts."""
 
+    def add(self, other: Judged) -> None:
+        """Count further verdicts of the step."""
+        self.reasons.update(other.reasons)
+        self.times_ms += other.times_ms
+        self.seconds += other.seconds
+
 
 class AccuracyReward:
-    """TRL reward function: 1.0 correct, 0.0 wrong, None not judged; keeps what the metrics need.
+    """TRL reward function: 1.0 correct, 0.0 wrong, None not judged.
 
     A truncated completion is judged like any other under policy "as_is", and is wrong without being judged
     under "wrong"; under "mask" it is judged and the trainer drops its tokens from the loss.
@@ -41,7 +47,13 @@ class AccuracyReward:
         self.problems = problems
         self.truncated = truncated
         self.eos_ids: frozenset[int] = frozenset()
-        self.judged = Judged()
+        """Set by the trainer: ids that end a completion."""
+        self._judged = Judged()
+
+    def take_judged(self) -> Judged:
+        """What was judged since the last call."""
+        judged, self._judged = self._judged, Judged()
+        return judged
 
     def __call__(
         self,
@@ -52,16 +64,16 @@ class AccuracyReward:
         **_: Any,
     ) -> list[float | None]:
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        whole = [
+        asked = [
             i for i, ids in enumerate(completion_ids) if self.truncated != "wrong" or ids[-1] in self.eos_ids
         ]
         verdicts = dict.fromkeys(range(len(texts)), Verdict(False, Reason.TRUNCATED))
         started = time.perf_counter()
-        answers = self.judge.judge([self.problems[problem_id[i]] for i in whole], [texts[i] for i in whole])
-        self.judged.seconds += time.perf_counter() - started
-        self.judged.times_ms += [verdict.ms for verdict in answers]
-        verdicts.update(zip(whole, answers, strict=True))
-        self.judged.reasons.update(verdict.reason for verdict in verdicts.values())
+        answers = self.judge.judge([self.problems[problem_id[i]] for i in asked], [texts[i] for i in asked])
+        self._judged.seconds += time.perf_counter() - started
+        self._judged.times_ms += [verdict.ms for verdict in answers]
+        verdicts.update(zip(asked, answers, strict=True))
+        self._judged.reasons.update(verdict.reason for verdict in verdicts.values())
         return [None if v.correct is None else float(v.correct) for v in verdicts.values()]
 
 
@@ -71,11 +83,11 @@ class ShapedReward:
 
     name: str
     score: Callable[[str, int], float]
-    """Of one completion: its text and the number of its tokens."""
+    """Scores a completion, given its text and its number of tokens."""
     weight: float
-    """0: logged only."""
+    """0: the term is logged and not added."""
     only_if_correct: bool = True
-    """Whether a wrong completion gets nothing of it, neither bonus nor penalty."""
+    """Whether the term is added for correct completions alone, be it a bonus or a penalty."""
 
 
 class TermReward:

@@ -1,18 +1,36 @@
-"""The metrics of one rollout batch, as functions of gathered tensors: equal on all ranks."""
+"""What a step logs: metrics of its rollout batch, and running means over its micro-batches."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from rlvr.interfaces import Credit, RolloutBatch
+from rlvr.training.credit import loss_mask
+from rlvr.training.critic import explained_variance
 from rlvr.training.dynamic_sampling import Refill
-from rlvr.training.reward_functions import Judged
+from rlvr.training.objective import Measured
+from rlvr.training.reward_functions import Judged, ShapedReward, shaping_metrics
+from rlvr.training.step import Step
 from rlvr.types import Reason
+
+
+def step_metrics(step: Step, terms: Sequence[ShapedReward], judged: Sequence[Judged]) -> dict[str, float]:
+    """All metrics of a step's rollouts, from gathered tensors and the `Judged` of every rank: equal on all ranks."""
+    batch, credit = step.batch, step.credit
+    assert batch is not None and credit is not None and step.rewards_NF is not None
+    metrics = rollout_metrics(batch, credit) | shaping_metrics(step.rewards_NF, terms)
+    if step.refill is not None:
+        metrics |= refill_metrics(step.refill)
+    if credit.returns_NT is not None and batch.values_NT is not None:
+        metrics["train/explained_variance"] = explained_variance(
+            batch.values_NT, credit.returns_NT, loss_mask(batch, credit)
+        )
+    return metrics | judge_metrics(judged)
 
 
 def rollout_metrics(batch: RolloutBatch, credit: Credit) -> dict[str, float]:
@@ -20,8 +38,7 @@ def rollout_metrics(batch: RolloutBatch, credit: Credit) -> dict[str, float]:
     assert batch.lengths_N is not None and batch.truncated_N is not None
     signal_N = (credit.advantages_NT != 0).any(1).float()
     groups_P = torch.zeros(int(batch.group_N.max()) + 1, device=signal_N.device)
-    mask_NT = batch.mask_NT if credit.loss_mask_NT is None else credit.loss_mask_NT
-    tokens = credit.advantages_NT[mask_NT > 0]
+    tokens = credit.advantages_NT[loss_mask(batch, credit) > 0]
     return {
         "train/reward": batch.rewards_N.nanmean().item(),
         "train/accuracy": batch.accuracy_N.nanmean().item(),
@@ -36,7 +53,8 @@ def rollout_metrics(batch: RolloutBatch, credit: Credit) -> dict[str, float]:
 
 
 def refill_metrics(refill: Refill) -> dict[str, float]:
-    """What dynamic sampling drew and kept; `train/accuracy` over everything it drew, which is not selected."""
+    """What dynamic sampling drew and kept. Its `train/accuracy` is over all it drew: that over the chosen groups says
+    how they were chosen, not how good the model is."""
     accuracy = torch.cat([group.rewards_GF[:, 0] for group in refill.groups])
     return {
         "train/accuracy": accuracy.nanmean().item(),
@@ -50,7 +68,7 @@ def refill_metrics(refill: Refill) -> dict[str, float]:
 def judge_metrics(ranks: Sequence[Judged]) -> dict[str, float]:
     """Share of each reason among all verdicts of the step, and what they took; times are NaN if none was judged.
 
-    Quantiles are nearest ranks: times that occurred.
+    Quantiles are nearest ranks, that is, times that occurred.
     """
     counts = sum((rank.reasons for rank in ranks), Counter[Reason]())
     times_ms = [ms for rank in ranks for ms in rank.times_ms] or [math.nan]
@@ -62,3 +80,31 @@ def judge_metrics(ranks: Sequence[Judged]) -> dict[str, float]:
         "perf/judge_max_ms": max(times_ms),
         "perf/judge_seconds": max(rank.seconds for rank in ranks),
     }
+
+
+class RunningMeans:
+    """Means over the tokens of many micro-batches; ranks are summed once, when a mean is asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def add(self, measured: Mapping[str, Measured]) -> None:
+        """Add the local sum and count of each quantity."""
+        for name, (values, mask) in measured.items():
+            total = masked_sum(values, mask)
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+
+    def take(self, sum_over_ranks: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, tuple[float, float]]:
+        """(sum, count) of each quantity over all ranks since the last call."""
+        if not self._sums:
+            return {}
+        names = sorted(self._sums)
+        totals = sum_over_ranks(torch.stack([self._sums[name] for name in names])).tolist()
+        self._sums.clear()
+        return {name: (total, count) for name, (total, count) in zip(names, totals, strict=True)}
+
+
+def masked_sum(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Sum and count over the masked-in entries, (2,)."""
+    values, mask = values.detach().float(), mask.float()
+    return torch.stack([torch.where(mask > 0, values * mask, 0.0).sum(), mask.sum()])

@@ -1,88 +1,63 @@
 """RLVRTrainer: TRL's GRPO trainer with pluggable credit, its own loss and seeded rollouts.
 
-With its parts, `_generation`, `_policy_training` and `_value_training`, the only module that touches TRL's private
-seams; `SEAMS` names each, and a test fails with the name of what moved when TRL is upgraded. TRL keeps what it is good
-at: distributed set-up, generation back ends, padding, reference model, optimizer, checkpoints. Ours are the rollout
-seeds, dynamic sampling, the credit (an `Algorithm`), the loss (`rlvr.training.loss`) with denominators that are exact
-over micro-batches and ranks, and the metrics.
+TRL keeps distributed set-up, generation back ends, padding, reference model, optimizer and checkpoints. Ours are the
+seeds of rollouts, dynamic sampling, the credit (an `Algorithm`), the loss with denominators that are exact over
+micro-batches and ranks, and the metrics. One training step, in the order of the methods below:
+
+    training_step                          TRL's, once per micro-batch
+      _prepare_inputs                      the next micro-batch; for the first of a step:
+        _generate_and_score_completions    a new `Step`
+          draw_mixed_groups                dynamic sampling only: generate and judge until enough groups are mixed
+          TRL's own, which calls
+            _generate                      and in it _generate_single_turn: completions, seeded per rollout
+            _calculate_rewards             verdicts and shaped rewards; the greedy baseline where it is needed
+                                           and then computes log-probabilities under the reference
+          old_values, old_logps            where the algorithm needs them
+          gathered_batch                   `credit.rollout_batch`, over all ranks
+          credit.assign_credit             the algorithm
+          credit.credit_tensors            this rank's rows of its credit
+          record                           metrics
+        credit.write_window_counts         the denominators of each optimizer update
+      _compute_loss                        forward passes and `objective.objective`
+    _clip_grad_norm, optimizer             at the last micro-batch of an update
+    update_critic                          further updates of a critic
+
+What a step learns is in its `Step`; what outlives it, and a resume, in `Progress`. The private names of TRL used here
+are listed in `seams`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
-import rlvr.training.critic as critic
-from rlvr.data.images import decode
-from rlvr.interfaces import Algorithm, Credit, RolloutBatch, Sampler
+from rlvr.interfaces import Algorithm, RolloutBatch, Sampler
 from rlvr.models.sampler import TransformersSampler
-from rlvr.models.seeded import row_key
-from rlvr.training.dynamic_sampling import Refill
-from rlvr.training.generation import Progress, RolloutGeneration
-from rlvr.training.policy import PolicyTraining, multimodal
+from rlvr.models.seeded import SeededSampling, row_key, seeded_generation
+from rlvr.models.vllm_sampler import EngineSampler, drawn
+from rlvr.training import critic, critic_training
+from rlvr.training.credit import assign_credit, credit_tensors, rollout_batch, stopped, write_window_counts
+from rlvr.training.dynamic_sampling import Refill, groups_of
+from rlvr.training.forward import multimodal, sequences
+from rlvr.training.objective import MicroBatch, critic_objective, entropy_weight, next_entropy_coef, objective
 from rlvr.training.prompt_stream import PromptStream
-from rlvr.training.reward_functions import (
-    AccuracyReward,
-    CompletionJudge,
-    Judged,
-    ShapedReward,
-    TermReward,
-    TruncationPolicy,
-    shaped_reward,
-    shaping_metrics,
-)
-from rlvr.training.step_metrics import judge_metrics, refill_metrics, rollout_metrics
-from rlvr.training.trl_loss import TRL_LOSS_TYPE, check_trl_loss
-from rlvr.types import Problem, UserError
-
-SEAMS = (
-    "_calculate_rewards",
-    "_generate",
-    "_generate_single_turn",
-    "_tokenize_prompts",
-    "_generate_and_score_completions",
-    "_prepare_inputs",
-    "_get_per_token_logps_and_entropies",
-    "_compute_loss",
-    "training_step",
-    "create_optimizer",
-    "create_scheduler",
-    "_clip_grad_norm",
-    "_save",
-    "_save_checkpoint",
-    "_load_from_checkpoint",
-    "_load_optimizer_and_scheduler",
-    "log",
-)
-"""Methods of GRPOTrainer, or of the Trainer below it, that ours override or call."""
-
-STATE_FILE = "rlvr_state.json"
-"""What a checkpoint keeps beside weights, optimizer and the libraries' own state: a `Progress`."""
+from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
+from rlvr.training.rollouts import fill_empty, from_trl, never_empty, to_trl, with_pictures
+from rlvr.training.step import Progress, Step
+from rlvr.training.step_metrics import RunningMeans, step_metrics
+from rlvr.training.trl_settings import check_fit, give_loss_settings
+from rlvr.types import Decoding, Problem
 
 
-@dataclass
-class RLVRConfig(GRPOConfig):
-    """`trl.GRPOConfig` that also takes `num_generations=1`, for algorithms that compare no rollouts of a prompt."""
-
-    def __post_init__(self) -> None:
-        single = self.num_generations == 1
-        if single:
-            self.num_generations = 2  # the least TRL accepts; an even rollout batch divides by it as well
-        super().__post_init__()
-        if single:
-            self.num_generations = 1
-
-
-class RLVRTrainer(RolloutGeneration, PolicyTraining):
+class RLVRTrainer(GRPOTrainer):
     """Trains a policy with any `rlvr.interfaces.Algorithm` on verifiable rewards.
 
     Args:
@@ -94,7 +69,6 @@ class RLVRTrainer(RolloutGeneration, PolicyTraining):
             loss_type ...) are overwritten with what the algorithm says.
         seed: of prompt order and rollouts. Rollout j of a problem at a step depends on
             (seed, step, generation batch of the step, problem id, j) alone.
-        loss: "rlvr" (our loss) or "trl" (TRL's own, for regression tests).
         truncated: what happens to completions cut at the token limit.
         shaped_rewards: terms beside the accuracy in the reward that algorithms get; dynamic sampling and everything
             that counts right and wrong sees the accuracy alone.
@@ -102,6 +76,12 @@ class RLVRTrainer(RolloutGeneration, PolicyTraining):
 
     Raises: ValueError for an algorithm and arguments that do not fit, UserError for what a recipe can mend.
     """
+
+    args: Any  # GRPOConfig, model and accelerator as TRL sets them; its own annotations are wider than what they hold
+    model: Any
+    accelerator: Any
+    processing_class: Any
+    optimizer: Any
 
     def __init__(
         self,
@@ -112,270 +92,310 @@ class RLVRTrainer(RolloutGeneration, PolicyTraining):
         judge: CompletionJudge,
         args: GRPOConfig,
         seed: int = 0,
-        loss: Literal["rlvr", "trl"] = "rlvr",
         truncated: TruncationPolicy = "as_is",
         shaped_rewards: Sequence[ShapedReward] = (),
         **kwargs: Any,
     ) -> None:
-        needs, spec = algorithm.needs, algorithm.loss
-        if needs.group_filter and any(problem.images for problem in problems):
-            raise UserError("algorithm: dynamic sampling does not take prompts with images; use dynamic_sampling: "
-                            "false or another algorithm")
+        check_fit(algorithm, problems, args)
+        give_loss_settings(algorithm, args)
         assert args.num_generations and args.steps_per_generation and args.generation_batch_size  # set by GRPOConfig
-        if args.num_generations < needs.min_group_size:
-            raise ValueError(
-                f"{type(algorithm).__name__} needs groups of at least {needs.min_group_size} rollouts, "
-                f"num_generations is {args.num_generations}"
-            )
-        if loss == "trl":
-            check_trl_loss(algorithm)
-        args.epsilon, args.epsilon_high, args.delta = spec.clip_low, spec.clip_high, spec.dual_clip
-        # Any beta != 0 makes TRL compute the reference log-probabilities; our loss takes its coefficient from the spec.
-        args.beta = spec.kl_coef or (1.0 if needs.ref_logps else 0.0)
-        args.loss_type = TRL_LOSS_TYPE[spec.aggregation] if loss == "trl" else "dapo"
-        args.use_bias_correction_kl = False
-        args.entropy_coef = spec.entropy_coef if loss == "trl" else 0.0
-        args.shuffle_dataset = False  # the stream already lays out the order of the whole run
         self.algorithm = algorithm
         self.rollout_seed = seed
-        self.loss_implementation = loss
         self.truncated_policy: TruncationPolicy = truncated
         self.shaped_rewards = tuple(shaped_rewards)
-        self.progress = Progress(entropy_coef=spec.entropy_coef)
+        self.progress = Progress(entropy_coef=algorithm.loss.entropy_coef)
         self.prompts_per_step = args.generation_batch_size // args.num_generations
         self.stream = PromptStream(problems, prompts_per_step=self.prompts_per_step, seed=seed)
-        self._sums: dict[str, torch.Tensor] = {}
-        self._window_entropy = torch.zeros(2)
-        self._reward = AccuracyReward(judge, {p.id: p for p in problems}, truncated)
+        self.reward = AccuracyReward(judge, {p.id: p for p in problems}, truncated)
+        self.step = Step(0, [])
+        self.means = RunningMeans()  # of the loss terms since the last log
+        self.update_means = RunningMeans()  # of the entropy since the last update
         batches = args.max_steps * args.gradient_accumulation_steps // args.steps_per_generation
-        super().__init__(
-            model,
-            [self._reward, *map(TermReward, self.shaped_rewards)],
-            args=args,
-            train_dataset=self.stream.dataset(batches * self.prompts_per_step),
-            **kwargs,
-        )
-        self._reward.eos_ids = frozenset(self.eos_token_ids)
+        data = self.stream.dataset(batches * self.prompts_per_step)
+        rewards = [self.reward, *map(TermReward, self.shaped_rewards)]
+        super().__init__(model, rewards, args=args, train_dataset=data, **kwargs)
+        self.reward.eos_ids = frozenset(self.eos_token_ids)
+        if self.rollout_func is not None:
+            self.rollout_func = never_empty(self.rollout_func, self.eos_token_ids[0])
+        if algorithm.needs.values:
+            critic_training.give_critic(self, kwargs.get("peft_config"))
+
+    # ---------------------------------------------------------------- rollouts and their credit
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """TRL's next micro-batch. Those of a new step learn the exact counts of their optimizer updates."""
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        micro_batches = self._buffered_inputs
+        if self.model.training and micro_batches is not None and micro_batches is not before:
+            write_window_counts(micro_batches, self.args.gradient_accumulation_steps, self.sum_over_ranks)
+        return inputs
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """One rollout batch: TRL's tensors, with its advantages replaced by the algorithm's credit."""
+        needs = self.algorithm.needs
+        self.step = step = Step(self.state.global_step, with_pictures(inputs, self.reward.problems))
+        if not self.model.training:
+            return super()._generate_and_score_completions(step.rows)
+        if needs.group_filter:
+            self.draw_mixed_groups(step)
+        else:
+            self.progress.prompt_position += self.prompts_per_step
+        tensors = super()._generate_and_score_completions(step.rows)
         if needs.values:
-            self.attach_critic(kwargs.get("peft_config"))
+            critic.mark_trainable(self.model)  # the reference pass of adapters freezes the inactive one
+            size = self.args.per_device_train_batch_size
+            tensors["old_values"] = critic_training.old_values(self.model, self.accelerator, tensors, size)
+        if needs.old_logps and "old_per_token_logps" not in tensors:
+            tensors["old_per_token_logps"] = self.old_logps(tensors)
+        step.batch = self.gathered_batch(step, tensors)
+        step.credit = assign_credit(self.algorithm, step.batch)
+        tensors |= credit_tensors(step.batch, step.credit, tensors["completion_mask"], self.accelerator.process_index)
+        self.record(step_metrics(step, self.shaped_rewards, gather_object([step.judged])))
+        self.progress.add(step)
+        self._metrics["train"] |= {name: [total] for name, total in self.progress.metrics().items()}
+        return tensors
+
+    def draw_mixed_groups(self, step: Step) -> None:
+        """Generate and judge batches of prompts until enough groups are mixed, and choose those to train on. All ranks
+        draw as many batches and hold the same groups, in the order of the prompt stream."""
+        size, ranks, rank = self.num_generations, self.accelerator.num_processes, self.accelerator.process_index
+        share = self.prompts_per_step // ranks
+        step.refill = refill = Refill(self.prompts_per_step, self.algorithm.group_filter)
+        while not refill.done:
+            start = self.progress.prompt_position + rank * share
+            self.progress.prompt_position += self.prompts_per_step
+            step.generation_round = refill.batches
+            step.rows = [dict(row) for row in self.stream.take(start, share) for _ in range(size)]
+            prompts = [row["prompt"] for row in step.rows]
+            rollouts = from_trl(self._generate(prompts))
+            texts, ids = [rollout.completion for rollout in rollouts], [rollout.completion_ids for rollout in rollouts]
+            rewards_NF = self._calculate_rewards(step.rows, prompts, texts, ids)
+            own = slice(rank * len(step.rows), (rank + 1) * len(step.rows))
+            baseline_nF = None if step.baseline_NF is None else step.baseline_NF[own]
+            refill.add(gather_object(groups_of(step.rows, rollouts, rewards_NF[own], baseline_nF, size)))
+        step.train_on(*refill.chosen(), rank=rank, share=share, device=self.accelerator.device)
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        """TRL's generation, or what dynamic sampling has generated and chosen before."""
+        if self.step.chosen is not None:
+            return to_trl([rollout for group in self.step.chosen for rollout in group.rollouts])
+        return super()._generate(prompts)
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        """TRL's generation with every rollout drawn from its own seed."""
+        first = self.accelerator.process_index * len(self.step.rows)
+        keys = self.step.keys(self.rollout_seed, group_size=self.num_generations, first=first)
+        return self.draw(keys, self.temperature, self.top_p, prompt_ids, *args, **kwargs)
+
+    def draw(self, keys: list[int], temperature: float, top_p: float, *args: Any, **kwargs: Any) -> Any:
+        """Completions and their log-probabilities, from transformers or vLLM; rollout i is drawn from `keys[i]`."""
+        if self.use_vllm:
+            decoding = Decoding(temperature=temperature, top_p=top_p, max_new_tokens=self.max_completion_length)
+            with drawn(self.vllm_generation, decoding, keys):
+                completion_ids, logps = super()._generate_single_turn(*args, **kwargs)
+        else:
+            sampling = SeededSampling(keys, temperature=temperature, top_p=top_p)
+            with seeded_generation(self.accelerator.unwrap_model(self.model), sampling):
+                completion_ids, _ = super()._generate_single_turn(*args, **kwargs)
+            logps_NT = torch.stack(sampling.logps, dim=1).tolist()
+            logps = [row[: len(ids)] for row, ids in zip(logps_NT, completion_ids, strict=True)]
+        fill_empty(completion_ids, logps, self.eos_token_ids[0])
+        return completion_ids, logps
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        """TRL's rewards of all ranks, (N, F), or those of the chosen groups. Kept, because this is the only place that
+        sees them before TRL normalises them."""
+        step = self.step
+        if step.chosen is None:
+            step.rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            step.judged.add(self.reward.take_judged())
+            if self.model.training and self.algorithm.needs.greedy_baseline:
+                every = slice(None, None, self.num_generations)
+                step.baseline_NF = self.greedy_rewards(step, inputs[every], prompts[every])
+        assert step.rewards_NF is not None
+        return step.rewards_NF
+
+    def greedy_rewards(self, step: Step, inputs: list[Any], prompts: list[Any]) -> torch.Tensor:
+        """Rewards of one greedy completion per prompt of all ranks, repeated for its rollouts, (N, F)."""
+        completion_ids, _ = self.draw([0] * len(prompts), 0.0, 1.0, *self._tokenize_prompts(prompts), 1)
+        texts = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)
+        if not isinstance(prompts[0], str):
+            texts = [[{"role": "assistant", "content": text}] for text in texts]
+        rewards_PF = super()._calculate_rewards(inputs, prompts, texts, completion_ids)
+        step.judged.seconds += self.reward.take_judged().seconds  # the other metrics are about the rollouts alone
+        cut = sum(ids[-1] not in self.reward.eos_ids for ids in completion_ids) / len(completion_ids)
+        ranks = gather_object([(sum(map(len, completion_ids)), cut)])
+        step.greedy_tokens += sum(tokens for tokens, _ in ranks)
+        self.record({
+            "train/greedy_accuracy": rewards_PF[:, 0].nanmean().item(),
+            "train/greedy_truncated_frac": sum(share for _, share in ranks) / len(ranks),
+        })
+        return rewards_PF.repeat_interleave(self.num_generations, dim=0)
+
+    @torch.no_grad()
+    def old_logps(self, tensors: dict[str, Any]) -> torch.Tensor:
+        """Log-probabilities of this rank's rollouts under the policy before any of their updates."""
+        logps_nT, _, _ = self._get_per_token_logps_and_entropies(
+            self.model, *sequences(tensors), batch_size=self.args.per_device_train_batch_size, **multimodal(tensors)
+        )
+        return logps_nT
+
+    def gathered_batch(self, step: Step, tensors: dict[str, Any]) -> RolloutBatch:
+        """Everything the algorithm may want, of all ranks."""
+
+        def gather(x_nT: torch.Tensor) -> torch.Tensor:
+            # Widths differ over ranks: pad to the largest before gathering.
+            return self.accelerator.gather(self.accelerator.pad_across_processes(x_nT, dim=1))
+
+        mask_nT = tensors["completion_mask"] * tensors.get("tool_mask", 1)
+        computed = {"old_logps_NT": "old_per_token_logps", "ref_logps_NT": "ref_per_token_logps",
+                    "values_NT": "old_values"}
+        assert step.rewards_NF is not None
+        return rollout_batch(
+            mask_NT=gather(mask_nT),
+            stopped_N=self.accelerator.gather(stopped(tensors["completion_ids"], mask_nT, self.eos_token_ids)),
+            rewards_NF=step.rewards_NF, baseline_NF=step.baseline_NF, used_N=step.used_N,
+            terms=self.shaped_rewards, group_size=self.num_generations, truncated=self.truncated_policy,
+            max_length=self.max_completion_length,
+            seed=row_key(self.rollout_seed, "credit", str(step.number), 0) % 2**63,
+            **{name: gather(tensors[key]) for name, key in computed.items() if key in tensors},
+        )
+
+    # ---------------------------------------------------------------- the loss and its gradient
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """TRL's, for one micro-batch. At the end of an update the entropy coefficient moves by the entropy it had."""
+        loss = super().training_step(*args, **kwargs)
+        spec, progress = self.algorithm.loss, self.progress
+        if spec.entropy_target is not None and self._step % self.args.gradient_accumulation_steps == 0:
+            self.record({"train/entropy_coef": entropy_weight(spec, progress)})
+            total, count = self.update_means.take(self.sum_over_ranks)["entropy"]
+            if count:
+                progress.entropy = total / count
+                progress.entropy_coef = next_entropy_coef(spec, progress.entropy_coef, progress.entropy)
+        return loss
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """The loss of a micro-batch: its share of the loss of the optimizer update."""
+        found = objective(
+            self.forward(model, inputs),
+            self.algorithm,
+            entropy_weight=entropy_weight(self.algorithm.loss, self.progress),
+            policy_weight=0.0 if self.policy_rests else 1.0,
+            world_size=self.accelerator.num_processes,
+            max_length=self.max_completion_length,
+        )
+        self.means.add(found.measured)
+        self.update_means.add({"entropy": found.measured["train/entropy"]})
+        return found.loss
+
+    def critic_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """That of the critic alone, for its further updates (`critic_training.update_critic`)."""
+        return critic_objective(
+            self.forward(model, inputs), self.algorithm, world_size=self.accelerator.num_processes,
+            max_length=self.max_completion_length,
+        )
+
+    def forward(self, model: Any, inputs: dict[str, Any]) -> MicroBatch:
+        """A pass of the policy, and of the critic if there is one, over a micro-batch: the tensors of the loss."""
+        logps_BT, entropies_BT, _ = self._get_per_token_logps_and_entropies(
+            model, *sequences(inputs), compute_entropy=True, **multimodal(inputs)
+        )
+        values_BT = None
+        if self.algorithm.needs.values:
+            values_BT = critic_training.values_of(model, self.accelerator, inputs)
+        return MicroBatch.of(inputs, logps_BT, entropies_BT, values_BT)
+
+    @property
+    def policy_rests(self) -> bool:
+        """Whether only the critic learns at this step."""
+        return self.algorithm.needs.values and self.state.global_step < self.algorithm.critic.pretraining_steps
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """TRL's; a critic's gradients are clipped apart where the engine can, as a new critic's large ones would
+        shrink the policy's step."""
+        if not self.algorithm.needs.values or self.accelerator.distributed_type not in critic_training.CLIPS_APART:
+            return super()._clip_grad_norm(model)
+        norm = self.accelerator.clip_grad_norm_(critic_training.policy_parameters(self.model), self.args.max_grad_norm)
+        if self.policy_rests:
+            critic_training.rest_policy(self.model)
+        critic_norm = critic_training.clip_critic(self.model, self.accelerator, self.algorithm.critic)
+        self.record({"train/critic_grad_norm": critic_norm.item()})
+        return norm
+
+    # ---------------------------------------------------------------- optimizer and checkpoints
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if fresh and self.algorithm.needs.values:
+            parameters = critic_training.critic_parameters(self.model)
+            critic.split_parameter_groups(optimizer, parameters, self.algorithm.critic.learning_rate)
+        return optimizer
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        fresh = self.lr_scheduler is None
+        scheduler = super().create_scheduler(*args, **kwargs)
+        if fresh and self.algorithm.needs.values:
+            critic.schedule(scheduler, self.algorithm.critic)
+        return scheduler
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """The policy as ever; the critic in a file of its own."""
+        if not self.algorithm.needs.values or not self.args.should_save:
+            super()._save(output_dir, state_dict)
+            return
+        state = self.model.state_dict() if state_dict is None else state_dict
+        adapters = hasattr(self.model, "peft_config")
+        super()._save(output_dir, state_dict if adapters else critic.without_critic(state))
+        critic.save_critic(Path(output_dir or self.args.output_dir), state)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.algorithm.needs.values:
+            critic.load_critic(Path(resume_from_checkpoint), self.model if model is None else model)
+            critic.mark_trainable(self.model)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            self.progress.save(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self.progress = Progress.load(Path(checkpoint))
+
+    # ---------------------------------------------------------------- metrics and ranks
+
+    def record(self, metrics: Mapping[str, float]) -> None:
+        """Log these with the step; of several values under one key the mean."""
+        for name, value in metrics.items():
+            self._metrics["train"][name].append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's, with the means over the micro-batches and the totals of the run."""
+        for name, (total, count) in self.means.take(self.sum_over_ranks).items():
+            self._metrics["train"][name] = [total / max(count, 1.0)]
+        super().log(logs, start_time)
+
+    def sum_over_ranks(self, x: torch.Tensor) -> torch.Tensor:
+        return self.accelerator.reduce(x, reduction="sum")
+
+    # ---------------------------------------------------------------- the live model, for probes
 
     def live_sampler(self) -> Sampler:
-        """A sampler over the model as it is now, sharded or not: what probes use. With vLLM it is the engine that
-        draws the rollouts too."""
+        """A sampler over the model as it is now, sharded or not. With vLLM it is the engine that draws the rollouts."""
         if self.use_vllm:
-            return self.engine_sampler()
+            return EngineSampler(self, generate=super()._generate_single_turn, tokenize=self._tokenize_prompts)
         return TransformersSampler(
             self.model, self.processing_class, unwrap=self.unwrapped, chat_template=self.chat_template
         )
 
     def unwrapped(self) -> AbstractContextManager[Any]:
         """The bare model with all its weights gathered, for the length of a `with` block."""
-        model: Any = self.model_wrapped
         return unwrap_model_for_generation(
-            model,
-            self.accelerator,
-            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+            self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation,
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         )
-
-    # ---------------------------------------------------------------- credit
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """One rollout batch: TRL's tensors, with the advantages replaced by the algorithm's credit."""
-        inputs = self._with_images(inputs)
-        if not self.model.training:
-            self._rows = inputs
-            return super()._generate_and_score_completions(inputs)
-        used_N: torch.Tensor | None = None
-        refill: Refill | None = None
-        self._round, self._rows, self._greedy_tokens = 0, inputs, 0
-        if self.algorithm.needs.group_filter:
-            refill = self._draw_groups()
-            inputs, used_N = self._choose(refill)
-        else:
-            self.progress.prompt_position += self.prompts_per_step
-        try:
-            out = super()._generate_and_score_completions(inputs)
-        finally:
-            self._chosen = None
-        if self.algorithm.needs.values:
-            critic.mark_trainable(self.model)  # the reference pass of adapters freezes the inactive one
-            out["old_values"] = self.old_values(out)
-        if self.algorithm.needs.old_logps and "old_per_token_logps" not in out:
-            out["old_per_token_logps"] = self._old_logps(out)
-        batch = self._rollout_batch(out, used_N)
-        credit = self.algorithm.advantages(batch)
-        if credit.advantages_NT.shape != batch.mask_NT.shape:
-            raise UserError(f"{type(self.algorithm).__name__}.advantages: found a tensor of shape "
-                            f"{tuple(credit.advantages_NT.shape)}, expected one credit per token, (N, T) = "
-                            f"{tuple(batch.mask_NT.shape)}; test it with rlvr.algorithms.checks.check_algorithm")
-        self._add_credit(out, batch, credit)
-        self._record_rollouts(batch, credit, refill)
-        return out
-
-    def _with_images(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows whose problems have pictures with these and their prompt, which the data set does not hold; each is
-        decoded once for its group."""
-        problems = [self._reward.problems[key] for key in {row["problem_id"] for row in rows}]
-        extra = {
-            problem.id: {
-                "prompt": [dict(message) for message in problem.prompt if not isinstance(message, str)],
-                "images": [decode(image) for image in problem.images],
-            }
-            for problem in problems if problem.images
-        }
-        return [row | extra.get(row["problem_id"], {}) for row in rows]
-
-    def _rollout_batch(self, out: dict[str, Any], used_N: torch.Tensor | None) -> RolloutBatch:
-        """Everything the algorithm may want, gathered over ranks."""
-        mask_nT = out["completion_mask"] * out.get("tool_mask", 1)
-        mask_NT = self._gather_rows(mask_nT)
-        stopped_n = torch.isin(
-            self._last_ids(out["completion_ids"], mask_nT), torch.tensor(self.eos_token_ids, device=mask_nT.device)
-        )
-        truncated_N = ~self.accelerator.gather(stopped_n)
-        # Masked before the credit, so that whitening too sees only tokens of the loss; group statistics keep the row.
-        kept_NT = mask_NT * ~truncated_N[:, None] if self.truncated_policy == "mask" else mask_NT
-        if used_N is not None:
-            kept_NT = kept_NT * used_N[:, None]
-        rewards_N = shaped_reward(self._rewards_NF, self.shaped_rewards)
-        return RolloutBatch(
-            accuracy_N=self._rewards_NF[:, 0],
-            rewards_N=rewards_N,
-            group_N=torch.arange(len(rewards_N), device=rewards_N.device) // self.num_generations,
-            mask_NT=kept_NT.to(rewards_N.dtype),
-            lengths_N=mask_NT.sum(1),
-            max_length=self.max_completion_length,
-            truncated_N=truncated_N,
-            old_logps_NT=self._gather_optional(out, "old_per_token_logps"),
-            ref_logps_NT=self._gather_optional(out, "ref_per_token_logps"),
-            values_NT=self._gather_optional(out, "old_values"),
-            baseline_N=None if self._baseline_NF is None else shaped_reward(self._baseline_NF, self.shaped_rewards),
-            seed=row_key(self.rollout_seed, "credit", str(self.state.global_step), 0) % 2**63,
-        )
-
-    def _add_credit(self, out: dict[str, Any], batch: RolloutBatch, credit: Credit) -> None:
-        """Write this rank's rows of the credit into TRL's tensors."""
-        n, T = out["completion_ids"].shape
-        first = self.accelerator.process_index * n
-        dtype = out["completion_mask"].dtype  # whole numbers: float32 stops counting at 2**24 tokens
-
-        def local(x_NT: torch.Tensor) -> torch.Tensor:
-            return x_NT[first : first + n, :T].contiguous()
-
-        loss_mask_NT = batch.mask_NT if credit.loss_mask_NT is None else credit.loss_mask_NT
-        out["advantages"] = local(credit.advantages_NT)
-        out["loss_mask"] = local(loss_mask_NT).to(dtype)
-        if credit.returns_NT is not None:
-            out["returns"] = local(credit.returns_NT)
-        if credit.nll_mask_NT is not None:
-            out["nll_mask"] = local(credit.nll_mask_NT).to(dtype)
-        for name, extra_NT in credit.extras_NT.items():
-            out[f"extra/{name}"] = local(extra_NT)
-
-    @staticmethod
-    def _last_ids(ids_nT: torch.Tensor, mask_nT: torch.Tensor) -> torch.Tensor:
-        last_n = (mask_nT * torch.arange(1, mask_nT.size(1) + 1, device=mask_nT.device)).argmax(1)
-        return ids_nT.gather(1, last_n[:, None]).squeeze(1)
-
-    def _gather_rows(self, x_nT: torch.Tensor) -> torch.Tensor:
-        # Rounded lengths differ over ranks: pad to the longest before gathering.
-        return self.accelerator.gather(self.accelerator.pad_across_processes(x_nT, dim=1))
-
-    def _gather_optional(self, out: dict[str, Any], key: str) -> torch.Tensor | None:
-        return self._gather_rows(out[key]) if key in out else None
-
-    def _old_logps(self, out: dict[str, Any]) -> torch.Tensor:
-        ids = torch.cat([out["prompt_ids"], out["completion_ids"]], dim=1)
-        attention = torch.cat([out["prompt_mask"], out["completion_mask"]], dim=1)
-        with torch.no_grad():
-            logps_nT, _, _ = self._get_per_token_logps_and_entropies(
-                self.model, ids, attention, out["completion_ids"].size(1),
-                batch_size=self.args.per_device_train_batch_size, **multimodal(out),
-            )
-        return logps_nT
-
-    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        """TRL's buffering; each new buffer learns the exact token and sequence counts of its optimizer windows."""
-        before = self._buffered_inputs
-        inputs = super()._prepare_inputs(generation_batch)
-        buffer = self._buffered_inputs
-        if self.model.training and buffer is not None and buffer is not before:
-            self._count_windows(buffer)
-        return inputs
-
-    def _count_windows(self, slices: list[dict[str, Any]]) -> None:
-        """Write the window's N_W (tokens), S_W (non-empty sequences), B_W (sequences) and tokens of the likelihood term
-        into every slice."""
-        width = self.args.gradient_accumulation_steps
-
-        def counts(piece: dict[str, Any]) -> torch.Tensor:
-            mask = piece["loss_mask"]
-            nll = piece["nll_mask"].sum() if "nll_mask" in piece else mask.new_zeros(())
-            return torch.stack([mask.sum(), (mask.sum(1) > 0).sum(), mask.new_tensor(len(mask)), nll])
-
-        windows = [slices[i : i + width] for i in range(0, len(slices), width)]
-        counts_W4 = torch.stack([torch.stack([counts(piece) for piece in window]).sum(0) for window in windows])
-        counts_W4 = self.accelerator.reduce(counts_W4, reduction="sum")
-        for window, total in zip(windows, counts_W4, strict=True):
-            for piece in window:
-                piece["window_counts"] = total
-
-    # ---------------------------------------------------------------- checkpoints
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            (folder / STATE_FILE).write_text(json.dumps(asdict(self.progress)) + "\n")
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            file = Path(checkpoint) / STATE_FILE
-            if not file.is_file():
-                raise UserError(f"{file} is missing: the checkpoint is not complete or not of this project; delete "
-                                f"{checkpoint} to resume from the one before")
-            self.progress = Progress(**json.loads(file.read_text()))
-
-    # ---------------------------------------------------------------- metrics
-
-    def _record_rollouts(self, batch: RolloutBatch, credit: Credit, refill: Refill | None) -> None:
-        """Metrics of one rollout batch, from gathered tensors: equal on all ranks."""
-        metrics = rollout_metrics(batch, credit) | shaping_metrics(self._rewards_NF, self.shaped_rewards)
-        if refill is not None:
-            metrics |= refill_metrics(refill)
-        if credit.returns_NT is not None and batch.values_NT is not None:
-            mask_NT = batch.mask_NT if credit.loss_mask_NT is None else credit.loss_mask_NT
-            metrics["train/explained_variance"] = critic.explained_variance(
-                batch.values_NT, credit.returns_NT, mask_NT
-            )
-        metrics |= judge_metrics(gather_object([self._reward.judged]))
-        self._reward.judged = Judged()
-        for name, value in metrics.items():
-            self._metrics["train"][name].append(value)
-
-        progress, mask_NT = self.progress, batch.mask_NT
-        assert batch.lengths_N is not None
-        if refill is None:
-            progress.generated_rollouts += len(batch.lengths_N)
-            progress.generated_tokens += int(batch.lengths_N.sum().item())
-        else:
-            rows = [row for group in refill.groups for row in group.columns]
-            progress.generated_rollouts += len(rows)
-            progress.generated_tokens += sum(len(row[1]) for row in rows)
-        progress.generated_tokens += self._greedy_tokens
-        progress.used_rollouts += int((mask_NT > 0).any(1).sum().item())
-        progress.used_tokens += int((mask_NT > 0).sum().item())
-        for name in ("generated_rollouts", "generated_tokens", "used_rollouts", "used_tokens"):
-            self._metrics["train"][f"perf/{name}"] = [float(getattr(progress, name))]
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the running means of the step, reduced over ranks, to TRL's metrics."""
-        if self._sums:
-            names = sorted(self._sums)
-            totals = self.accelerator.reduce(torch.stack([self._sums[k] for k in names]), reduction="sum")
-            for name, (total, count) in zip(names, totals.tolist(), strict=True):
-                self._metrics["train"][name] = [total / max(count, 1.0)]
-            self._sums.clear()
-        super().log(logs, start_time)

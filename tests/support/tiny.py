@@ -10,7 +10,7 @@ import torch
 
 from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_model, build_tokenizer
-from rlvr.training.trainer import RLVRConfig
+from rlvr.training.trl_settings import RLVRConfig
 from rlvr.types import Problem, Reason, Verdict
 
 

@@ -28,7 +28,9 @@ from rlvr.models.weights import weights_hash
 from rlvr.training.critic import attach_critic, explained_variance, is_critic, read_values
 from rlvr.training.dynamic_sampling import Group, Refill
 from rlvr.training.loss import policy_loss
-from rlvr.training.trainer import STATE_FILE, RLVRTrainer
+from rlvr.training.rollouts import Rollout
+from rlvr.training.step import STATE_FILE, Step
+from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Problem, Reason, UserError, Verdict
 from tests.support.tiny import ParityJudge, config, max_difference, tiny_model, train_problems
 
@@ -282,13 +284,14 @@ def test_dynamic_sampling_takes_the_first_mixed_groups_of_the_stream(tmp_path: P
 
     trainer = make(tmp_path, Keep(DAPOConfig(max_num_gen_batches=0)), judge=ByProblem(), max_steps=2)
     chosen: list[list[str]] = []
-    original = trainer._choose
+    original = trainer.draw_mixed_groups
 
-    def spy(refill: Refill) -> Any:
-        chosen.append([g.row["problem_id"] for g in refill.chosen()[0]])
-        return original(refill)
+    def spy(step: Step) -> None:
+        original(step)
+        assert step.chosen is not None
+        chosen.append([group.row["problem_id"] for group in step.chosen])
 
-    trainer._choose = spy
+    trainer.draw_mixed_groups = spy
     trainer.train()
     for batch, ids in zip(seen, chosen, strict=True):
         assert all(0 < group.sum() < 4 for group in batch.accuracy_N.view(4, 4)) and all(kind(i) == 2 for i in ids)
@@ -340,16 +343,18 @@ def test_exhausted_dynamic_sampling_may_train_on_fewer(tmp_path: Path) -> None:
     assert slices is not None and not any(s["loss_mask"].any() for s in slices)
 
 
+EMPTY = Rollout([], [], None, "", None, {})
+
+
 def groups(*accuracies: list[float]) -> list[Group]:
-    return [Group({"problem_id": str(i)}, [()] * len(a), torch.tensor(a)[:, None], None)
-            for i, a in enumerate(accuracies)]
+    return [Group({"problem_id": str(i)}, [EMPTY] * len(a), torch.tensor(a)[:, None]) for i, a in enumerate(accuracies)]
 
 
 def test_a_group_is_mixed_by_its_judged_accuracies() -> None:
     nan = float("nan")
     mixed = [g.mixed for g in groups([1, 0], [1, 1], [0, 0], [1, nan], [0, nan], [nan, nan], [1, 0, nan])]
     assert mixed == [True, False, False, False, False, False, True]
-    shaped = Group({}, [(), ()], torch.tensor([[0.0, 0.5], [0.0, -0.5]]), None)
+    shaped = Group({}, [EMPTY, EMPTY], torch.tensor([[0.0, 0.5], [0.0, -0.5]]))
     assert not shaped.mixed  # other rewards differ, accuracy does not
 
 

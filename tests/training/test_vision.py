@@ -23,6 +23,7 @@ from rlvr.models.sampler import TransformersSampler
 from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.runs.run_dir import RunDir
 from rlvr.statistics.plan import SamplingPlan
+from rlvr.training.step import Step
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Completion, Decoding, Problem, UserError
 from tests.support.tiny import ParityJudge, config, max_difference
@@ -95,9 +96,9 @@ class Rollouts(RLVRTrainer):
         self.sampled = super()._generate_single_turn(prompt_ids, *args, **kwargs)
         return self.sampled
 
-    def _rollout_batch(self, out: dict[str, Any], used_N: Any) -> Any:
-        self.forward_logps = self._old_logps(out)
-        return super()._rollout_batch(out, used_N)
+    def gathered_batch(self, step: Step, tensors: dict[str, Any]) -> Any:
+        self.forward_logps = self.old_logps(tensors)
+        return super().gathered_batch(step, tensors)
 
 
 def test_sampled_log_probabilities_are_those_of_a_forward_pass(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_trainer_and_probe_draw_the_same_samples(tmp_path: Path) -> None:
     trainer = make(tmp_path, trainer=Rollouts, max_steps=1, learning_rate=0.0)
     trainer.train()
     problems = {p.id: p for p in vision_problems()}
-    requests = [SampleRequest(problems[row["problem_id"]], i % 4) for i, row in enumerate(trainer._rows)]
+    requests = [SampleRequest(problems[row["problem_id"]], i % 4) for i, row in enumerate(trainer.step.rows)]
     sampler = TransformersSampler(build_model(), build_processor())
     probe = sampler.sample(requests, Decoding(max_new_tokens=8), seed=0, stream="train/0")
     decode = build_processor().tokenizer.decode

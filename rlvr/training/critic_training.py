@@ -1,0 +1,109 @@
+"""How `RLVRTrainer` trains a critic beside the policy: values, gradients, further updates.
+
+The model is the joint one of `critic.attach_critic`. For algorithms without a critic nothing here is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType
+from transformers import TrainerCallback
+
+from rlvr.interfaces import CriticSpec
+from rlvr.training.critic import attach_critic, is_critic, read_values
+from rlvr.training.forward import sequences
+from rlvr.types import UserError
+
+CLIPS_APART = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+"""Where gradients of policy and critic are clipped apart; DeepSpeed and FSDP clip them together."""
+
+
+class ExtraCriticUpdates(TrainerCallback):
+    """After each update of the policy: further ones of the critic on the same micro-batches."""
+
+    def __init__(self, trainer: Any, count: int) -> None:
+        self.trainer = trainer
+        self.count = count
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for _ in range(self.count):
+            update_critic(self.trainer)
+
+
+def give_critic(trainer: Any, peft_config: Any | None) -> None:
+    """Give a trainer's policy its value model. Raises UserError where the run cannot have one."""
+    spec, engine = trainer.algorithm.critic, trainer.accelerator.distributed_type
+    if engine == DistributedType.DEEPSPEED and spec.updates_per_rollout > 1:
+        raise UserError(f"algorithm.critic_updates_per_rollout: found {spec.updates_per_rollout}, expected 1 with "
+                        "DeepSpeed, whose one optimizer steps policy and critic together")
+    if trainer._is_vlm:
+        raise UserError("algorithm: a critic does not read images; train this model with an algorithm without one")
+    attach_critic(trainer.model, peft_config)
+    if trainer.args.max_grad_norm == 0:  # 0 would skip the seam that clips the critic's gradients
+        trainer.args.max_grad_norm = float("inf")
+    if spec.updates_per_rollout > 1:
+        trainer.add_callback(ExtraCriticUpdates(trainer, spec.updates_per_rollout - 1))
+    if trainer.use_vllm:
+        hide_critic_from_vllm(trainer.vllm_generation)
+
+
+def hide_critic_from_vllm(generation: Any) -> None:
+    """Let TRL's vLLM driver synchronise the weights of the policy alone."""
+    policy_and_critic = generation._iter_named_params
+    generation._iter_named_params = lambda: (
+        (name, parameter) for name, parameter in policy_and_critic() if not is_critic(name)
+    )
+
+
+def update_critic(trainer: Any) -> None:
+    """One more optimizer step of the critic on the micro-batches that were just trained on."""
+    width = trainer.args.gradient_accumulation_steps
+    first = (trainer._step - width) % trainer.args.steps_per_generation
+    model = trainer.model_wrapped
+    for i, inputs in enumerate(trainer._buffered_inputs[first : first + width]):
+        with trainer.accelerator.no_sync(model) if i < width - 1 else nullcontext():
+            trainer.accelerator.backward(trainer.critic_loss(model, inputs))
+    rest_policy(trainer.model)
+    clip_critic(trainer.model, trainer.accelerator, trainer.algorithm.critic)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+
+
+def values_of(model: Any, accelerator: Any, tensors: Mapping[str, Any]) -> torch.Tensor:
+    """V of every response token of these rows, (B, T), through the wrapped model."""
+    with accelerator.autocast():
+        return read_values(model, *sequences(tensors))
+
+
+@torch.no_grad()
+def old_values(model: Any, accelerator: Any, rollouts: Mapping[str, Any], size: int) -> torch.Tensor:
+    """V of a whole rollout batch before any of its updates, in chunks of `size` rows."""
+    keys = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+    rows = range(0, len(rollouts["completion_ids"]), size)
+    return torch.cat([values_of(model, accelerator, {k: rollouts[k][i : i + size] for k in keys}) for i in rows])
+
+
+def critic_parameters(model: Any) -> list[torch.nn.Parameter]:
+    """Parameters of the value model."""
+    return [parameter for name, parameter in model.named_parameters() if is_critic(name)]
+
+
+def policy_parameters(model: Any) -> list[torch.nn.Parameter]:
+    """All others."""
+    return [parameter for name, parameter in model.named_parameters() if not is_critic(name)]
+
+
+def rest_policy(model: Any) -> None:
+    """Keep the next optimizer step from the policy. Without gradients AdamW skips a parameter, its moments included;
+    zeros would age them."""
+    for parameter in policy_parameters(model):
+        parameter.grad = None
+
+
+def clip_critic(model: Any, accelerator: Any, spec: CriticSpec) -> torch.Tensor:
+    """Scale the critic's gradients down to its own norm; the norm before."""
+    return accelerator.clip_grad_norm_(critic_parameters(model), spec.max_grad_norm or float("inf"))

@@ -1,0 +1,51 @@
+"""TRL's settings as an algorithm needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trl.trainer.grpo_config import GRPOConfig
+
+from rlvr.interfaces import Algorithm
+from rlvr.types import Problem, UserError
+
+
+@dataclass
+class RLVRConfig(GRPOConfig):
+    """`trl.GRPOConfig` that also takes `num_generations=1`, for algorithms that compare no rollouts of a prompt."""
+
+    def __post_init__(self) -> None:
+        single = self.num_generations == 1
+        if single:
+            self.num_generations = 2  # the least TRL accepts; an even rollout batch divides by it as well
+        super().__post_init__()
+        if single:
+            self.num_generations = 1
+
+
+def check_fit(algorithm: Algorithm[Any], problems: Sequence[Problem], args: GRPOConfig) -> None:
+    """Raises ValueError for groups too small for the algorithm, UserError for images that it cannot take."""
+    needs = algorithm.needs
+    if needs.group_filter and any(problem.images for problem in problems):
+        raise UserError("algorithm: dynamic sampling does not take prompts with images; use dynamic_sampling: "
+                        "false or another algorithm")
+    assert args.num_generations
+    if args.num_generations < needs.min_group_size:
+        raise ValueError(
+            f"{type(algorithm).__name__} needs groups of at least {needs.min_group_size} rollouts, "
+            f"num_generations is {args.num_generations}"
+        )
+
+
+def give_loss_settings(algorithm: Algorithm[Any], args: GRPOConfig) -> None:
+    """Overwrite the fields of `args` that the algorithm owns. They steer what TRL computes; the loss is ours."""
+    needs, spec = algorithm.needs, algorithm.loss
+    args.epsilon, args.epsilon_high, args.delta = spec.clip_low, spec.clip_high, spec.dual_clip
+    # Any beta != 0 makes TRL compute the reference log-probabilities; our loss takes its coefficient from the spec.
+    args.beta = spec.kl_coef or (1.0 if needs.ref_logps else 0.0)
+    args.loss_type = "dapo"
+    args.use_bias_correction_kl = False
+    args.entropy_coef = 0.0
+    args.shuffle_dataset = False  # the prompt stream already lays out the order of the whole run
