@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from rlvr.interfaces import CriticSpec
 from rlvr.training.critic import attach_critic, is_critic, read_values
 from rlvr.training.forward import sequences
+from rlvr.training.objective import critic_objective
 from rlvr.types import UserError
 
 CLIPS_APART = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
@@ -66,7 +67,11 @@ def update_critic(trainer: Any) -> None:
     model = trainer.model_wrapped
     for i, inputs in enumerate(trainer._buffered_inputs[first : first + width]):
         with trainer.accelerator.no_sync(model) if i < width - 1 else nullcontext():
-            trainer.accelerator.backward(trainer.critic_loss(model, inputs))
+            loss = critic_objective(
+                trainer.forward(model, inputs), trainer.algorithm, world_size=trainer.accelerator.num_processes,
+                max_length=trainer.max_completion_length,
+            )
+            trainer.accelerator.backward(loss)
     rest_policy(trainer.model)
     clip_critic(trainer.model, trainer.accelerator, trainer.algorithm.critic)
     trainer.optimizer.step()

@@ -20,7 +20,7 @@ micro-batches and ranks, and the metrics. One training step, in the order of the
         credit.write_window_counts         the denominators of each optimizer update
       _compute_loss                        forward passes and `objective.objective`
     _clip_grad_norm, optimizer             at the last micro-batch of an update
-    update_critic                          further updates of a critic
+    critic_training.update_critic          further updates of a critic
 
 What a step learns is in its `Step`; what outlives it, and a resume, in `Progress`. The private names of TRL used here
 are listed in `seams`.
@@ -47,7 +47,7 @@ from rlvr.training import critic, critic_training
 from rlvr.training.credit import assign_credit, credit_tensors, rollout_batch, stopped, write_window_counts
 from rlvr.training.dynamic_sampling import Refill, groups_of
 from rlvr.training.forward import multimodal, sequences
-from rlvr.training.objective import MicroBatch, critic_objective, entropy_weight, next_entropy_coef, objective
+from rlvr.training.objective import MicroBatch, entropy_weight, next_entropy_coef, objective
 from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
 from rlvr.training.rollouts import fill_empty, from_trl, never_empty, to_trl, with_pictures
@@ -120,7 +120,19 @@ class RLVRTrainer(GRPOTrainer):
         if algorithm.needs.values:
             critic_training.give_critic(self, kwargs.get("peft_config"))
 
-    # ---------------------------------------------------------------- rollouts and their credit
+    # ---------------------------------------------------------------- a micro-batch; rollouts and their credit
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """TRL's, for one micro-batch. At the end of an update the entropy coefficient moves by the entropy it had."""
+        loss = super().training_step(*args, **kwargs)
+        spec, progress = self.algorithm.loss, self.progress
+        if spec.entropy_target is not None and self._step % self.args.gradient_accumulation_steps == 0:
+            self.record({"train/entropy_coef": entropy_weight(spec, progress)})
+            total, count = self.update_means.take(self.sum_over_ranks)["entropy"]
+            if count:
+                progress.entropy = total / count
+                progress.entropy_coef = next_entropy_coef(spec, progress.entropy_coef, progress.entropy)
+        return loss
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """TRL's next micro-batch. Those of a new step learn the exact counts of their optimizer updates."""
@@ -264,18 +276,6 @@ class RLVRTrainer(GRPOTrainer):
 
     # ---------------------------------------------------------------- the loss and its gradient
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """TRL's, for one micro-batch. At the end of an update the entropy coefficient moves by the entropy it had."""
-        loss = super().training_step(*args, **kwargs)
-        spec, progress = self.algorithm.loss, self.progress
-        if spec.entropy_target is not None and self._step % self.args.gradient_accumulation_steps == 0:
-            self.record({"train/entropy_coef": entropy_weight(spec, progress)})
-            total, count = self.update_means.take(self.sum_over_ranks)["entropy"]
-            if count:
-                progress.entropy = total / count
-                progress.entropy_coef = next_entropy_coef(spec, progress.entropy_coef, progress.entropy)
-        return loss
-
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """The loss of a micro-batch: its share of the loss of the optimizer update."""
         found = objective(
@@ -289,13 +289,6 @@ class RLVRTrainer(GRPOTrainer):
         self.means.add(found.measured)
         self.update_means.add({"entropy": found.measured["train/entropy"]})
         return found.loss
-
-    def critic_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """That of the critic alone, for its further updates (`critic_training.update_critic`)."""
-        return critic_objective(
-            self.forward(model, inputs), self.algorithm, world_size=self.accelerator.num_processes,
-            max_length=self.max_completion_length,
-        )
 
     def forward(self, model: Any, inputs: dict[str, Any]) -> MicroBatch:
         """A pass of the policy, and of the critic if there is one, over a micro-batch: the tensors of the loss."""

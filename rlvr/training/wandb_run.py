@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import netrc
 import os
 import uuid
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
-
-from requests.utils import get_netrc_auth
+from urllib.parse import urlsplit
 
 from rlvr.runs.metrics import GLOSSARY, flat_boundary, verdict_words
 from rlvr.runs.run_dir import RunDir
@@ -34,10 +35,17 @@ def below(fig: Any, text: str) -> Any:
     return fig.update_layout(margin_b=76, height=fig.to_dict()["layout"]["height"] + 32)
 
 
-def _has_wandb_key() -> bool:
-    """Whether `wandb login` was done or the environment holds a key; looks in those two places and asks nobody."""
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    return bool(os.environ.get("WANDB_API_KEY")) or get_netrc_auth(host) is not None
+def has_wandb_key() -> bool:
+    """Whether the environment or `wandb login`, which writes a netrc file, gives an API key. Asks nobody."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
+    existing = [file for file in (Path(name).expanduser() for name in files) if file.is_file()]
+    try:
+        return bool(existing) and netrc.netrc(existing[0]).authenticators(host) is not None
+    except (netrc.NetrcParseError, OSError):
+        return False
 
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
@@ -62,7 +70,7 @@ class WandbRun:
         import wandb
 
         if mode == "auto":
-            mode = "online" if _has_wandb_key() and os.environ.get("WANDB_MODE", "online") == "online" else "offline"
+            mode = "online" if has_wandb_key() and os.environ.get("WANDB_MODE", "online") == "online" else "offline"
         id_file = run_dir.path / "wandb_id"
         if not id_file.exists():
             id_file.write_text(uuid.uuid4().hex[:8])
