@@ -1,8 +1,8 @@
 """Sampling with the vLLM engine that a trainer holds: seeded rollouts, and probes at their own decoding.
 
 TRL drives the engine: it synchronises the weights, puts it to sleep and wakes it, splits prompts over tensor-parallel
-ranks and talks to a server. Ours are the seed of each request, the probe's decoding for the length of a probe, and the
-entropies, which the engine does not report.
+ranks and talks to a server. What is ours is the seed of each request, the decoding of a probe, and the entropies, which
+the engine does not report. The trainer passes in the two private methods of TRL that this needs.
 """
 
 from __future__ import annotations

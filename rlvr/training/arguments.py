@@ -1,4 +1,4 @@
-"""A recipe in the terms of TRL and PEFT."""
+"""Translates a recipe into the arguments of TRL and PEFT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
-    """What every training of ours, whatever its loss, asks of transformers' Trainer."""
+    """Arguments of transformers' Trainer that RL and distillation share."""
     train = recipe.train
     return {
         "output_dir": str(run_dir.checkpoints),
@@ -37,7 +37,7 @@ def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
 
 
 def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
-    """The recipe in TRL's terms. What an algorithm owns (loss type, clip, KL) is set by the trainer."""
+    """The `RLVRConfig` of a recipe. The trainer sets the fields that the algorithm owns: loss type, clip range, KL."""
     from rlvr.training.trl_settings import RLVRConfig
 
     train, vllm, correction = recipe.train, recipe.train.vllm, recipe.train.rollout_correction
@@ -87,6 +87,7 @@ def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
 
 
 def peft_config(recipe: Recipe) -> Any:
+    """The `LoraConfig` of a recipe, None without `model.lora`."""
     lora = recipe.model.lora
     if lora is None:
         return None
@@ -100,7 +101,7 @@ def peft_config(recipe: Recipe) -> Any:
 
 
 def shaped_rewards(rewards: RewardSection) -> list[ShapedReward]:
-    """The terms of the recipe, in the order of its keys."""
+    """The shaped rewards of a recipe, in the order in which they are logged."""
     from rlvr.rewards.format import Boxed, Length, Think, ThinkAnswer
     from rlvr.training.reward_functions import ShapedReward
 
@@ -117,6 +118,7 @@ def shaped_rewards(rewards: RewardSection) -> list[ShapedReward]:
 
 
 def cuda() -> bool:
+    """Whether there is a GPU to train on."""
     import torch
 
     return torch.cuda.is_available()

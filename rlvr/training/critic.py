@@ -1,9 +1,9 @@
-"""PPO's value model, beside the policy and reached through the policy's own forward.
+"""PPO's value model: how it is attached to the policy, called, optimized beside it, saved and loaded.
 
-It is a submodule of the policy, so that one wrapped model (DDP, FSDP, DeepSpeed) holds both and one backward trains
-both. `model(..., value_pass=True)` gives values instead of logits. Without adapters it is a second backbone that
-starts as a copy of the policy's; with LoRA a second adapter on the same frozen weights. Its head is one linear layer
-that starts at 0: before the first update every value is 0, and the advantage is the bare reward.
+It is a submodule of the policy, so that one wrapped model (DDP, FSDP, DeepSpeed) holds both and one backward pass
+trains both. `model(..., value_pass=True)` gives values instead of logits. Without adapters it is a second backbone that
+starts as a copy of the policy's; with LoRA it is a second adapter on the same frozen weights. Its head is one linear
+layer that starts at 0, so before the first update every value is 0 and the advantage is the reward itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from safetensors.torch import load_file, save_file
 from rlvr.interfaces import CriticSpec
 
 FILE = "critic.safetensors"
-"""Where a checkpoint keeps the value model: beside the policy's weights, which stay loadable on their own."""
+"""Where a checkpoint keeps the value model. The policy's weights are in a file of their own, loadable without it."""
 ADAPTER = "critic"
 PARTS = (ADAPTER, "critic_head")
-"""One of them is a part of the name of every parameter of the value model."""
+"""The name of every parameter of the value model has one of these as a part."""
 
 
 def attach_critic(model: Any, peft_config: Any | None = None) -> None:
@@ -45,13 +45,13 @@ def attach_critic(model: Any, peft_config: Any | None = None) -> None:
     else:
         base.critic = _second_backbone(base)
     base.critic_head = head
-    base.beside_policy = PARTS  # for who asks which weights sampling depends on
+    base.beside_policy = PARTS  # read by rlvr.models.weights: sampling does not depend on these
     mark_trainable(model)
     _route_value_pass(base, adapters=peft_config is not None)
 
 
 def mark_trainable(model: Any) -> None:
-    """Let the value model learn. PEFT freezes every adapter but the active one whenever it disables or switches."""
+    """Let the value model learn: PEFT freezes every adapter but the active one whenever it disables or switches one."""
     for name, parameter in model.named_parameters():
         if is_critic(name):
             parameter.requires_grad_(True)
@@ -65,7 +65,7 @@ def is_critic(name: str) -> bool:
 def read_values(
     model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, response_tokens: int, **multimodal: Any
 ) -> torch.Tensor:
-    """V(s_t) of every response token, (B, T) float32: read at the position before the token, which predicts it."""
+    """V(s_t) of every response token, (B, T) float32, read at the position before the token."""
     values = model(input_ids=input_ids, attention_mask=attention_mask, value_pass=True, **multimodal)
     return values[:, -response_tokens - 1 : -1]
 
@@ -73,7 +73,7 @@ def read_values(
 def explained_variance(values_NT: torch.Tensor, returns_NT: torch.Tensor, mask_NT: torch.Tensor) -> float:
     """1 - Var(returns - values) / Var(returns) over the masked-in tokens: 1 perfect, 0 no better than a constant.
 
-    NaN when the returns do not vary, as when all rewards are equal: nothing is there to explain.
+    NaN when the returns do not vary, as when all rewards are equal.
     """
     kept = mask_NT.bool()
     values, returns = values_NT[kept].double(), returns_NT[kept].double()
@@ -94,7 +94,7 @@ def split_parameter_groups(optimizer: torch.optim.Optimizer, critic: Iterable[to
 
 
 def schedule(scheduler: Any, spec: CriticSpec) -> None:
-    """Let the policy rest during pre-training, and the critic's rate rise: both on top of the run's own schedule."""
+    """Add to the run's schedule: a policy rate of 0 during critic pre-training, and the critic's warm-up."""
 
     def policy(base: Any, step: int) -> float:
         return 0.0 if step < spec.pretraining_steps else base(step)

@@ -161,7 +161,8 @@ def _ratio(logps: torch.Tensor, old_logps: torch.Tensor) -> torch.Tensor:
 
 
 def _zero_gradient_if_not_finite(x: torch.Tensor) -> torch.Tensor:
-    # The value stays NaN or inf, so a bad loss is seen; but 0, the gradient of a masked slot, times NaN would be NaN.
+    # The value stays NaN or inf, so that a bad loss is seen. The gradient is cut: a masked slot's is 0, but 0 times NaN
+    # would be NaN.
     return torch.where(x.isfinite(), x, x.detach())
 
 

@@ -1,4 +1,4 @@
-"""The run directory before the first step: written anew, or compared and cut back to the checkpoint it resumes from."""
+"""Prepares the run directory before the first step: a new one, or one that is resumed from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _SHAPE_KEYS = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "
 def open_run(
     run_dir: RunDir, tree: dict[str, Any], problems: Sequence[Problem], *, lab: bool, resume: bool = False
 ) -> str | None:
-    """Rank 0: write or compare the recipe and drop what will be written again; the checkpoint to resume from."""
+    """On rank 0: write recipe and problems, or compare them with those there, and drop rows that the resumed run will
+    write again. Returns the checkpoint to resume from, None for a new run."""
     run_dir.write_recipe(tree, lab=lab)
     run_dir.write_problems(problem_rows(problems))
     checkpoint = run_dir.latest_checkpoint(discard_incomplete=True) if resume else None

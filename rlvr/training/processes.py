@@ -1,4 +1,4 @@
-"""One of several training processes: who prints, what rank 0 does alone, what a launcher is told, how to end."""
+"""What concerns several training processes: rank, actions of rank 0 alone, the launcher's summary, a clean exit."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def on_main(action: Callable[[], T]) -> T:
 
 
 def tell_launcher(line: str) -> None:
-    """Leave the line where torchrun's closing summary, which stands below its own traceback, shows it again.
+    """Let torchrun's closing summary, which is printed below its traceback, repeat the line.
 
-    The first process to end makes torchrun end the others, maybe before the one that prints has printed.
+    When one process ends, torchrun ends the others, perhaps before the one that prints has printed.
     """
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file:
@@ -53,12 +53,12 @@ def tell_launcher(line: str) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process with exit code `code`; with several processes, without tearing the interpreter down.
+    """End this process with exit code `code`; with several processes, skip the interpreter's own shutdown.
 
-    torch 2.13 can deadlock or abort there: a process group's destructor joins gloo's threads while it holds the
-    interpreter lock that one of them still wants (seen in 1 of 10 runs on two busy cores, after all work was done).
+    torch 2.13 can deadlock or abort in it: the destructor of a process group joins gloo's threads while it holds the
+    interpreter lock, which one of them still wants. Seen in 1 of 10 runs on two busy cores, after all work was done.
     """
-    dist = sys.modules.get("torch.distributed")  # not imported: nothing was begun, as when a recipe is refused
+    dist = sys.modules.get("torch.distributed")  # None where a recipe was refused before torch was loaded
     if dist is not None and dist.is_available() and dist.is_initialized():
         if code == 0:
             dist.barrier()  # no process closes its sockets while another still reads from them

@@ -12,11 +12,12 @@ from rlvr.statistics.schedule import in_words
 
 
 class ProgressLine(TrainerCallback):
-    """One line on stderr: step, reward, share of prompts without signal, pass@1, delta_se, verdict, ETA, and how far a
-    probe is while one runs."""
+    """One line on stderr: step, time left, reward, share of prompts without signal, and of the last probe pass@1,
+    delta_se and the verdict; while a probe runs, how far it is."""
 
     def __init__(self) -> None:
         self.bar: Any = None
+        """On rank 0 while it trains; the other ranks show nothing."""
         self.shown: dict[str, str] = {}
 
     def on_train_begin(
@@ -46,7 +47,7 @@ class ProgressLine(TrainerCallback):
             self._show(reward=f"{logs['train/reward']:.3f}", zero_signal=f"{logs['train/zero_signal_frac']:.0%}")
 
     def on_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        """Listener of BoundaryProbeCallback."""
+        """After a probe: its row of boundary.jsonl."""
         if row.get("schedule"):
             tqdm.write(in_words(row["schedule"]), file=sys.stderr)
         values = {k.removeprefix("boundary/"): v["value"] for k, v in row["estimates"].items()}
@@ -56,15 +57,15 @@ class ProgressLine(TrainerCallback):
             self._show(**{f"boundary@{key.split('@')[1]}": newest["verdict"]})
 
     def on_probe_progress(self, step: int, finished: int, total: int, *, arm: str = "") -> None:
-        """Progress of BoundaryProbeCallback; `arm` names the one that is measured."""
+        """While a probe runs; `arm` names the condition that is measured, if it is not the run's own."""
         self._show(probe=f"{f'arm {arm}: ' * bool(arm)}{finished}/{total} problems")
 
     def on_arm(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        """Listener of an arm's probes, whose numbers are not the run's."""
+        """After the probe of another condition: its numbers are not shown, they are not the run's."""
         self._show(probe="")
 
     def close(self) -> None:
-        """End the line, whether the training finished or failed."""
+        """End the line."""
         if self.bar is not None:
             self.bar.close()
 

@@ -1,4 +1,4 @@
-"""Which prompts are trained on, and which of their groups: the prompt stream and dynamic sampling's bookkeeping."""
+"""The order in which a run sees its training prompts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rlvr.types import Problem
 class PromptStream:
     """An endless seeded sequence of prompts, addressed by position.
 
-    A fresh permutation per epoch, the tail that does not fill a step dropped, so that no step holds a problem twice.
-    A position alone decides its prompt: a resumed run and any number of processes see the same ones.
+    Every epoch has a new permutation. Its tail is dropped if it does not fill a step, so no step holds a problem twice.
+    A position alone decides its prompt, so a resumed run and any number of processes see the same ones.
 
     Raises: ValueError if there are fewer problems than prompts per step.
     """
@@ -33,7 +33,7 @@ class PromptStream:
         self._orders: dict[int, list[int]] = {}
 
     def index(self, position: int) -> int:
-        """Which problem stands at this position."""
+        """Number of the problem at this position."""
         epoch, place = divmod(position, self.per_epoch)
         if epoch not in self._orders:
             generator = torch.Generator().manual_seed(row_key(self.seed, "prompts", "epoch", epoch) % 2**63)
@@ -45,8 +45,8 @@ class PromptStream:
         return [dict(self.rows[self.index(i)]) for i in range(start, start + count)]
 
     def dataset(self, count: int) -> Dataset:
-        """The first `count` rows, as the trainer's data set. Of prompts with pictures it has the names alone: Arrow
-        gives all parts of all messages one type, and the trainer looks the prompt up anyway."""
+        """The first `count` rows, as the trainer's data set. Prompts with images are left empty, because Arrow wants
+        one type for all parts of all messages; `rollouts.with_pictures` fills them in."""
         rows = [row if _is_text(row["prompt"]) else {**row, "prompt": []} for row in self.rows]
         return Dataset.from_list(rows).select([self.index(i) for i in range(count)])
 

@@ -1,7 +1,6 @@
-"""Where numbers go: metrics.jsonl always, Weights & Biases beside it, one progress line for a person.
+"""Where a training's numbers go: metrics.jsonl, a progress line, and Weights & Biases if it is on.
 
-The files are the record; W&B mirrors them through the same rows and never replaces them. `GLOSSARY` is the one place
-that defines what is logged: key, unit, direction.
+The files are the record; W&B gets the same rows. `rlvr.runs.metrics.GLOSSARY` defines every key that is logged.
 """
 
 from __future__ import annotations
@@ -22,19 +21,23 @@ if TYPE_CHECKING:
 
 
 class MetricsCallback(TrainerCallback):
-    """Writes metrics.jsonl on rank 0 and mirrors it to W&B. Of the verdict reasons a row has those that the run has met
-    so far, also before a resume: one that is no longer met is logged as 0."""
+    """Writes metrics.jsonl on rank 0 and sends its rows to W&B.
+
+    A row holds the verdict reasons that have occurred in the run so far, also before a resume; 0 for one that has
+    occurred and does not in this step.
+    """
 
     def __init__(self, run_dir: RunDir, wandb_run: WandbRun | None) -> None:
         self.run_dir = run_dir
         self.wandb_run = wandb_run
-        self._met: set[str] | None = None
+        self._seen: set[str] | None = None
+        """Keys of all rows so far; read from the file when the first row is written."""
 
-    def _without_unmet(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self._met is None:
-            self._met = {key for before in self.run_dir.read_jsonl(self.run_dir.metrics) for key in before}
-        self._met |= {key for key, value in row.items() if value != 0 or not key.startswith("verdict/")}
-        return {key: value for key, value in row.items() if key in self._met}
+    def _without_unseen_reasons(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self._seen is None:
+            self._seen = {key for before in self.run_dir.read_jsonl(self.run_dir.metrics) for key in before}
+        self._seen |= {key for key, value in row.items() if value != 0 or not key.startswith("verdict/")}
+        return {key: value for key, value in row.items() if key in self._seen}
 
     def on_log(
         self,
@@ -46,14 +49,14 @@ class MetricsCallback(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
-        row = self._without_unmet(metric_row(state.global_step, logs))
+        row = self._without_unseen_reasons(metric_row(state.global_step, logs))
         self.run_dir.append_jsonl(self.run_dir.metrics, [row])
         if self.wandb_run is not None:
             self.wandb_run.log_metrics(row)
 
 
 class CheckpointMarker(TrainerCallback):
-    """Marks every checkpoint that was written to its end, so that a resume never reads half of one."""
+    """Marks every checkpoint once it is written completely, so that a resume never reads half of one."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self.run_dir = run_dir
@@ -67,7 +70,8 @@ class CheckpointMarker(TrainerCallback):
 
 @contextmanager
 def tracked(recipe: Recipe, run_dir: RunDir, *, main: bool = True) -> Iterator[tuple[ProgressLine, WandbRun | None]]:
-    """The progress line and, on the main process, the W&B run of a training; both end with it, failed if it raises."""
+    """The progress line of a training and, on the main process, its W&B run. Both end with the block; an exception
+    marks the W&B run as failed."""
     tracking, wandb_run, failed = recipe.tracking, None, True
     if main and tracking.wandb != "disabled":
         wandb_run = WandbRun(

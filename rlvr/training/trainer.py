@@ -79,9 +79,12 @@ class RLVRTrainer(GRPOTrainer):
 
     args: Any  # GRPOConfig, model and accelerator as TRL sets them; its own annotations are wider than what they hold
     model: Any
+    model_wrapped: Any
     accelerator: Any
     processing_class: Any
     optimizer: Any
+    num_generations: int
+    max_completion_length: int
 
     def __init__(
         self,

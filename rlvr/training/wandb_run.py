@@ -1,4 +1,4 @@
-"""Metrics, figures and tables of a run in Weights & Biases."""
+"""A run in Weights & Biases: its metrics, the report's figures, tables of samples and of lost and gained problems."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def telling_samples(samples: Iterable[dict[str, Any]], problems: int = 32) -> li
 
 
 def below(fig: Any, text: str) -> Any:
-    """The Plotly figure with a line of small print under its axis."""
+    """The Plotly figure with a line of small print under it."""
     fig.add_annotation(text=text, x=0, y=0, xref="paper", yref="paper", yshift=-62, xanchor="left", showarrow=False,
                        font={"size": 10})
     return fig.update_layout(margin_b=76, height=fig.to_dict()["layout"]["height"] + 32)
@@ -52,7 +52,7 @@ WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
 class WandbRun:
-    """One W&B run, online or offline; `auto` is online only when an API key is configured. Never asks anything."""
+    """One W&B run, online or offline. Mode `auto` is online if an API key is configured; it never asks for one."""
 
     def __init__(
         self,
