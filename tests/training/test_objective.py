@@ -77,6 +77,13 @@ def test_masked_slots_get_no_gradient() -> None:
 def test_without_old_log_probabilities_every_ratio_is_one() -> None:
     assert objective(batch(old_logps=None), grpo()).loss.item() == pytest.approx((-2 - 1 + 1) / 6, rel=1e-6)
 
+    class Asks(GRPO):
+        def token_loss(self, tokens: TokenBatch) -> None:
+            assert tokens.logps_BT.requires_grad and not tokens.old_logps_BT.requires_grad
+            assert torch.equal(tokens.logps_BT, tokens.old_logps_BT)
+
+    objective(batch(old_logps=None), Asks(GRPOConfig()))
+
 
 def test_kl_and_entropy_terms() -> None:
     logps = batch().logps.detach()
