@@ -1,18 +1,23 @@
-"""launch/slurm: what the script starts on each node, with stand-ins for Slurm's commands and for accelerate."""
+"""launch/slurm: what the script starts on each node, with stand-ins for Slurm's commands and for accelerate; and what
+accelerate itself makes of that line for each of our configurations."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "launch/slurm/train.sbatch"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "launch/slurm/train.sbatch"
+CONFIGS = sorted((ROOT / "launch/accelerate").glob("*.yaml"))
 STAND_INS = {
     "scontrol": 'printf "node7\\nnode8\\n"',
-    "srun": 'shift; for SLURM_NODEID in 0 1; do SLURM_NODEID=$SLURM_NODEID "$@"; done',
+    "srun": 'shift\nfor SLURM_NODEID in `seq 0 $((SLURM_JOB_NUM_NODES - 1))`; do SLURM_NODEID=$SLURM_NODEID "$@"; done',
     "accelerate": 'printf "%s|" "$@"; echo',
+    "deepspeed": "touch pdsh-was-asked",
 }
 
 
@@ -43,3 +48,28 @@ def test_every_node_meets_at_the_first_with_its_own_rank(tmp_path: Path) -> None
 def test_a_requeued_job_resumes(tmp_path: Path, count: str, resumes: bool) -> None:
     first, _ = started(tmp_path, "zero3.yaml", "recipe.yaml", SLURM_RESTART_COUNT=count)
     assert ("--resume" in first) is resumes
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 8])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_each_node_starts_its_own_processes_and_waits_for_the_others(
+    config: Path, nodes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """accelerate hands every node's line to torchrun. For DeepSpeed on several nodes its default would be to start pdsh
+    on each of them, which starts everything on all."""
+    import torch.distributed.run
+    from accelerate.commands import launch
+
+    runs: list[Any] = []
+    lines = started(tmp_path, str(config), "recipe.yaml", SLURM_JOB_NUM_NODES=str(nodes))
+    monkeypatch.setattr(torch.distributed.run, "run", runs.append)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")  # with a `deepspeed` that only says so
+    for line in lines:
+        launch.launch_command(launch.launch_command_parser().parse_args(line[1:]))
+    assert len(runs) == nodes and not (tmp_path / "pdsh-was-asked").exists()
+    for rank, run in enumerate(runs):
+        assert (run.nnodes.split(":")[0], int(run.nproc_per_node), run.node_rank) == (str(nodes), 8, rank)
+        assert (run.training_script, run.training_script_args, run.module) == ("rlvr.train", ["recipe.yaml"], True)
+        if nodes > 1:
+            assert (run.rdzv_backend, run.rdzv_endpoint) == ("static", "node7:29500")
