@@ -29,6 +29,10 @@ PURE = ("statistics", "algorithms", "config", "data", "report", "rewards", "runs
 """Rooms that fail fastest, in the order in which they run."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hours", type=float, help="how long tests/fuzz runs, all its surfaces together")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Remove locks of DeepSpeed's builds that were killed, for which every later build would wait, unless another test
     run is alive that may hold them."""
