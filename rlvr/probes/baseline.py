@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -16,6 +17,10 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from rlvr.runs.files import replace
+
+logger = logging.getLogger(__name__)
 
 
 def default_store() -> Path:
@@ -37,13 +42,37 @@ def newest_probe(
     changed since. For forecasts only.
     """
     for path in sorted(store.glob("*/probe.json"), key=lambda path: path.stat().st_mtime, reverse=True):
-        key = json.loads((path.parent / "key.json").read_text())
-        if any(key.get(name) != value for name, value in measured.items()):
+        key, stored = _read(path.parent / "key.json"), _measurement(path)
+        if key is None or stored is None or any(key.get(name) != value for name, value in measured.items()):
             continue
-        stored = json.loads(path.read_text())
         if stored.get("model") == model and {row["problem_id"] for row in stored["problems"]} == set(problem_ids):
             return stored
     return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON object of the store; None if it is damaged."""
+    try:
+        stored = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return stored if isinstance(stored, dict) else None
+
+
+def _measurement(path: Path) -> dict[str, Any] | None:
+    """A probe.json as it was saved; None if it is damaged. Those of older versions have no checksum."""
+    stored = _read(path) or {}
+    checksum = stored.pop("sha256", None)
+    try:
+        rows = [(row["problem_id"], row["n"], row["c"]) for row in stored["problems"]]
+        good = bool(rows) and all(0 <= c <= n for _, n, c in rows)
+    except (LookupError, TypeError):
+        return None
+    return stored if good and checksum in (None, _checksum(stored)) else None
+
+
+def _checksum(measurement: dict[str, Any]) -> str:
+    return sha256(json.dumps(measurement, sort_keys=True).encode()).hexdigest()
 
 
 class Baseline:
@@ -61,22 +90,27 @@ class Baseline:
     def locked(self) -> Iterator[None]:
         """Only one run measures an entry at a time; the others wait for it and then read it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "key.json").write_text(json.dumps(self._key, indent=2, sort_keys=True))
+        replace(self.folder / "key.json", json.dumps(self._key, indent=2, sort_keys=True).encode())
         with open(self.folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def load(self) -> dict[str, Any] | None:
         """`{"problems": [rows], "samples": n, "tokens": n, "seconds": s, "model": where it was loaded from}`, or None
-        if not measured yet."""
+        if not measured yet. A damaged one is moved aside and measured again, from the stored samples where they are."""
         path = self.folder / "probe.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        if not path.exists():
+            return None
+        stored = _measurement(path)
+        if stored is None:
+            aside = path.replace(path.with_name("probe.json.damaged"))
+            logger.error("%s: damaged; kept as %s, and the base is measured again from its stored samples", path, aside)
+        return stored
 
     def save(self, measurement: dict[str, Any]) -> None:
         """Mark the entry complete."""
-        partial = self.folder / "probe.json.partial"
-        partial.write_text(json.dumps(measurement))
-        os.replace(partial, self.folder / "probe.json")
+        plain = json.loads(json.dumps(measurement))
+        replace(self.folder / "probe.json", json.dumps({**plain, "sha256": _checksum(plain)}).encode())
 
     def copy_samples(self, target: Path) -> None:
         """Put the base's samples beside those of the run."""
