@@ -24,4 +24,4 @@ def run(arguments: argparse.Namespace) -> None:
     from rlvr.report.review import write_review
 
     written = write_review(arguments.run_dir, arguments.output, max_accuracy=arguments.max_accuracy)
-    sys.stdout.write(f"{written} right samples of hard problems: {arguments.output}\n")
+    sys.stdout.write(f"{written} different right answers to hard problems: {arguments.output}\n")

@@ -29,7 +29,7 @@ def companion_panels(run: Run, metrics: Mapping[int, Mapping[str, Any]]) -> list
         ("Stability: G-Pass@8", "chance that so many of 8 tries are right", stability(run, metrics)),
         ("Cover@\N{GREEK SMALL LETTER TAU}", "share of problems with an accuracy of at least "
          "\N{GREEK SMALL LETTER TAU}; maximum likelihood", cover(run, metrics)),
-        (f"Accuracies among {n} samples", "expected problems per bin; dark: high accuracy", accuracies(metrics)),
+        (f"Accuracies among {n} samples", "expected problems per bin; grey: never right", accuracies(metrics)),
         ("Prediction beyond the samples", "dotted: predicted by a fitted Beta, not measured", prediction(run, metrics)),
         ("Different answers among 8", "expected number, mean over problems", over_steps(
             run, {"distinct_at_8": ("distinct answers", TRAINED)}, percent=False)),

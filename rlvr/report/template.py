@@ -24,7 +24,7 @@ def page_of(name: str, *, parts: Sequence[str], **values: Any) -> str:
     here = files("rlvr.report")
     css, js = (Markup("".join((here / f"{part}.{kind}").read_text(encoding="utf-8") for part in parts))
                for kind in ("css", "js"))
-    plotly = Markup((here / PLOTLY).read_text(encoding="utf-8"))
+    plotly = Markup((here / PLOTLY).read_text(encoding="utf-8")) if "figures" in values else ""
     pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=PackageLoader("rlvr.report", ""))
     return pages.get_template(f"{name}.html").render(css=css, js=js, plotly=plotly, **values)
 

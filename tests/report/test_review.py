@@ -36,7 +36,7 @@ def test_rows_are_the_right_samples_of_hard_problems(run_dir: Path) -> None:
         hard = {i: r["c"] for i, r in counts.items() if 0 < r["c"] < 0.05 * r["n"]}
         mine = [row for row in rows if row.model == model]
         assert hard and {row.problem_id for row in mine} == set(hard)
-        assert len(mine) == sum(min(3, c) for c in hard.values())
+        assert len(mine) == sum(min(3, c) for c in hard.values()) and {row.times for row in mine} == {1}
         stored = {(s["problem_id"], s["sample"]): s for s in read_samples(run, step)}
         for row in mine:
             sample = stored[row.problem_id, row.sample]
@@ -49,6 +49,20 @@ def test_rows_are_the_right_samples_of_hard_problems(run_dir: Path) -> None:
     assert len(review_rows(run, max_accuracy=0.5)) > len(rows)
 
 
+def test_equal_completions_are_one_row(run_dir: Path, tmp_path: Path) -> None:
+    """Bug: 263 cards of which 181 were different. Here base and step 60 answer every problem by one text."""
+    path = write_fake_run(tmp_path / "run", FakeRun(steps=(0, 60), problems=96, strength=0.0, text="2 * 3 = 6"))
+    run = load_run(path)
+    rows = review_rows(run)
+    hard = [{i: row.c for i, row in run.rows[step].items() if 0 < row.c < 0.05 * row.n} for step in (0, 60)]
+    assert {row.problem_id: row.times for row in rows} == {
+        i: hard[0].get(i, 0) + hard[1].get(i, 0) for i in hard[0].keys() | hard[1].keys()}
+    assert len({row.problem_id for row in rows}) == len(rows)
+    both = [row for row in rows if row.model == "base, step 60"]
+    assert {row.problem_id for row in both} == hard[0].keys() & hard[1].keys() != set()
+    assert f"({both[0].times} times the same)" in html_sheet(run, rows)
+
+
 def test_command_writes_both_kinds(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = review_rows(load_run(run_dir))
     assert main(["review", str(run_dir), "-o", str(tmp_path / "review.csv")]) == 0
@@ -58,7 +72,7 @@ def test_command_writes_both_kinds(run_dir: Path, tmp_path: Path, capsys: pytest
     assert main(["review", str(run_dir), "-o", str(tmp_path / "review.html")]) == 0
     page = (tmp_path / "review.html").read_text()
     assert page.count("<article ") == len(expected) and page.count('type="radio"') == 3 * len(expected)
-    assert f"{len(expected)} right samples of hard problems" in capsys.readouterr().out
+    assert f"{len(expected)} different right answers to hard problems" in capsys.readouterr().out
     assert not re.search(r"(src|href)=", page.split("<script>")[0])
     assert main(["review", str(run_dir), "-o", str(tmp_path / "review.pdf")]) == 2
     assert main(["review", str(run_dir), "-o", str(tmp_path / "r.csv"), "--max-accuracy", "0"]) == 2

@@ -112,6 +112,7 @@ def _render(arms: Arms, tables: Mapping[str, list[Row]], sentences: Finding, tit
         tolerance=f"{TOLERANCE:.0%}",
         budget=count_text(token_budget(arms)),
         figures=_figures(arms),
+        spread=", means over seeds; shaded: from the lowest seed to the highest" if len(arms.seeds) > 1 else "",
         pairs=_pairs(arms),
         alpha=f"{ALPHA:.0%}",
         efforts=_efforts(arms),

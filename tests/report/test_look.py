@@ -1,0 +1,82 @@
+"""How the pages look: what comes first, what is said once, how large they are, and that they follow a dark screen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlvr.report.export import markdown
+from rlvr.report.page import write_report
+from rlvr.report.report import load_report
+from tests.report.test_page import Page
+from tests.support.fake_run import FakeRun, write_fake_run
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(write_fake_run(tmp_path_factory.mktemp("runs") / "run"))
+
+
+def test_the_change_curve_is_the_first_thing_below_the_headline(written: Path) -> None:
+    """Bug: the first curve was 1,380 pixels down the page."""
+    page = written.read_text()
+    body = page[page.index('id="finding"'):]
+    assert body.index('data-figure="change"') < body.index("<table") < body.index('data-figure="curves"')
+
+
+def test_visible_figures_are_numbered_without_gaps(written: Path) -> None:
+    """Bug: figure 5 lay inside a closed fold, so that the reader met 4 and then 6."""
+    page = written.read_text()
+    outside = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
+    numbers = [int(number) for number in re.findall(r"<b>Figure (\d+)\.</b>", outside)]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 4
+    assert len(re.findall(r"<b>Figure", page)) == len(numbers)
+
+
+def test_how_it_was_measured_is_said_once(written: Path) -> None:
+    page = Page(written).visible
+    assert page.count("temperature 1, top_p 1, at most 24 new tokens") == 1
+
+
+def test_pass_at_1_and_pass_at_k_have_axes_of_their_own(written: Path) -> None:
+    """Bug: on one axis from 0 to 100% both were flat lines."""
+    data = Page(written).data
+    panels = {name: [t["name"] for t in figure["data"] if t.get("name")] for name, figure in data.items()
+              if name.startswith("panel")}
+    assert ["pass@1", "pass@1, exact"] in panels.values() and ["pass@256", "pass@256, exact"] in panels.values()
+
+
+def test_a_page_is_small_and_needs_no_trace_that_the_bundle_lacks(written: Path) -> None:
+    assert written.stat().st_size < 1_500_000
+    types = {trace["type"] for figure in Page(written).data.values() if isinstance(figure, dict)
+             for trace in figure.get("data", ())}
+    assert types == {"scatter", "bar"}  # the basic bundle of plotly.js draws these (and pies) only
+
+
+def test_a_dark_screen_gets_a_dark_page(written: Path) -> None:
+    """Every colour of the page is a variable with a dark value; figures have no background of their own."""
+    page = Page(written)
+    css = " ".join(page.all("style"))
+    dark = css[css.index("(prefers-color-scheme: dark)"):]
+    light = css[:css.index("@media")]
+    names = set(re.findall(r"(--\w+): #", light))
+    assert names and names == set(re.findall(r"(--\w+): #", dark.split("}")[0]))
+    rest = css.replace(light, "").replace(dark.split("}")[0], "")
+    assert not re.search(r"#[0-9a-f]{3,6}\b", rest)
+    for figure in page.data.values():
+        if isinstance(figure, dict) and "layout" in figure:
+            assert figure["layout"]["paper_bgcolor"] == figure["layout"]["plot_bgcolor"] == "rgba(0,0,0,0)"
+
+
+def test_tables_have_no_column_of_dashes(tmp_path: Path) -> None:
+    """Bug: report.md of a run whose base drew more samples had a column of dashes; so had one without a later probe."""
+    runs = (FakeRun(steps=(0,), problems=24), FakeRun(steps=(0, 20), problems=24, base_plan="reference-512"))
+    for number, fake in enumerate(runs):
+        text = markdown(load_report(write_fake_run(tmp_path / str(number), fake)))
+        tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+        assert tables
+        for table in tables:
+            rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+            assert all(any(cell != "\N{EN DASH}" for cell in column) for column in zip(*rows, strict=True))
