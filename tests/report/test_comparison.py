@@ -1,0 +1,524 @@
+"""Comparisons of finished runs: the numbers by hand, which runs may stand beside each other, the page of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlvr.cli.main import main
+from rlvr.report.comparison.arms import Arms, load_arms
+from rlvr.report.comparison.figures import panels, spread
+from rlvr.report.comparison.folded import folded
+from rlvr.report.comparison.page import comparison_summary, write_comparison
+from rlvr.report.comparison.standings import (
+    BOTH,
+    PROBLEMS,
+    base_row,
+    changes,
+    differences,
+    efforts,
+    equal_steps,
+    equal_tokens,
+    step_within,
+    token_budget,
+)
+from rlvr.report.comparison.words import base_text, difference_text, seeds_text
+from rlvr.statistics.intervals import population_ci, population_diff_ci, t_quantile
+from rlvr.statistics.paired_tests import holm, interval_p_value
+from rlvr.statistics.seeds import arm_ci, arm_difference_ci, arm_mean_ci
+from rlvr.types import Estimate, UserError
+from tests.report.test_page import Page
+from tests.support.arm_runs import write_run
+from tests.support.fake_run import FakeRun, write_fake_run
+
+A0, A1 = (2, 1, 2, 0), (4, 1, 0, 0)
+B0, B1 = (0, 0, 4, 0), (1, 0, 2, 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two arms with two seeds; a: 1,000 tokens a step, b: 2,500. One run holds its rows in the opposite order."""
+    write_run(tmp_path / "a-0", "a", 0, {10: A0, 20: A0})
+    write_run(tmp_path / "a-1", "a", 1, {10: A1, 20: A1}, backwards=True, entropy=0.7)
+    write_run(tmp_path / "b-0", "b", 0, {5: B1, 10: B0, 20: B0}, tokens=2500, backwards=True)
+    write_run(tmp_path / "b-1", "b", 1, {5: B1, 10: B1, 20: B1}, tokens=2500)
+    return tmp_path
+
+
+def bounds(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_table_by_hand(folder: Path) -> None:
+    """Seeds of a: pass@1 of the problems (.5, .25, .5, 0) and (1, .25, 0, 0), mean .3125; pass@4 (1, 1, 1, 0) and
+    (1, 1, 0, 0), mean .625. Base: pass@1 .1875, pass@4 (1, 0, 1, 0), mean .5. Entropy .515 and .715, mean .615."""
+    arms = load_arms([folder])
+    base, (a, b) = base_row(arms), equal_steps(arms)
+    one, four = [[0.5, 0.25, 0.5, 0], [1, 0.25, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 0]]
+    twice = [[1, 0, 1, 0]] * 2
+    assert (a.name, a.seeds, a.step, a.tokens, b.tokens) == ("a", 2, 20, 20_000, 50_000)
+    values = {name: value.estimate.value for name, value in a.values.items()}
+    assert values == pytest.approx(
+        {"pass@1": 0.3125, "pass@4": 0.625, "delta_se": 0.1875, "shrinkage@4": -0.125, "entropy": 0.615})
+    assert bounds(a.values["pass@1"].estimate) == bounds(arm_ci(one))
+    assert bounds(a.values["pass@4"].estimate) == bounds(arm_ci(four))
+    assert bounds(a.values["delta_se"].estimate) == bounds(arm_difference_ci(twice, one))
+    assert bounds(a.values["shrinkage@4"].estimate) == bounds(arm_difference_ci(twice, four))
+    assert {value.over for value in a.values.values()} == {BOTH}
+    assert base.values["pass@1"].estimate.value == 0.1875 and base.values["delta_se"].estimate.value == 0.3125
+    assert bounds(base.values["pass@4"].estimate) == bounds(population_ci([1, 0, 1, 0]))
+    assert math.isnan(base.values["shrinkage@4"].estimate.value) and base.values["pass@1"].over == PROBLEMS
+    assert b.values["pass@1"].estimate.value == pytest.approx(0.25)
+    one = [[0, 0, 1, 0], [0.25, 0, 0.5, 0.25]]  # b's first seed stores its problems in the opposite order
+    assert bounds(b.values["delta_se"].estimate) == bounds(arm_difference_ci(twice, one))
+
+
+def test_equal_tokens_by_hand(folder: Path) -> None:
+    """a ends at 20,000 tokens. b has 12,500 at step 5, 25,000 at step 10: step 5 it is, though step 10 is nearer."""
+    arms = load_arms([folder])
+    assert token_budget(arms) == 20_000
+    a, b = equal_tokens(arms)
+    assert (a.step, b.step, b.tokens) == (20, 5, 12_500)
+    assert b.values["pass@1"].estimate.value == 0.25  # B1 with both seeds
+
+
+@pytest.mark.parametrize(("tokens", "step"), [(1015, 20), (1025, 10), (2000, 10), (2100, None)])
+def test_equal_tokens_let_two_percent_pass(tmp_path: Path, tokens: int, step: int | None) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: A0, 20: A0})
+    write_run(tmp_path / "b", "b", 0, {10: B0, 20: B0}, tokens=tokens)
+    arms = load_arms([tmp_path])
+    assert [row.step for row in equal_tokens(arms)] == [20, step]
+    assert [row.step for row in equal_steps(arms)] == [20, 20]
+    if step is None:
+        write_comparison([tmp_path], tmp_path / "page.html")
+        assert "b at no probe after the base" in comparison_summary([tmp_path])
+
+
+def test_an_arm_that_generates_nothing_is_left_out_at_equal_tokens(tmp_path: Path) -> None:
+    for arm, counts in (("taught", (4, 4, 4, 4)), ("a", A0), ("b", B0)):
+        write_run(tmp_path / arm, arm, 0, {10: counts, 20: counts}, tokens=1000)
+    metrics = tmp_path / "taught" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace("perf/generated_tokens", "perf/unknown"))
+    arms = load_arms([tmp_path])
+    assert token_budget(arms) == 20_000 and [row.name for row in equal_tokens(arms)] == ["a", "b"]
+    assert "every arm stands at the same step (without taught, which generated nothing in training)" in " ".join(
+        comparison_summary([tmp_path]).split())
+    rows = list(csv.DictReader(write_comparison([tmp_path], tmp_path / "page.html").with_suffix(".csv").open()))
+    steps = [(row["arm"], row["step"], float(row["value"])) for row in rows
+             if row["table"] == "by_step" and row["metric"] == "pass@1"]
+    assert steps == [("base", "0", 0.1875), ("a", "10", 0.3125), ("a", "20", 0.3125), ("b", "10", 0.25),
+                     ("b", "20", 0.25), ("taught", "10", 1.0), ("taught", "20", 1.0)]
+
+
+def test_a_boundary_that_expands_is_said_to(tmp_path: Path) -> None:
+    """Of 40 problems the base solves 4; the taught arm solves 30 more, with every seed."""
+    base, more = [4] * 4 + [0] * 36, [4] * 34 + [0] * 6
+    for seed in (0, 1):
+        write_run(tmp_path / f"taught-{seed}", "taught", seed, {8: more}, base=base)
+        write_run(tmp_path / f"same-{seed}", "same", seed, {8: base}, base=base)
+    text = " ".join(comparison_summary([tmp_path]).split())
+    (change,) = [d for d in changes(load_arms([tmp_path])) if (d.arm, d.metric) == ("taught", "pass@4")]
+    low, high = change.value.estimate.low, change.value.estimate.high
+    assert (change.value.estimate.value, low > 0.5) == (0.75, True)
+    assert f"grew under taught (+75.0 [+{100 * low:.1f}, +{100 * high:.1f}]); is undecided under same (" in text
+
+
+def test_an_undecided_arm_whose_interval_excludes_0_names_the_correction(tmp_path: Path) -> None:
+    """b loses 6 of 60 problems with all seeds: its interval excludes 0, Holm over four changes does not let it pass."""
+    base, less = [4] * 60, [4] * 54 + [0] * 6
+    for seed in (0, 1):
+        write_run(tmp_path / f"a-{seed}", "a", seed, {8: base}, base=base)
+        write_run(tmp_path / f"b-{seed}", "b", seed, {8: less}, base=base)
+    (b,) = [d for d in changes(load_arms([tmp_path])) if (d.arm, d.metric) == ("b", "pass@4")]
+    same = [[1.0] * 60] * 2
+    after = [[1.0] * 54 + [0.0] * 6] * 2
+    alone = interval_p_value(lambda c: arm_difference_ci(after, same, confidence=c))
+    assert (b.alone, b.p) == (alone, 4 * alone) and b.value.estimate.high < 0 and alone < 0.05 < b.p
+    words = difference_text(b.value.estimate).replace("\N{MINUS SIGN}", "-")
+    write_comparison([tmp_path], tmp_path / "page.html")
+    for text in (comparison_summary([tmp_path]), (tmp_path / "page.md").read_text()):
+        text = " ".join(text.split())
+        assert f"b ({words}, p = {alone:.3f}, {4 * alone:.2f} after Holm). Each interval" in text
+        assert "after Holm's correction over the 4 changes looked at (2 arms, pass@1 and pass@4)." in text
+
+
+def test_the_folded_axis_holds_both_ends(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: A0})
+    write_run(tmp_path / "b", "b", 0, {10: B0})
+    fig = json.loads(folded(load_arms([tmp_path])).to_json() or "")
+    points = {(trace["x"][0], trace["yaxis"]): trace["y"][0] for trace in fig["data"]}
+    assert points == {("base", "y"): 0.1875, ("a", "y"): 0.3125, ("b", "y"): 0.25,
+                      ("base", "y2"): 0.5, ("a", "y2"): 0.75, ("b", "y2"): 0.25}
+    layout = fig["layout"]
+    assert [note["text"] for note in layout["annotations"]] == ["delta_se 31.2", "delta_se 18.8", "delta_se 25.0"]
+    low, high = layout["yaxis"], layout["yaxis2"]
+    assert low["domain"][1] < high["domain"][0]
+    assert (low["title"]["text"], high["title"]["text"], high["tickformat"]) == ("pass@1", "pass@4", ".0%")
+
+
+def test_equal_steps_are_the_last_that_all_have(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: A0, 20: A1}, train={"steps": 30})
+    write_run(tmp_path / "b", "b", 0, {10: B0})
+    arms = load_arms([tmp_path])
+    assert [row.step for row in equal_steps(arms)] == [10, 10] and arms.last_step == 10
+    assert arms.missing == ("a was probed up to step 20 of 30 only",)
+
+
+def test_differences_are_paired_and_corrected_over_the_whole_table(tmp_path: Path) -> None:
+    """Three arms, two metrics: Holm over six p-values, each the p-value of the interval that is shown."""
+    rng = np.random.default_rng(0)
+    counts = {}
+    for arm, p in (("a", 0.02), ("b", 0.6), ("c", 0.6)):
+        for seed in (0, 1, 2):
+            counts[arm, seed] = rng.binomial(4, p, 60).tolist()
+            write_run(tmp_path / f"{arm}-{seed}", arm, seed, {8: counts[arm, seed]}, base=[1] * 60)
+    found = differences(load_arms([tmp_path]))
+    x = {arm: np.array([counts[arm, seed] for seed in (0, 1, 2)]) / 4 for arm in "abc"}
+    x |= {arm.upper(): (x[arm] > 0).astype(float) for arm in "abc"}
+    pairs = [(m, n) for m, n in (("a", "b"), ("A", "B"), ("a", "c"), ("A", "C"), ("b", "c"), ("B", "C"))]
+    assert [(d.arm, d.other, d.metric) for d in found] == [
+        (m.lower(), n.lower(), "pass@1" if m.islower() else "pass@4") for m, n in pairs]
+    for d, (m, n) in zip(found, pairs, strict=True):
+        assert bounds(d.value.estimate) == bounds(arm_difference_ci(x[m], x[n]))
+    raw = [interval_p_value(lambda c, m=m, n=n: arm_difference_ci(x[m], x[n], confidence=c)) for m, n in pairs]
+    assert [d.p for d in found] == holm(raw)
+    assert [d.significant for d in found] == [True, True, True, True, False, False]
+    text = " ".join(comparison_summary([tmp_path]).split())
+    by_arm = {d.arm: difference_text(d.value.estimate).replace("\N{MINUS SIGN}", "-")
+              for d in changes(load_arms([tmp_path])) if d.metric == "pass@4"}
+    undecided = f"is undecided under b ({by_arm['b']}), c ({by_arm['c']})."
+    assert f"points) shrank under a ({by_arm['a']}); {undecided} Each" in text
+    assert "2 of 3 in pass@1 (b above a, c above a); 2 of 3 in pass@4 (b above a, c above a)" in text
+    moved = {(d.arm, d.metric): d.significant and np.sign(d.value.estimate.value)
+             for d in changes(load_arms([tmp_path]))}
+    assert moved["a", "pass@4"] == -1 and moved["b", "pass@1"] == moved["c", "pass@1"] == 1
+    assert re.search(r"After 8 steps pass@1 rose in 2 of 3 arms \(b, c, by \+3\d\.\d to \+3\d\.\d points\) and fell in "
+                     r"1 of 3 arms \(a,", text)
+
+
+def test_p_value_of_an_interval_by_hand() -> None:
+    """Student's t with 1 df: P(|T| <= 1) = 1/2, so 1 +- t excludes 0 exactly for confidences below 1/2."""
+    p = interval_p_value(lambda c: Estimate(1.0, 1 - t_quantile(1, c), 1 + t_quantile(1, c)))
+    assert p == pytest.approx(0.5, rel=1e-5)
+    assert interval_p_value(lambda c: Estimate(0.0, -c, c)) == 1.0
+    assert interval_p_value(lambda c: Estimate(1.0, 1 - c, 1 + c)) == 1e-9
+    assert math.isnan(interval_p_value(lambda c: Estimate(1.0)))
+
+
+def test_mean_over_seeds_of_a_quantity_without_bounds_by_hand() -> None:
+    """Seeds (0, 2), (4, 8): problem means 2, 5, variance 4.5 / 2 = 2.25; seeds 12.5 / 2 = 6.25 = MS / (S P), less the
+    rest .25: 6. df = 8.25^2 / (2.25^2 / 1 + 6.25^2 / 1) = 1.54 -> 1, t = 12.7062; over the seeds alone t sqrt(6.25)."""
+    found = arm_mean_ci([[0.0, 2.0], [4.0, 8.0]])
+    half = 12.7062047 * math.sqrt(8.25)
+    assert bounds(found) == pytest.approx((3.5, 3.5 - half, 3.5 + half), rel=1e-6)
+    alike = arm_mean_ci([[0.0, 4.0], [4.0, 0.0]])  # seeds of one mean add nothing: var of (2, 2) over problems
+    assert bounds(alike) == (2.0, 2.0, 2.0)
+    assert math.isnan(arm_mean_ci([[1.0, 2.0]]).low) and math.isnan(arm_mean_ci([[math.nan] * 2] * 2).value)
+    with pytest.raises(ValueError, match="not finite"):
+        arm_mean_ci([[1.0, math.nan]] * 2)
+
+
+def test_one_seed_is_labelled_and_falls_back_to_problems(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: A0})
+    write_run(tmp_path / "b-0", "b", 0, {10: B0})
+    write_run(tmp_path / "b-1", "b", 1, {10: B1})
+    arms = load_arms([tmp_path])
+    a, b = equal_steps(arms)
+    assert bounds(a.values["pass@1"].estimate) == bounds(population_ci([0.5, 0.25, 0.5, 0]))
+    assert bounds(a.values["delta_se"].estimate) == bounds(population_diff_ci([1, 0, 1, 0], [0.5, 0.25, 0.5, 0]))
+    assert {value.over for value in a.values.values()} == {PROBLEMS} and b.values["pass@1"].over == BOTH
+    one = differences(arms)[0].value  # b's seeds: (0, 0, 1, 0) and (.25, 0, .5, .25), averaged as they are
+    assert one.over == PROBLEMS
+    assert bounds(one.estimate) == bounds(population_diff_ci([0.5, 0.25, 0.5, 0], [0.125, 0, 0.75, 0.125]))
+    assert "1 seed: problems only (a)" in comparison_summary([tmp_path])
+    page = Page(write_comparison([tmp_path], tmp_path / "page.html"))
+    assert "1 seed: problems only" in page.visible and "\N{DAGGER}" in page.visible
+
+
+def test_what_the_training_generated_and_used(folder: Path) -> None:
+    a, _ = efforts(load_arms([folder]))
+    assert (a.steps, a.generated, a.used, a.tokens, a.seconds) == (20, 200, 100, 20_000, 40)
+
+
+def test_labels_keep_their_order_and_their_distance() -> None:
+    """0 and .1 are closer than 1: they stand .5 to both sides of .05; 5 stays; nothing leaves the axis that fits."""
+    assert spread([0.1, 0.0, 5.0], -2, 6, 1.0) == pytest.approx([0.55, -0.45, 5.0])
+    assert spread([6.0, 5.9], 0, 6, 1.0) == pytest.approx([6.0, 5.0])
+
+
+# ---------------------------------------------------------------- which runs may be compared
+
+
+def other_model(path: Path) -> None:
+    write_run(path / "c", "c", 0, {20: A0}, model={"path": "other/model"})
+
+
+def other_weights(path: Path) -> None:
+    write_run(path / "c", "c", 0, {20: A0}, weights="v")
+
+
+def other_problems(path: Path) -> None:
+    write_run(path / "c", "c", 0, {20: (*A0, 1)}, base=(1, 1, 1, 1, 1))
+
+
+def other_prompt(path: Path) -> None:
+    run = write_run(path / "c", "c", 0, {20: A0})
+    (run / "problems.jsonl").write_text((run / "problems.jsonl").read_text().replace("3 ->", "4 ->"))
+
+
+def replace_in_boundary(old: str, new: str) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        run = write_run(path / "c", "c", 0, {20: A0})
+        assert old in (run / "boundary.jsonl").read_text()
+        (run / "boundary.jsonl").write_text((run / "boundary.jsonl").read_text().replace(old, new))
+    return spoil
+
+
+def unknown_base(path: Path) -> None:
+    run = write_run(path / "c", "c", 0, {20: A0}, base=(2, 0, 2, 0))
+    shutil.rmtree(run / "samples")
+
+
+def only_base(path: Path) -> None:
+    write_run(path / "c", "c", 0, {})
+
+
+def same_seed(path: Path) -> None:
+    write_run(path / "c", "a", 1, {20: A0})
+
+
+def other_rate(path: Path) -> None:
+    write_run(path / "c", "a", 2, {20: A0}, train={"learning_rate": 1.0})
+
+
+def no_common_step(path: Path) -> None:
+    write_run(path / "c", "c", 0, {7: A0})
+
+
+@pytest.mark.parametrize(("add", "expected"), [
+    (other_model, r"base model differs \(path other/model and path lab\)"),
+    (other_weights, r"base model differs \(hash v and w\)"),
+    (other_problems, r"probe problems differ \(1 of them, such as 'p4'\)"),
+    (other_prompt, r"probe problems differ \(1 of them, such as 'p3'\)"),
+    (replace_in_boundary('"top_p": 1.0', '"top_p": 0.95'), r"decoding differs \(.*top_p=0.95.*\)"),
+    (replace_in_boundary("countdown/1", "countdown/2"), r"verifier version differs \(countdown/2 and countdown/1\)"),
+    (replace_in_boundary("=[4]", "=[4, 8]"), r"plan of the base differs"),
+    (unknown_base, r"base probe differs, and without step-000000\.jsonl\.gz nothing says"),
+    (only_base, r"only the base was probed"),
+    (same_seed, r"seed 1 twice in arm 'a'"),
+    (other_rate, r"both a, but train.learning_rate differs, so they are not two seeds of one arm"),
+    (no_common_step, r"the 5 runs have no probe step after the base in common"),
+])
+def test_runs_that_cannot_be_compared_are_refused_in_one_line(
+    folder: Path, add: Callable[[Path], None], expected: str
+) -> None:
+    add(folder)
+    with pytest.raises(UserError, match=expected) as caught:
+        load_arms([folder])
+    assert "\n" not in str(caught.value)
+    assert str(folder / "c") in str(caught.value) or add is no_common_step
+
+
+def test_paths_that_are_no_runs_are_refused(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    for paths, expected in (
+        ([folder / "none"], "none: not found"), ([folder / "empty"], "empty: found no run in it"),
+        ([folder / "a-0" / "recipe.json"], "recipe.json: not a directory"), ([folder, folder / "a-0"], "given twice"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            load_arms(paths)
+    assert main(["compare", str(folder / "none")]) == 2
+
+
+def test_arms_of_one_algorithm_are_told_apart_by_group_or_name(tmp_path: Path) -> None:
+    for kl in (0.0, 0.1):
+        for seed in (0, 1):
+            write_run(tmp_path / f"{kl}-{seed}", "a", seed, {10: A0}, algorithm={"name": "a", "kl_coef": kl},
+                      tracking={"group": f"kl {kl}"})
+    write_run(tmp_path / "b", "b", 0, {10: B0})
+    arms = load_arms([tmp_path])
+    assert [(arm.name, arm.seeds) for arm in arms.arms] == [("kl 0.0", [0, 1]), ("kl 0.1", [0, 1]), ("b", [0])]
+    for run in tmp_path.iterdir():
+        recipe = json.loads((run / "recipe.json").read_text())
+        recipe["recipe"] |= {"tracking": {}, "name": f"run {recipe['recipe']['algorithm'].get('kl_coef')}"}
+        (run / "recipe.json").write_text(json.dumps(recipe))
+    assert [arm.name for arm in load_arms([tmp_path]).arms] == ["run 0.0", "run 0.1", "b"]
+
+
+def test_a_base_measured_apart_is_said_and_not_used(folder: Path) -> None:
+    def row(arms: Arms) -> float:
+        return base_row(arms).values["pass@1"].estimate.value
+
+    assert base_text(load_arms([folder])).endswith("shared by all 4 runs.")
+    write_run(folder / "0", "c", 0, {20: A0}, base=(4, 4, 4, 4))  # the first that is read
+    arms = load_arms([folder])
+    assert arms.own_base == ("0",) and row(arms) == 0.1875
+    assert "1 of 5 runs measured the same base apart (0)" in base_text(arms)
+
+
+# ---------------------------------------------------------------- the page and its tables
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two arms with two seeds of the lab."""
+    folder = tmp_path_factory.mktemp("lab")
+    for index, (algorithm, seed) in enumerate((a, s) for a in ("grpo", "<b>dapo") for s in (0, 1)):
+        write_fake_run(folder / f"run-{index}", FakeRun(
+            steps=(0, 30, 60), problems=48, strength=1 + index // 2, seed=index + 1, recipe_seed=seed, base_seed=5,
+            algorithm=algorithm, tokens_per_step=20_000 + 15_000 * (index // 2)))
+    return write_comparison([folder], folder / "out" / "compare.html")
+
+
+def test_page_markdown_and_csv_hold_the_same_numbers(written: Path) -> None:
+    page, rows = Page(written), list(csv.DictReader(written.with_suffix(".csv").open()))
+    markdown = written.with_suffix(".md").read_text()
+    kinds = {"equal_steps": 15, "equal_tokens": 15, "by_step": 25, "differences": 2}
+    assert {kind: sum(row["table"] == kind for row in rows) for kind in kinds} == kinds
+    for row in rows:
+        if not row["low"] or row["metric"] == "entropy":
+            continue
+        shrinkage = row["metric"].startswith("shrinkage")  # shown as the change, with the opposite sign
+        sign = "+" if row["table"] == "differences" or shrinkage else ""
+        parts = [-float(row[part]) for part in ("value", "high", "low")] if shrinkage else [
+            float(row[part]) for part in ("value", "low", "high")]
+        if 0.0 in parts:
+            continue  # 0 has no sign
+        shown = [f"{100 * part:{sign}.1f}" for part in parts]
+        words = f"{shown[0]} [{shown[1]}, {shown[2]}]"
+        assert words in markdown
+        assert words.replace("-", "\N{MINUS SIGN}") in page.visible
+    key = ("equal_tokens", "<b>dapo", "pass@1")
+    (dapo,) = [row for row in rows if (row["table"], row["arm"], row["metric"]) == key]
+    assert (dapo["step"], dapo["generated_tokens"]) == ("30", "1050000.0")
+    assert all(float(row["exact"]) for row in rows if row["metric"] == "pass@256")
+
+
+def test_page_is_one_safe_file(written: Path) -> None:
+    page = Page(written)
+    loading = {"src", "srcset", "data", "action", "poster", "background"}
+    assert [(tag, loading & attrs.keys()) for tag, attrs in page.tags if loading & attrs.keys()] == []
+    assert "<b>dapo" in page.visible
+    assert sum(tag == "script" and "type" not in attrs for tag, attrs in page.tags) == 2  # Plotly and ours
+
+
+def test_figures_show_the_same_arms_in_the_same_colours(written: Path) -> None:
+    text = written.read_text()
+    colours: dict[str, set[str]] = {"grpo": set(), "<b>dapo": set()}
+    found = re.findall(
+        r'<script type="application/json" (?:id="[\w-]+" )?data-(figure|tokens)="([\w-]+)">(.*?)</script>', text)
+    assert len(found) == 3 + 2 * 7
+    assert found[0][1] == "change"  # the first thing below the headline
+    for axis, name, figure in found:
+        traces = [trace for trace in json.loads(figure)["data"] if trace.get("name")]
+        for trace in traces:
+            if trace["name"] in colours:
+                colours[trace["name"]].add(trace.get("line", trace["marker"])["color"])
+        if name.startswith("panel"):
+            assert [trace["name"] for trace in traces] == ["grpo", "<b>dapo"]
+            ends = [trace["x"][-1] for trace in traces]
+            assert ends == ([60, 60] if axis == "figure" else [1_200_000, 2_100_000])
+    assert [len(found) for found in colours.values()] == [1, 1] and colours["grpo"] != colours["<b>dapo"]
+
+
+def test_a_page_that_cannot_be_written_is_one_line(folder: Path) -> None:
+    (folder / "page.html").mkdir()
+    with pytest.raises(UserError, match=r"page\.html: cannot be written \(Is a directory\)"):
+        write_comparison([folder / "a-0"], folder / "page.html")
+
+
+def test_all_unfinished_runs_are_named_and_can_be_left_out(folder: Path) -> None:
+    only_base(folder)
+    (folder / "d").mkdir()
+    (folder / "d" / "recipe.json").write_text("{}")  # killed before its first probe
+    write_run(folder / "e", "e", 0, {10: A0}, train={"steps": 20})
+    named = rf"2 of 7 runs .* yet: {folder}/c \(only the base was probed\), {folder}/d \(no probe yet\);"
+    with pytest.raises(UserError, match=f"{named} .* leave them out by --finished"):
+        load_arms([folder])
+    arms = load_arms([folder], finished=True)
+    assert [arm.name for arm in arms.arms] == ["a", "b"] and arms.last_step == 20
+    assert arms.missing == (f"left out {folder}/c (only the base was probed)", f"left out {folder}/d (no probe yet)",
+                            f"left out {folder}/e (probed up to step 10 of 20)")
+    with pytest.raises(UserError, match="1 of 1 runs cannot be compared yet"):
+        load_arms([folder / "c"], finished=True)
+
+
+def test_an_empty_row_at_equal_tokens_says_which_interval_would_fill_it(tmp_path: Path) -> None:
+    """a generates 20,000 tokens in all (20,400 with the tolerance); b 3,000 a step: 6 steps lie within."""
+    write_run(tmp_path / "a", "a", 0, {10: A0, 20: A0})
+    write_run(tmp_path / "b", "b", 0, {10: B0, 20: B0}, tokens=3000)
+    text = " ".join(comparison_summary([tmp_path]).split())
+    assert "b had generated 30 k at its first probe, step 10, more than another arm in its whole run" in text
+    assert "probes.every=6 or less would give it a row" in text
+    arms = load_arms([tmp_path])
+    assert [step_within(arm, budget) for arm, budget in zip([*arms.arms, arms.arms[1]], (20_000, 20_000, 100),
+                                                            strict=True)] == [20, 6, 0]
+
+
+def test_the_mark_of_one_seed_has_a_legend_wherever_it_stands(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: A0})
+    write_comparison([tmp_path / "a"], tmp_path / "page.html")
+    text, markdown = comparison_summary([tmp_path / "a"]), (tmp_path / "page.md").read_text()
+    assert "]*" in text and "* 1 seed: problems only. Brackets" in text
+    assert "]\N{DAGGER}" in markdown and "\N{DAGGER} 1 seed: problems only. Brackets" in markdown
+
+
+# ---------------------------------------------------------------- sentences
+
+
+def test_one_seed_is_said_as_one(tmp_path: Path) -> None:
+    """Bug: "seeds 0" stood for one seed, the seed 0."""
+    write_run(tmp_path / "a", "a", 0, {10: A0})
+    write_run(tmp_path / "b", "b", 0, {10: B0})
+    assert seeds_text(load_arms([tmp_path])) == "Every arm was trained with one seed (seed 0)."
+    page = Page(write_comparison([tmp_path], tmp_path / "page.html"))
+    assert "seed 0" in page.visible and "seeds 0" not in page.visible and "from the lowest seed" not in page.visible
+    write_run(tmp_path / "b-7", "b", 7, {10: B0})
+    assert seeds_text(load_arms([tmp_path])) == "Seeds: a 0; b 0, 7."
+
+
+def test_arms_that_do_not_differ_are_said_to_be_alike(tmp_path: Path) -> None:
+    """Bug: "the arms differ by 0.0 points, and the nearest stays 0.0 points away"."""
+    for arm in "ab":
+        write_run(tmp_path / arm, arm, 0, {10: (4, 4, 4, 4)})
+    text = " ".join(comparison_summary([tmp_path]).split())
+    assert "delta_se, the distance from pass@1 to the base's pass@4, is -50.0 points for every arm." in text
+    assert "Significant differences between arms (Holm, 5%): none in pass@1; none in pass@4." in text
+
+
+def test_a_table_that_would_repeat_another_is_left_out(tmp_path: Path) -> None:
+    """The .csv still has the rows for both questions."""
+    write_run(tmp_path / "a", "a", 0, {10: A0})
+    write_run(tmp_path / "b", "b", 0, {10: B0})
+    written = write_comparison([tmp_path], tmp_path / "page.html")
+    for text in (written.read_text(), written.with_suffix(".md").read_text(), comparison_summary([tmp_path])):
+        assert "At equal steps" in text and "At equal generated tokens\n" not in text
+    assert "every arm stands at the same step" in written.read_text()
+    assert {row["table"] for row in csv.DictReader(written.with_suffix(".csv").open())} == {
+        "equal_steps", "equal_tokens", "differences"}
+
+
+def test_axes_of_shares_stay_within_0_and_1(tmp_path: Path) -> None:
+    """Bug: a panel of a pass@k that is 0 everywhere went from -1% to 1%."""
+    for arm in "ab":
+        write_run(tmp_path / arm, arm, 0, {10: (0, 0, 0, 0)}, base=(0, 0, 0, 0))
+    for title, _, fig in panels(load_arms([tmp_path]), "steps"):
+        low, high = fig.layout.yaxis.range
+        if title in ("pass@1", "pass@4"):
+            assert (low, high) == (0.0, 0.05)
+        assert fig.layout.margin.l >= 52  # room for -0.5%
+
+
+def test_how_it_was_measured_is_said_once(written: Path) -> None:
+    assert Page(written).visible.count("temperature 1, top_p 1, at most 24 new tokens") == 1
