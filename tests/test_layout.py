@@ -151,7 +151,8 @@ def test_wheel_holds_everything_once(tmp_path: Path) -> None:
                    "rlvr/recipes/quickstart/lab_grpo.yaml", "rlvr/lab/base/model.safetensors",
                    "rlvr/report/page.html", "rlvr/report/page.css", "rlvr/report/page.js",
                    "rlvr/report/compare.html", "rlvr/report/compare.css", "rlvr/report/compare.js",
-                   "rlvr/recipes/compare/lab_six.yaml", "rlvr/report/vendor/plotly-basic.min.js"):
+                   "rlvr/recipes/compare/lab_six.yaml", "rlvr/recipes/recipe.schema.json",
+                   "rlvr/report/vendor/plotly-basic.min.js"):
         assert names.count(needed) == 1, needed
     assert not [n for n in names if n.startswith(("algorithms/", "rewards/", "recipes/", "tests/"))]
     assert sum(i.file_size for i in zipfile.ZipFile(wheel).infolist()) < 5_000_000

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlvr.config.fields import meanings
 from rlvr.config.presets import PRESETS
 from rlvr.config.registry import BUILT_IN, names, resolve, resolve_reader
 from rlvr.config.rewards import RewardSection
@@ -137,29 +138,14 @@ def _plan_details(name: str) -> str:
 
 def settings(config: type) -> list[Setting]:
     """The fields of a dataclass with their docstrings, which are read from its source; inherited ones included."""
-    hints, meanings = typing.get_type_hints(config), _meanings(config)
+    hints, texts = typing.get_type_hints(config), meanings(config)
     return [
         Setting(
             field.name, _kind(hints[field.name]),
-            "required" if field.default is dataclasses.MISSING else _yaml(field.default), meanings[field.name],
+            "required" if field.default is dataclasses.MISSING else _yaml(field.default), texts[field.name],
         )
         for field in dataclasses.fields(config)
     ]
-
-
-def _meanings(config: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass, inherited fields included, "" where there is none."""
-    meanings = {field.name: "" for field in dataclasses.fields(config)}
-    for base in reversed(config.__mro__):
-        if dataclasses.is_dataclass(base):
-            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-            body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-            for i, node in enumerate(body):
-                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                    below = body[i + 1] if i + 1 < len(body) else None
-                    if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                        meanings[node.target.id] = " ".join(str(below.value.value).split())
-    return meanings
 
 
 def _kind(hint: Any) -> str:
@@ -186,7 +172,7 @@ def _summary(kind: str, name: str) -> str:
     if kind == "sampling plans":
         return _plan_summary(name)
     if kind == "reward terms":
-        return _meanings(RewardSection)[name] or inspect.cleandoc(_term(name).__doc__ or "").splitlines()[0]
+        return meanings(RewardSection)[name] or inspect.cleandoc(_term(name).__doc__ or "").splitlines()[0]
     try:
         texts = _written(BUILT_IN[kind][name]) if name in BUILT_IN[kind] else _live(kind, name)
     except UserError as error:

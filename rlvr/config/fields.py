@@ -1,10 +1,14 @@
-"""Types of recipe fields with the range they allow, and how types and ranges read in messages."""
+"""Types of recipe fields with the range they allow; how types and ranges read in messages; what a field means."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -94,6 +98,20 @@ def expected_range(hint: Any) -> str:
 
 
 _RANGE_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def meanings(cls: type) -> dict[str, str]:
+    """The docstring below each field of a dataclass, inherited fields included, "" where there is none."""
+    found = {field.name: "" for field in dataclasses.fields(cls)}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+            body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+            for node, below_it in itertools.pairwise(body):
+                if (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+                        and isinstance(below_it, ast.Expr) and isinstance(below_it.value, ast.Constant)):
+                    found[node.target.id] = " ".join(str(below_it.value.value).split())
+    return found
 
 
 def takes_text(hint: Any) -> bool:

@@ -39,7 +39,7 @@ def from_dict(cls: type[T], tree: Any, path: str = "", *, whole: type | None = N
     data = _plain(cls, tree, path)
     try:
         # As JSON, which is what a run stores: from there lists are tuples, and 1 is a number like 1.0.
-        return _adapter(cls).validate_json(json.dumps([data]))[0]
+        return adapter_of(cls).validate_json(json.dumps([data]))[0]
     except ValidationError as error:
         raise _explained(cls, tree, data, path, error, whole) from None
 
@@ -56,7 +56,7 @@ def to_tree(value: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _adapter(cls: type) -> TypeAdapter[Any]:
+def adapter_of(cls: type) -> TypeAdapter[Any]:
     # pydantic takes no rules for a dataclass that is not its own, but passes those of a tuple on to its items.
     shape: Any = tuple[cls]  # pyright: ignore[reportInvalidTypeForm]
     return TypeAdapter(shape, config=RULES)
