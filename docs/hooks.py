@@ -177,7 +177,7 @@ def kind(field: dict[str, Any], defs: dict[str, Any]) -> str:
     if field.get("type") == "array":
         return f"list, each {kind(field.get('items', {}), defs)}"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = ", ".join(f"{sign} {field[name]:g}" for name, sign in signs.items() if name in field)
+    limits = ", ".join(f"{sign} {field[name]:,}" for name, sign in signs.items() if name in field)
     names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false",
              "null": "null", "object": "section"}
     return f"{names.get(field.get('type', ''), 'any value')} {limits}".strip()

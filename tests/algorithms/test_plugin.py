@@ -73,11 +73,11 @@ def test_an_installed_algorithm_is_listed_beside_a_broken_one(site: Path) -> Non
 
 
 def test_an_installed_algorithm_trains(site: Path, tmp_path: Path) -> None:
-    done = rlvr(site, "train", *write_recipe(tmp_path), "algorithm.name=batch_mean", "algorithm.clip=0.1",
+    done = rlvr(site, "train", *write_recipe(tmp_path), "algorithm.name=batch_mean", "algorithm.scale=0.5",
                 "train.steps=2")
     assert done.returncode == 0, done.stderr
     run = RunDir(tmp_path / "run")
-    assert run.read_recipe()["recipe"]["algorithm"] == {"name": "batch_mean", "clip": 0.1}
+    assert run.read_recipe()["recipe"]["algorithm"] == {"name": "batch_mean", "scale": 0.5}
     assert [row["step"] for row in rows(run.metrics)] == [1, 2]
 
 

@@ -41,7 +41,7 @@ def test_your_own_algorithm_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "my_readme_module.py").write_text(algorithm_code)
     monkeypatch.syspath_prepend(tmp_path)
     found = resolve("algorithms", "my_readme_module:BatchMean")
-    algorithm = found(found.Config(clip=0.1))  # pyright: ignore[reportAttributeAccessIssue]
+    algorithm = found(found.Config(scale=0.5))  # pyright: ignore[reportAttributeAccessIssue]
     trainer = RLVRTrainer(
         tiny_model(), algorithm=algorithm, problems=train_problems(), judge=ParityJudge(),
         args=config(tmp_path, max_steps=1), processing_class=build_tokenizer(),
@@ -51,7 +51,7 @@ def test_your_own_algorithm_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
     accuracy = trainer.state.log_history[0]["train/accuracy"]
     credit = torch.cat([s["advantages"][s["loss_mask"] > 0] for s in trainer._buffered_inputs or []])
-    assert sorted({round(x, 4) for x in credit.tolist()}) == [round(-accuracy, 4), round(1 - accuracy, 4)]
+    assert sorted({round(x, 4) for x in credit.tolist()}) == [round(-accuracy / 2, 4), round((1 - accuracy) / 2, 4)]
     namespace: dict[str, Any] = {"BatchMean": found, "Config": found.Config}  # pyright: ignore
     exec(test_code, namespace)
     namespace["test_batch_mean"]()
