@@ -1,4 +1,4 @@
-"""`accelerate launch -m rlvr.train RECIPE [key=value ...] [--resume]`: where the parts meet.
+"""`accelerate launch -m rlvr.train RECIPE [key=value ...] [--resume]`: one training run, from recipe to report.
 
 Everything that can be wrong with a recipe, its data or its run directory is found before the model loads.
 """
@@ -9,32 +9,35 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlvr.config.algorithm import build_algorithm
 from rlvr.config.recipe import Recipe, load_recipe, resolved
 from rlvr.config.steps import plan_of_steps
-from rlvr.data.checks import check_enough, overlap
-from rlvr.data.load import load_problems
-from rlvr.judging.golds import Section, usable
+from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
 from rlvr.models.loading import load_processing, source
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.forecast import budget_of, check_budget
-from rlvr.probes.settings import probe_callback, probe_settings, truth_for
+from rlvr.probes.settings import probe_settings, truth_for
 from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.open_run import open_run
 from rlvr.training.processes import leave, on_main, rank, tell_launcher, world_size
-from rlvr.types import Problem, UserError
+from rlvr.types import UserError
 
 if TYPE_CHECKING:
-    from rlvr.probes.arms import Arm
-
+    from rlvr.judging.judge import Judge
+    from rlvr.probes.callback import ProbeCallback
+    from rlvr.probes.conditions import Condition
+    from rlvr.training.progress_line import ProgressLine
+    from rlvr.training.trainer import RLVRTrainer
+    from rlvr.training.wandb_run import WandbRun
 
 GRACE = 5.0
 """Seconds that the other processes wait when a run is refused. torchrun ends them once rank 0 has ended, and then its
@@ -63,89 +66,69 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> RunDir:
-    """One training run, from recipe to report. Returns its directory.
-
-    Raises: UserError for anything the user can mend.
-    """
+    """One training run, from recipe to report. Returns its directory. Raises UserError for what the user can fix."""
     recipe = load_recipe(recipe_path, overrides)
+    run_dir = RunDir(recipe.run_path)
     if rank() == 0:
-        RunDir(recipe.run_path).check_usable(resume=resume)
-    algorithm = build_algorithm(recipe)  # imports torch: what needs none to be found is found above
+        run_dir.check_usable(resume=resume)
+    build_algorithm(recipe)  # imports torch: what can be checked without it is checked above
     plan_of_steps(recipe.train, world_size())
-    train_problems = load_problems(recipe.data.train, where="data.train")
-    probe_problems = load_problems(recipe.data.probe, where="data.probe") if recipe.probes.enabled else []
-    overlap(recipe, train_problems, probe_problems)
-    check_enough(recipe, train_problems)
+    problems = load_problem_sets(recipe)
     quiet()
 
     from accelerate import PartialState
 
-    from rlvr.config.algorithm import critic_note
     from rlvr.judging.judge import Judge
-    from rlvr.probes.arms import arms_of, open_arms
+    from rlvr.probes.conditions import conditions_of
 
-    state = PartialState(cpu=not cuda())
+    PartialState(cpu=not cuda())
     with Judge(**recipe.judge.options()) as judge:
-        train_problems, probe_problems = on_main(lambda: usable(judge, [
-            Section("data.train", recipe.data.train, train_problems),
-            Section("data.probe", recipe.data.probe, probe_problems),
-        ]))
-        check_enough(recipe, train_problems)
-        arms = arms_of(recipe, probe_problems) if recipe.probes.enabled else []
-        on_main(lambda: check_budget(recipe, probe_problems))
-        run_dir = RunDir(recipe.run_path)
-        lab = recipe.model.path == "lab"
-
-        def opened() -> str | None:
-            created = RunDir.create(recipe.run_path, resume=resume, own=True)
-            checkpoint = open_run(created, resolved(recipe), probe_problems, lab=lab, resume=resume)
-            open_arms(created, arms, resolved(recipe), lab=lab)
-            return checkpoint
-
-        checkpoint = on_main(opened)
-        if state.is_main_process and (note := critic_note(algorithm, recipe.train.learning_rate)):
-            sys.stderr.write(f"{note}\n")
-        try:
-            _train(recipe, run_dir, checkpoint, train_problems, probe_problems, arms, judge)
-        except Exception as error:
-            if not _disk_full(run_dir, error):
-                raise
-            raise UserError(f"{run_dir.path}: no space left on the device; nothing written before is lost: free some "
-                            "space, then go on with --resume") from error
-        if state.is_main_process and recipe.probes.enabled:
+        problems = on_main(lambda: with_usable_golds(recipe, problems, judge))
+        conditions = conditions_of(recipe, problems.probe) if recipe.probes.enabled else []
+        on_main(lambda: check_budget(recipe, problems.probe))
+        checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
+        with _full_disk_explained(run_dir):
+            _train(recipe, run_dir, checkpoint, problems, conditions, judge)
+        if rank() == 0 and recipe.probes.enabled:
             _report(run_dir)
     return run_dir
 
 
+def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition], *, resume: bool) -> str | None:
+    """Make or check the run directory; returns the checkpoint to resume from. On rank 0."""
+    from rlvr.config.algorithm import critic_note
+    from rlvr.probes.conditions import open_conditions
+
+    run_dir = RunDir.create(recipe.run_path, resume=resume, own=True)
+    tree, lab = resolved(recipe), recipe.model.path == "lab"
+    checkpoint = open_run(run_dir, tree, problems.probe, lab=lab, resume=resume)
+    open_conditions(run_dir, conditions, tree, lab=lab)
+    if note := critic_note(build_algorithm(recipe), recipe.train.learning_rate):
+        sys.stderr.write(f"{note}\n")
+    return checkpoint
+
+
 def _train(
-    recipe: Recipe,
-    run_dir: RunDir,
-    checkpoint: str | None,
-    train_problems: Sequence[Problem],
-    probe_problems: Sequence[Problem],
-    arms: Sequence[Arm],
-    judge: Any,
+    recipe: Recipe, run_dir: RunDir, checkpoint: str | None, problems: ProblemSets, conditions: Sequence[Condition],
+    judge: Judge,
 ) -> None:
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
 
-    from rlvr.probes.arms import ArmCallback
     from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
     from rlvr.training.trainer import RLVRTrainer
 
-    images = any(problem.images for problem in [*train_problems, *probe_problems])
+    images = any(problem.images for problem in [*problems.train, *problems.probe])
     tokenizer = load_processing(recipe.model.path, images=images, revision=recipe.model.revision)
     if recipe.model.chat_template is not None:
         tokenizer.chat_template = Path(recipe.model.chat_template).read_text()
-    check_prompt_lengths(tokenizer, train_problems, recipe.train.max_prompt_tokens)
-    for arm in arms:
-        check_prompt_lengths(tokenizer, arm.problems, sys.maxsize)
-    algorithm = build_algorithm(recipe)
-    main = rank() == 0
+    check_prompt_lengths(tokenizer, problems.train, recipe.train.max_prompt_tokens)
+    for condition in conditions:
+        check_prompt_lengths(tokenizer, condition.problems, sys.maxsize)
     trainer = RLVRTrainer(
         source(recipe.model.path),
-        algorithm=algorithm,
-        problems=train_problems,
+        algorithm=build_algorithm(recipe),
+        problems=problems.train,
         judge=judge,
         args=training_arguments(recipe, run_dir),
         seed=recipe.seed,
@@ -156,38 +139,42 @@ def _train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    with tracked(recipe, run_dir, main=main) as (progress, wandb_run):
+    with tracked(recipe, run_dir, main=rank() == 0) as (progress, wandb_run):
         trainer.add_callback(progress)
-        live: dict[str, Any] = {
-            "truth": truth_for(recipe, tokenizer),
-            "sampler": trainer.live_sampler,
-            "unwrap": trainer.unwrapped,
-            "progress": progress.on_probe_progress,
-        }
-        if recipe.probes.enabled:
-            trainer.add_callback(
-                probe_callback(
-                    recipe,
-                    probe_problems,
-                    judge,
-                    run_dir.path,
-                    every=recipe.probes.every,
-                    generated_tokens=lambda: trainer.progress.generated_tokens,
-                    listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
-                    budget=budget_of(recipe),
-                    **live,
-                )
-            )
-        for arm in arms:
-            settings = probe_settings(recipe, arm.problems) | live | {"every": recipe.train.steps}
-            settings["progress"] = partial(progress.on_probe_progress, arm=arm.name)
-            listeners = [progress.on_arm, *([partial(wandb_run.log_arm, arm.name)] if wandb_run else [])]
-            trainer.add_callback(
-                ArmCallback(arm, judge=judge, run_dir=run_dir.arm(arm.name).path, listeners=listeners, **settings)
-            )
+        for callback in _probes(recipe, run_dir, problems, conditions, judge, trainer, progress, wandb_run):
+            trainer.add_callback(callback)
         trainer.add_callback(MetricsCallback(run_dir, wandb_run))
         trainer.add_callback(CheckpointMarker(run_dir))
         trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def _probes(
+    recipe: Recipe, run_dir: RunDir, problems: ProblemSets, conditions: Sequence[Condition], judge: Judge,
+    trainer: RLVRTrainer, progress: ProgressLine, wandb_run: WandbRun | None,
+) -> Iterator[ProbeCallback]:
+    """The probes of the run, and of the base and the last step under each other condition."""
+    from rlvr.probes.callback import ProbeCallback
+    from rlvr.probes.conditions import ConditionProber
+    from rlvr.probes.prober import Prober
+
+    def live(prober: Prober) -> ProbeCallback:
+        return ProbeCallback(prober, sampler=trainer.live_sampler, unwrap=trainer.unwrapped,
+                             truth=truth_for(recipe, trainer.processing_class))
+
+    if recipe.probes.enabled:
+        settings = probe_settings(recipe, problems.probe, every=recipe.probes.every, budget=budget_of(recipe))
+        yield live(Prober(
+            problems.probe, settings, judge=judge, run_dir=run_dir.path, progress=progress.on_probe_progress,
+            listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+            generated_tokens=lambda: trainer.progress.generated_tokens,
+        ))
+    for condition in conditions:
+        name = condition.name
+        yield live(ConditionProber(
+            condition, condition.settings(recipe, every=recipe.train.steps), judge=judge,
+            run_dir=run_dir.arm(name).path, progress=partial(progress.on_probe_progress, arm=name),
+            listeners=[progress.on_arm, *([partial(wandb_run.log_arm, name)] if wandb_run else [])],
+        ))
 
 
 def _report(run_dir: RunDir) -> None:
@@ -200,9 +187,17 @@ def _report(run_dir: RunDir) -> None:
     sys.stdout.write(f"{summary_table(report)}\nreport: {page}\n")
 
 
-def _disk_full(run_dir: RunDir, error: Exception) -> bool:
-    # Each library words it differently (OSError, SafetensorError, RuntimeError of torch.save), so ask the disk as well.
-    return "No space left" in str(error) or shutil.disk_usage(run_dir.path).free < 2**16
+@contextmanager
+def _full_disk_explained(run_dir: RunDir) -> Iterator[None]:
+    """Turns any library's error into a UserError if the disk of the run is full."""
+    try:
+        yield
+    except Exception as error:
+        # Each library words it differently (OSError, SafetensorError, RuntimeError of torch.save): ask the disk too.
+        if "No space left" not in str(error) and shutil.disk_usage(run_dir.path).free >= 2**16:
+            raise
+        raise UserError(f"{run_dir.path}: no space left on the device; nothing written before is lost: free some "
+                        "space, then go on with --resume") from error
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from transformers import TrainerState
 
 from rlvr.cli.main import main
 from rlvr.judging.judge import Judge
+from rlvr.probes import past
 from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
@@ -204,15 +205,17 @@ def test_resuming_a_finished_run_changes_nothing(whole: Path) -> None:
 def test_a_longer_resumed_training_keeps_the_planned_looks_of_its_verdicts(whole: Path, tmp_path: Path) -> None:
     """To plan anew in view of the data would hand out error that is already spent; unplanned looks get none."""
     run = RunDir(shutil.copytree(whole / "run", tmp_path / "run"))
-    probes = BoundaryProbeCallback([], judge=Judge(workers=1, timeout=1.0), run_dir=run.path, every=2)
+    callback = BoundaryProbeCallback([], judge=Judge(workers=1, timeout=1.0), run_dir=run.path, every=2)
     state, nothing = TrainerState(max_steps=100, global_step=4), cast(Any, None)
-    probes.on_train_begin(nothing, state, nothing)
-    assert (probes.planned_looks, probes._looks_of_the_run()) == (50, 2)
-    earlier = probes._earlier(6)
+    callback.on_train_begin(nothing, state, nothing)
+    probes = callback.prober
+    looks = past.planned_looks(run, probes.planned_looks)
+    assert (probes.planned_looks, looks) == (50, 2)
+    earlier = past.between_base_and(6, run, probes.plan.plan)
     assert list(earlier) == [2, 4] and probes.base is not None
     stored = [(r["problem_id"], r["n"], r["c"]) for r in rows(run.probes) if r["step"] == 4]
     assert [(c.problem_id, c.n, c.c) for c in earlier[4].counts] == stored
-    again = sequential_verdicts(probes.base, list(earlier.values()), DEFAULT_KS, probes._looks_of_the_run())
+    again = sequential_verdicts(probes.base, list(earlier.values()), DEFAULT_KS, looks)
     assert again == rows(run.boundary)[-1]["sequential"]
     more = sequential_verdicts(probes.base, [*earlier.values(), earlier[4]], DEFAULT_KS, 2)
     assert {(v["verdict"], v["low"], v["high"]) for v in more["verdicts"].values()} == {("undecided", None, None)}

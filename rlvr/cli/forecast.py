@@ -17,9 +17,7 @@ from rlvr.config.probes import ConditionSpec, ProbeSection
 from rlvr.config.recipe import Recipe
 from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
-from rlvr.data.checks import overlap
-from rlvr.data.load import load_problems
-from rlvr.judging.golds import Section, usable
+from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
 from rlvr.models.loading import load_processing
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.probes.forecast import budget_lines, budget_of, check_budget, generated_per_used
@@ -56,22 +54,18 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
     build_algorithm(recipe)
     steps = plan_of_steps(recipe.train, world_size)
     absent = _absent(recipe) if offline else []
-    train = [] if absent else load_problems(recipe.data.train, where="data.train")
-    probe = load_problems(recipe.data.probe, where="data.probe") if recipe.probes.enabled and not absent else []
-    shared = overlap(recipe, train, probe)
-    model = _check_model(recipe, [*train, *probe])
-    loaded = len(train) + len(probe)
+    problems = ProblemSets() if absent else load_problem_sets(recipe)
+    model = _check_model(recipe, [*problems.train, *problems.probe])
     with Judge(**recipe.judge.options()) as judge:
-        train, probe = usable(judge, [Section("data.train", recipe.data.train, train),
-                                      Section("data.probe", recipe.data.probe, probe)])
-    dropped = loaded - len(train) - len(probe)
-    problems = f"{len(train):,} train, {len(probe):,} probe, {shared} in both; every gold passes its verifier"
+        problems = with_usable_golds(recipe, problems, judge)
+    words = (f"{len(problems.train):,} train, {len(problems.probe):,} probe, {problems.shared} in both; every gold "
+             "passes its verifier")
     if absent:
-        problems = f"not looked up: {', '.join(absent)}"
-    elif dropped:
-        problems += f" ({dropped} whose gold does not are left out)"
-    check_budget(recipe, probe)
-    return Resolved(steps, probe, problems, model)
+        words = f"not looked up: {', '.join(absent)}"
+    elif problems.rejected:
+        words += f" ({problems.rejected} whose gold does not are left out)"
+    check_budget(recipe, problems.probe)
+    return Resolved(steps, problems.probe, words, model)
 
 
 def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None:

@@ -3,8 +3,8 @@
 Each problem walks through the rounds of the plan on its own (no barrier between problems); the rounds of all
 problems are packed into full generation batches. A problem's next round is decided only when its whole round is
 judged. While a batch is drawn, the one before it is judged, as long as enough rounds are open to fill it. The order
-of batches follows from the verdicts alone, so a probe that was killed replays its journal and goes on with exactly
-the batches it would have drawn.
+of batches follows from the verdicts alone, so a probe that was killed replays its journal and goes on with
+exactly the batches it would have drawn.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from rlvr.interfaces import CompletionJudge, Sampler, SampleRequest
+from rlvr.probes.world import Solo, World
 from rlvr.runs.samples import Journal
 from rlvr.statistics.answer_diversity import answer_diversity, expected_distinct
 from rlvr.statistics.plan import SamplingPlan
 from rlvr.types import Completion, Counts, Decoding, Problem, Reason, Verdict
-
-T = TypeVar("T")
 
 UNREADABLE = frozenset(
     {
@@ -32,27 +31,6 @@ UNREADABLE = frozenset(
     }
 )
 """Reasons that mean no answer could be read: the complement of the format rate."""
-
-
-class World(Protocol):
-    """The processes that share a probe."""
-
-    rank: int
-    size: int
-
-    def gather(self, items: list[T]) -> list[T]:
-        """Items of all ranks in rank order, on every rank."""
-        ...
-
-
-class Solo:
-    """A world of one process."""
-
-    rank = 0
-    size = 1
-
-    def gather(self, items: list[T]) -> list[T]:
-        return items
 
 
 @dataclass
@@ -73,6 +51,18 @@ class ProblemResult:
     @property
     def counts(self) -> Counts:
         return Counts(problem_id=self.problem_id, n=self.n, c=self.c, c_first=self.c_first)
+
+    def add_round(self, rows: list[dict[str, Any]]) -> None:
+        """Count the sample rows of one complete round."""
+        first = self.n == 0
+        self.n += len(rows)
+        self.c += sum(r["correct"] for r in rows)
+        self.tokens = _total([self.tokens, *(r["tokens"] for r in rows)])
+        self.truncated += sum(r["truncated"] for r in rows)
+        self.reasons.update(r["reason"] for r in rows)
+        if first:
+            self.c_first = self.c
+            self.first_round = rows
 
     def row(self) -> dict[str, Any]:
         """The JSONL row of probes.jsonl, without the step."""
@@ -109,6 +99,11 @@ class ProbeResult:
     seconds: float
     """Wall-clock of this process's share; replayed batches cost nothing."""
 
+    def as_json(self) -> dict[str, Any]:
+        """The rows of probes.jsonl, without the step, and what they cost: what the baseline store keeps."""
+        return {"samples": self.samples, "tokens": self.tokens, "seconds": self.seconds,
+                "problems": [result.row() for result in self.problems]}
+
 
 def run_probe(
     problems: Sequence[Problem],
@@ -135,78 +130,112 @@ def run_probe(
 
     Raises: RuntimeError if a verdict is missing (our machinery failed): it must not enter n as a wrong answer.
     """
-    world = world or Solo()
     started = time.perf_counter()
-    by_id = {p.id: p for p in problems}
-    results = {p.id: ProblemResult(p.id) for p in problems}
-    open_rounds: dict[str, int] = {}
-    queue: deque[tuple[str, int]] = deque()
-
-    def start_round(result: ProblemResult) -> None:
-        size = plan.next_round(result.n, result.c)
-        if size:
-            open_rounds[result.problem_id] = size
-            queue.extend((result.problem_id, result.n + i) for i in range(size))
-
-    for problem in problems:
-        start_round(results[problem.id])
-    replay = deque(_share_from_rank_0(world, journal.batches if journal else []))
-    judged: dict[str, list[dict[str, Any]]] = {p.id: [] for p in problems}
-
-    def draw(batch: list[tuple[str, int]]) -> Callable[[], list[dict[str, Any]]]:
-        """Draw a batch and give it to the judge; what is returned waits for the rows of all ranks."""
-        if replay:
-            known = replay.popleft()
-            if [(r["problem_id"], r["sample"]) for r in known] != batch:
-                raise RuntimeError("the journal of this probe does not follow from its plan; remove the samples file")
-            return lambda: known
-        share = math.ceil(len(batch) / world.size)
-        mine = [SampleRequest(by_id[i], s) for i, s in batch[world.rank * share : (world.rank + 1) * share]]
-        completions = sampler.sample(mine, decoding, seed=seed, stream=stream)
-        verdicts = judging.submit(_judge, judge, mine, completions)
-
-        def wait() -> list[dict[str, Any]]:
-            rows = world.gather([_sample_row(c, v) for c, v in zip(completions, verdicts.result(), strict=True)])
-            if journal is not None:
-                journal.append(rows)
-            return rows
-
-        return wait
-
-    def settle(rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            judged[row["problem_id"]].append(row)
-        for problem_id in dict.fromkeys(row["problem_id"] for row in rows):
-            if len(judged[problem_id]) == open_rounds[problem_id]:
-                _close_round(results[problem_id], judged[problem_id])
-                judged[problem_id] = []
-                del open_rounds[problem_id]
-                start_round(results[problem_id])
-        if progress is not None and not replay:  # a resumed probe is shown from where it stopped
-            progress(len(problems) - len(open_rounds), len(problems))
-
-    judging = ThreadPoolExecutor(1, "rlvr-probe-judge")
+    rounds = _Rounds(problems, plan)
+    batches = _Batches(problems, decoding, sampler, judge, seed, stream, journal, world or Solo())
     at_judge: Callable[[], list[dict[str, Any]]] | None = None
     try:
-        while queue or at_judge:
+        while rounds.queue or at_judge:
             following = None
-            if at_judge is None or len(queue) >= batch_size:
-                following = draw([queue.popleft() for _ in range(min(batch_size, len(queue)))])
+            if at_judge is None or len(rounds.queue) >= batch_size:
+                following = batches.draw(rounds.next_batch(batch_size))
             if at_judge is not None:
-                settle(at_judge())
+                rounds.settle(at_judge())
+                if progress is not None and not batches.replay:  # a resumed probe is shown from where it stopped
+                    progress(rounds.finished, len(problems))
             at_judge = following
     finally:
-        judging.shutdown(wait=False, cancel_futures=True)  # a probe that is interrupted does not wait for verdicts
+        batches.close()
+    results = list(rounds.results.values())
     return ProbeResult(
-        problems=list(results.values()),
-        samples=sum(r.n for r in results.values()),
-        tokens=_total(r.tokens for r in results.values()),
+        problems=results,
+        samples=sum(r.n for r in results),
+        tokens=_total(r.tokens for r in results),
         seconds=time.perf_counter() - started,
     )
 
 
-def _share_from_rank_0(world: World, items: list[T]) -> list[T]:
-    return world.gather(items if world.rank == 0 else [])
+class _Rounds:
+    """Where each problem stands in the plan: a round is decided when all of it is judged."""
+
+    def __init__(self, problems: Sequence[Problem], plan: SamplingPlan) -> None:
+        self.results = {problem.id: ProblemResult(problem.id) for problem in problems}
+        self.queue: deque[tuple[str, int]] = deque()
+        """(problem id, sample) to draw next."""
+        self._plan = plan
+        self._open: dict[str, int] = {}
+        """Problem id -> size of the round that it is in."""
+        self._judged: dict[str, list[dict[str, Any]]] = {problem.id: [] for problem in problems}
+        """Problem id -> sample rows of that round so far."""
+        for result in self.results.values():
+            self._start_round(result)
+
+    @property
+    def finished(self) -> int:
+        """Problems that the plan has stopped."""
+        return len(self.results) - len(self._open)
+
+    def next_batch(self, size: int) -> list[tuple[str, int]]:
+        return [self.queue.popleft() for _ in range(min(size, len(self.queue)))]
+
+    def settle(self, rows: list[dict[str, Any]]) -> None:
+        """Add judged samples; rounds that they complete are counted, and the next ones start."""
+        for row in rows:
+            self._judged[row["problem_id"]].append(row)
+        for problem_id in dict.fromkeys(row["problem_id"] for row in rows):
+            if len(self._judged[problem_id]) == self._open[problem_id]:
+                result = self.results[problem_id]
+                result.add_round(self._judged[problem_id])
+                self._judged[problem_id] = []
+                del self._open[problem_id]
+                self._start_round(result)
+
+    def _start_round(self, result: ProblemResult) -> None:
+        size = self._plan.next_round(result.n, result.c)
+        if size:
+            self._open[result.problem_id] = size
+            self.queue.extend((result.problem_id, result.n + i) for i in range(size))
+
+
+class _Batches:
+    """Draws batches and hands them to the judge, in a thread of its own; each rank draws its share."""
+
+    def __init__(
+        self, problems: Sequence[Problem], decoding: Decoding, sampler: Sampler, judge: CompletionJudge, seed: int,
+        stream: str, journal: Journal | None, world: World,
+    ) -> None:
+        self._by_id = {problem.id: problem for problem in problems}
+        self._decoding, self._sampler, self._judge = decoding, sampler, judge
+        self._seed, self._stream = seed, stream
+        self._journal, self._world = journal, world
+        self._thread = ThreadPoolExecutor(1, "rlvr-probe-judge")
+        self.replay = deque(world.gather(journal.batches if journal and world.rank == 0 else []))
+        """Batches of the journal that are still to come, on every rank."""
+
+    def draw(self, batch: list[tuple[str, int]]) -> Callable[[], list[dict[str, Any]]]:
+        """Draw a batch and give it to the judge; what is returned waits for the rows of all ranks."""
+        if self.replay:
+            known = self.replay.popleft()
+            if [(r["problem_id"], r["sample"]) for r in known] != batch:
+                raise RuntimeError("the journal of this probe does not follow from its plan; remove the samples file")
+            return lambda: known
+        world = self._world
+        share = math.ceil(len(batch) / world.size)
+        mine = [SampleRequest(self._by_id[i], s) for i, s in batch[world.rank * share : (world.rank + 1) * share]]
+        completions = self._sampler.sample(mine, self._decoding, seed=self._seed, stream=self._stream)
+        verdicts = self._thread.submit(_judge, self._judge, mine, completions)
+
+        def wait() -> list[dict[str, Any]]:
+            rows = world.gather([_sample_row(c, v) for c, v in zip(completions, verdicts.result(), strict=True)])
+            if self._journal is not None:
+                self._journal.append(rows)
+            return rows
+
+        return wait
+
+    def close(self) -> None:
+        """A probe that is interrupted does not wait for its verdicts."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _judge(judge: CompletionJudge, requests: list[SampleRequest], completions: list[Completion]) -> list[Verdict]:
@@ -222,7 +251,7 @@ def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
     if verdict.correct is None:
         raise RuntimeError(
             f"probe stopped: sample {completion.sample} of problem {completion.problem_id!r} could not be judged "
-            f"({verdict.reason}); counting it as wrong would bias pass@k. Mend the verifier or the gold answer"
+            f"({verdict.reason}); counting it as wrong would bias pass@k. Fix the verifier or the gold answer"
         )
     return {
         "problem_id": completion.problem_id,
@@ -237,18 +266,6 @@ def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
         "ms": round(verdict.ms, 3),
         **({"detail": verdict.detail} if verdict.detail else {}),
     }
-
-
-def _close_round(result: ProblemResult, rows: list[dict[str, Any]]) -> None:
-    first = result.n == 0
-    result.n += len(rows)
-    result.c += sum(r["correct"] for r in rows)
-    result.tokens = _total([result.tokens, *(r["tokens"] for r in rows)])
-    result.truncated += sum(r["truncated"] for r in rows)
-    result.reasons.update(r["reason"] for r in rows)
-    if first:
-        result.c_first = result.c
-        result.first_round = rows
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -18,24 +18,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlvr.interfaces import Sampler, SampleRequest
-from rlvr.probes.engine import World
+from rlvr.probes.world import World
 from rlvr.types import Decoding, Problem
 
 STREAM = "entropy"
-"""Other samples than those of the probe that follows, which so measures the entropy without the search's luck."""
+"""Not the samples of the probe that follows: the entropy that the probe measures is not biased by the search."""
 STEP = 1.25
 """Factor between temperatures while the target is not bracketed: six steps from 0.6 to 2."""
 DIGITS = 4
-"""Temperatures are rounded to so many decimals, so that the one that is reported is the one that was measured."""
+"""Temperatures are rounded to this many decimals, so that the one reported is the one measured."""
 MOST_TRIES = 24
 """A bracket of temperatures from 0.05 to 3, halved so often, is narrower than `DIGITS` can tell."""
 
 
+Outcome = Literal["matched", "too low", "too high", "jumps"]
+
+
 @dataclass(frozen=True, slots=True)
 class EntropyMatch:
-    """What the search found."""
+    """How the search ended."""
 
-    outcome: Literal["matched", "too low", "too high", "jumps"]
+    outcome: Outcome
     """`too low`, `too high`: the entropy stays below or above the target up to the last temperature allowed. `jumps`:
     it crosses the target between two neighbouring temperatures without coming near it."""
     temperature: float | None
@@ -78,40 +81,52 @@ def match_entropy(
         path.append((temperature, entropy))
         return entropy - target
 
-    def found(outcome: Literal["matched", "too low", "too high", "jumps"]) -> EntropyMatch:
-        temperature, entropy = min(path, key=lambda point: abs(point[1] - target))
-        return EntropyMatch(outcome, temperature if outcome == "matched" else None, entropy, target, tolerance,
-                            tuple(path))
+    outcome = _outward(gap_at, start, tolerance, lowest, highest)
+    if not isinstance(outcome, str):
+        outcome = _inward(gap_at, *outcome, tolerance, tries=MOST_TRIES - len(path))
+    temperature, entropy = min(path, key=lambda point: abs(point[1] - target))
+    return EntropyMatch(outcome, temperature if outcome == "matched" else None, entropy, target, tolerance, tuple(path))
 
+
+def _outward(
+    gap_at: Callable[[float], float], start: float, tolerance: float, lowest: float, highest: float
+) -> Outcome | tuple[float, float, float, float]:
+    """Step away from `start` until the gap changes its sign: (low, gap there, high, gap there), or how it ended."""
     near, gap = start, gap_at(start)
     if abs(gap) <= tolerance:
-        return found("matched")
+        return "matched"
     below = gap < 0
-    while True:  # outward, until the gap changes its sign
+    while True:
         if near == (highest if below else lowest):
-            return found("too low" if below else "too high")
+            return "too low" if below else "too high"
         far = min(round(near * STEP, DIGITS), highest) if below else max(round(near / STEP, DIGITS), lowest)
         far_gap = gap_at(far)
         if abs(far_gap) <= tolerance:
-            return found("matched")
+            return "matched"
         if (far_gap < 0) != below:
-            break
+            return (near, gap, far, far_gap) if below else (far, far_gap, near, gap)
         near, gap = far, far_gap
-    low, low_gap, high, high_gap = (near, gap, far, far_gap) if below else (far, far_gap, near, gap)
-    while len(path) < MOST_TRIES:
+
+
+def _inward(
+    gap_at: Callable[[float], float], low: float, low_gap: float, high: float, high_gap: float, tolerance: float,
+    *, tries: int,
+) -> Outcome:
+    """Narrow the bracket [low, high] until the gap is within the tolerance or nothing is left between its ends."""
+    for _ in range(tries):
         # Where a straight line meets the target, but never so close to an end that the bracket hardly shrinks.
         share = min(max(low_gap / (low_gap - high_gap), 0.1), 0.9)
         middle = round(low + share * (high - low), DIGITS)
         if middle in (low, high):
-            return found("jumps")
+            return "jumps"
         gap = gap_at(middle)
         if abs(gap) <= tolerance:
-            return found("matched")
+            return "matched"
         if gap < 0:
             low, low_gap = middle, gap
         else:
             high, high_gap = middle, gap
-    return found("jumps")
+    return "jumps"
 
 
 def mean_entropy(

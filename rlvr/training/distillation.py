@@ -22,10 +22,13 @@ from rlvr.config.data import LAB, DataSpec
 from rlvr.config.recipe import Recipe, resolved
 from rlvr.data.load import load_problems
 from rlvr.judging.judge import Judge
+from rlvr.judging.problems import load_probe_set, with_usable_golds
 from rlvr.lab.countdown import ANSWER_TOKENS, derivations
 from rlvr.lab.exact import exact_success
 from rlvr.lab.model import EOS, load_lab_model
-from rlvr.probes.settings import probe_callback
+from rlvr.probes.callback import ProbeCallback
+from rlvr.probes.prober import Prober
+from rlvr.probes.settings import probe_settings
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import common_arguments
 from rlvr.training.open_run import open_run
@@ -54,25 +57,27 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     run directory that is not empty without `resume`.
     """
     recipe = distilled(recipe)
-    probe_problems = load_problems(recipe.data.probe, where="data.probe")
-    run = RunDir.create(recipe.run_path, resume=resume, own=True)
-    checkpoint = open_run(run, resolved(recipe), probe_problems, lab=True, resume=resume)
-    model, tokenizer = load_lab_model(LAB)
-    taught = rarely_solved(model, tokenizer, recipe.data.train)
-    with tracked(recipe, run) as (progress, wandb_run), Judge(**recipe.judge.options()) as judge:
-        probe = probe_callback(
-            recipe, probe_problems, judge, run.path, every=recipe.probes.every, truth=exact_success,
-            listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
-            progress=progress.on_probe_progress,
-        )
-        trainer = SFTTrainer(
-            model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
-            processing_class=tokenizer,
-            callbacks=[progress, probe, MetricsCallback(run, wandb_run), CheckpointMarker(run)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.remove_callback(ProgressCallback)
-        trainer.train(resume_from_checkpoint=checkpoint)
+    with Judge(**recipe.judge.options()) as judge:
+        problems = with_usable_golds(recipe, load_probe_set(recipe), judge).probe
+        run = RunDir.create(recipe.run_path, resume=resume, own=True)
+        checkpoint = open_run(run, resolved(recipe), problems, lab=True, resume=resume)
+        model, tokenizer = load_lab_model(LAB)
+        taught = rarely_solved(model, tokenizer, recipe.data.train)
+        with tracked(recipe, run) as (progress, wandb_run):
+            prober = Prober(
+                problems, probe_settings(recipe, problems, every=recipe.probes.every), judge=judge, run_dir=run.path,
+                listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+                progress=progress.on_probe_progress,
+            )
+            trainer = SFTTrainer(
+                model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
+                processing_class=tokenizer,
+                callbacks=[progress, ProbeCallback(prober, truth=exact_success), MetricsCallback(run, wandb_run),
+                           CheckpointMarker(run)],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.remove_callback(ProgressCallback)
+            trainer.train(resume_from_checkpoint=checkpoint)
     return run
 
 

@@ -17,10 +17,12 @@ from transformers import TrainerState
 from rlvr.cli.main import main
 from rlvr.config.recipe import load_recipe
 from rlvr.interfaces import SampleRequest
-from rlvr.probes import callback as module
+from rlvr.probes import prober as module
 from rlvr.probes.baseline import newest_probe
 from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.probes.forecast import budget_lines, budget_of, check_budget
+from rlvr.probes.prober import Prober
+from rlvr.probes.world import all_processes
 from rlvr.report.comparison.arms import load_arms
 from rlvr.report.load import load_run
 from rlvr.report.page import write_report
@@ -61,8 +63,8 @@ class Tokenizer:
         return {"input_ids": [len(text)]}
 
 
-def run(folder: Path, budget: Budget | None, *, until: int = STEPS, start: int = 0, main: bool = True, seed: int = 0,
-        sampler: Any = Sampler, **settings: Any) -> BoundaryProbeCallback:
+def run(folder: Path, budget: Budget | None, *, until: int = STEPS, start: int = 0, seed: int = 0,
+        sampler: Any = Sampler, world: Any = all_processes, **settings: Any) -> Prober:
     """The events of a training of 8 steps that generates 100,000 tokens, from step `start` to `until`."""
     folder.mkdir(parents=True, exist_ok=True)
     now = [start]
@@ -71,14 +73,14 @@ def run(folder: Path, budget: Budget | None, *, until: int = STEPS, start: int =
         baselines=folder.parent / "baselines", versions={"fake": "1"}, ks=(1, 16, 64, 256), budget=budget,
         generated_tokens=lambda: 12_500 * now[0], decoding=Decoding(1.0, 1.0, 20), **settings,
     )
+    probes.prober.world = world
     state = TrainerState(max_steps=STEPS, global_step=start)
-    state.is_world_process_zero = main
     live = {"model": tiny_model(), "processing_class": cast(Any, Tokenizer())}
     probes.on_train_begin(NOTHING, state, NOTHING, **live)
     for step in range(start + 1, until + 1):
         state.global_step = now[0] = step
         probes.on_step_end(NOTHING, state, NOTHING, **live)
-    return probes
+    return probes.prober
 
 
 def budget(share: float = 0.11, rollouts: int = 10_000) -> Budget:
@@ -187,15 +189,14 @@ def test_another_kind_of_sampler_measures_its_own_base(tmp_path: Path, caplog: p
 
 
 @pytest.mark.parametrize("share", [0.11, 0.02])
-def test_all_ranks_keep_to_one_schedule(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+def test_all_ranks_keep_to_one_schedule(whole: Path, tmp_path: Path, share: float
                                         ) -> None:
     threads, mine = Threads(2), threading.local()
-    monkeypatch.setattr(module, "all_processes", lambda: mine.world)
 
     def rank(number: int) -> Any:
         mine.world = threads.world(number)
         try:
-            return run(tmp_path / "run", budget(share), main=number == 0)
+            return run(tmp_path / "run", budget(share), world=lambda: mine.world)
         except UserError as error:
             return str(error)
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from rlvr.interfaces import SampleRequest
-from rlvr.probes.engine import Solo
 from rlvr.probes.entropy_match import EntropyMatch, match_entropy, mean_entropy
+from rlvr.probes.world import Solo
 from rlvr.statistics.direct_answer import guessable_ids
 from rlvr.types import Completion, Counts, Decoding, Problem, UserError
 from tests.probes.test_engine import Threads

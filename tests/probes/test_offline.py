@@ -325,11 +325,12 @@ def test_ks_that_were_asked_for_and_that_the_completions_do_not_reach_are_refuse
 
 
 def test_an_error_does_not_share_its_line_with_the_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = offline_probe._Shown({0: "base"})
-    with pytest.raises(UserError), shown:
-        shown(0, 1, 3)
+    line = offline_probe._ProgressLine()
+    show = line.of({0: "base"})
+    with pytest.raises(UserError), line:
+        show(0, 1, 3)
         raise UserError("x")
-    with shown:
+    with line:
         pass
     assert capsys.readouterr().err == "\rbase: 1/3 problems\n"
 
@@ -369,8 +370,8 @@ def test_a_callback_names_the_graders_of_its_problems(tmp_path: Path) -> None:
     asked = [*problems("test", 1), Problem("x", "?", "1", "of-my-own"), Problem("y", "?", "1", "")]
     nobody: Any = None
     callback = BoundaryProbeCallback(asked, judge=nobody, run_dir=tmp_path, every=1)
-    assert callback.versions == {"countdown": CountdownVerifier.version, "of-my-own": "unversioned"}
-    assert BoundaryProbeCallback(asked, judge=nobody, run_dir=tmp_path, every=1, versions={}).versions == {}
+    assert callback.prober.versions == {"countdown": CountdownVerifier.version, "of-my-own": "unversioned"}
+    assert BoundaryProbeCallback(asked, judge=nobody, run_dir=tmp_path, every=1, versions={}).prober.versions == {}
 
 
 def test_the_terminal_shows_arms_and_how_was_measured(tmp_path: Path) -> None:

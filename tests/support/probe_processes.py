@@ -51,8 +51,8 @@ def probe(problem_count: int, plan: str, batch_size: int, output: Path) -> None:
     from rlvr.lab.countdown import problems
     from rlvr.lab.model import load_lab_model
     from rlvr.models.sampler import TransformersSampler
-    from rlvr.probes.callback import DistributedWorld
     from rlvr.probes.engine import run_probe
+    from rlvr.probes.world import DistributedWorld
     from rlvr.runs.samples import Journal
     from rlvr.statistics.plan import PLANS
     from rlvr.types import Decoding

@@ -1,7 +1,5 @@
-"""Arms of a probe: decodings against the lab's exact truth, prompts and direct answers by script, resuming, the report.
-
-Run: python -m pytest tests/probes/test_arms.py
-"""
+"""Conditions of a probe (`probes.arms`): decodings against the lab's exact truth, prompts and direct answers by script,
+resuming, the report."""
 
 from __future__ import annotations
 
@@ -26,8 +24,9 @@ from rlvr.lab.countdown import problems
 from rlvr.lab.exact import exact_pass_at_k, exact_success
 from rlvr.lab.model import load_lab_model
 from rlvr.models.sampler import TransformersSampler
-from rlvr.probes.arms import ArmCallback, arms_of
-from rlvr.probes.callback import BoundaryProbeCallback
+from rlvr.probes import conditions, models
+from rlvr.probes.conditions import ConditionProber
+from rlvr.probes.prober import Prober
 from rlvr.report.conditions import findings
 from rlvr.report.report import load_report
 from rlvr.runs.run_dir import RunDir
@@ -135,8 +134,8 @@ def test_entropy_that_cannot_be_reached_is_a_result_and_not_measured(
     report = load_report(tmp_path / "run")
     assert any("even: no temperature gives the trained model the base's entropy of" in x and "up to temperature 1.5 it "
                "stays below" in x for x in findings(report.run, report.conditions))
-    monkeypatch.setattr(ArmCallback, "measure", None)  # nothing is left to measure, nor to search
-    monkeypatch.setattr(BoundaryProbeCallback, "measure", None)
+    monkeypatch.setattr(ConditionProber, "measure", None)  # nothing is left to measure, nor to search
+    monkeypatch.setattr(Prober, "measure", None)
     assert main([*arguments, "--resume"]) == 0
 
 
@@ -159,15 +158,15 @@ def test_a_kill_inside_an_arm_resumes_to_the_same_counts(
     probed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["probe", "lab", str(probed.parent / "checkpoint-9"), *LAB, *ARMS, "-o", str(tmp_path / "run")]
-    real = ArmCallback._match
+    real = ConditionProber._match
 
-    def killed(self: ArmCallback, *rest: Any) -> Any:
+    def killed(self: ConditionProber, *rest: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ArmCallback, "_match", killed)
+    monkeypatch.setattr(ConditionProber, "_match", killed)
     assert main(arguments) == 130
     assert list(boundary(tmp_path / "run", "cool")) == [0, 9] and list(boundary(tmp_path / "run", "even")) == [0]
-    monkeypatch.setattr(ArmCallback, "_match", real)
+    monkeypatch.setattr(ConditionProber, "_match", real)
     assert main([*arguments, "--resume"]) == 0
     for name in ("cool", "even"):
         killed_arm, whole = RunDir(tmp_path / "run").arm(name), RunDir(probed).arm(name)
@@ -224,11 +223,11 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arms: str) -> Pat
         json.dumps({"q": f"1{i} + 2 :", "a": gold}) + "\n" for i, gold in enumerate(GOLDS)))
     trained = sharpened(tmp_path / "checkpoint-5", 2.0)
 
-    def sampler_of(self: Any, model: Any, tokenizer: Any) -> Script:
+    def sampler_of(model: Any, tokenizer: Any) -> Script:
         return Script(model.lm_head.weight.abs().sum().item() > 1.5 * plain)
 
     plain = load_lab_model("lab")[0].lm_head.weight.abs().sum().item()
-    monkeypatch.setattr(BoundaryProbeCallback, "sampler_of", sampler_of)
+    monkeypatch.setattr(models, "TransformersSampler", sampler_of)
     assert main(["probe", "lab", trained, "--data", str(tmp_path / "data.jsonl"), "data.probe.prompt=q",
                  "data.probe.gold=a", "probes.max_new_tokens=9", "--verifier", "exact_string", "--plan", "fixed",
                  "judge.workers=1", *arms, "-o", str(tmp_path / "run")]) == 0
@@ -275,7 +274,7 @@ def test_a_system_message_and_a_template_reach_the_prompt(tmp_path: Path) -> Non
     words = ["lab", "data.probe.chat=true", "data.probe.system=Think.", "probes.arms.b.system=Box it.",
              "probes.arms.b.temperature=1.1", "probes.arms.c.template=Q: {prompt}"]
     recipe = probe_request(words, data=str(data)).recipe
-    asked = {arm.name: arm for arm in arms_of(recipe, load_problems(recipe.data.probe, where=""))}
+    asked = {each.name: each for each in conditions.conditions_of(recipe, load_problems(recipe.data.probe, where=""))}
     assert [dict(m) for m in asked["b"].problems[0].prompt] == [  # pyright: ignore[reportArgumentType, reportCallIssue]
         {"role": "system", "content": "Box it."}, {"role": "user", "content": "2 + 3?"}]
     assert dict(asked["c"].problems[0].prompt[-1])["content"] == "Q: 2 + 3?"  # pyright: ignore[reportArgumentType, reportCallIssue]
