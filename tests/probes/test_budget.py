@@ -230,8 +230,8 @@ def test_the_report_sets_the_truth_beside_the_forecast(whole: Path) -> None:
     add_recipe(whole)
     base, last = rows(whole / "boundary.jsonl")
     words = (f"took {100 * last['budget_share']:.1f}% of the tokens generated since (budget 11%, forecast "
-             f"{100 * base['schedule']['share']:.1f} to {100 * base['schedule']['most']:.1f}%); with the base's probe, "
-             "which all runs from this base share, "
+             f"{100 * base['schedule']['share']:.1f} to {100 * base['schedule']['most']:.1f}%). With the base's probe, "
+             "which all runs from this base share, it is "
              f"{100 * last['token_share']:.1f}%.")
     assert words in " ".join(summary_table(whole).split())
     page = write_report(whole).read_text()
