@@ -16,6 +16,9 @@ THINK, END_THINK = "<think>", "</think>"
 _BOX = re.compile(r"\\boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
+_ESCAPED_END = re.compile(r"\{([^{}\\]*)\\\}")
+"""A box whose closing brace was escaped by mistake: \\boxed{185\\}."""
+
 
 def final_answer(text: str) -> str | Reason:
     r"""What the last box holds, stripped and never empty; or the Reason why there is no answer.
@@ -36,6 +39,9 @@ def final_answer(text: str) -> str | Reason:
         if start > end and start in closing:
             end = closing[start]
             content = answer_part[start + 1 : end].strip()
+    if content is None:
+        escaped = _ESCAPED_END.match(answer_part, opened[-1])
+        content = escaped[1].strip() if escaped else None
     if content is None:
         return Reason.UNBALANCED
     return content or Reason.EMPTY

@@ -18,11 +18,14 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 
 from rlvr.rewards.boxed import final_answer
-from rlvr.rewards.math.guards import MAX_CHARS, bad_form, bomb, is_constant
-from rlvr.rewards.math.latex import normalize, squeezed
+from rlvr.rewards.math.guards import MAX_CHARS, bad_form, bomb
+from rlvr.rewards.math.latex import squeezed
+from rlvr.rewards.math.normalize import normalize
 from rlvr.rewards.math.numbers import read_number
+from rlvr.rewards.math.outcome import Outcome
+from rlvr.rewards.math.quantities import is_constant
 from rlvr.rewards.math.units import without_unit
-from rlvr.rewards.math_answer import MathVerifier, Outcome, question_of
+from rlvr.rewards.math_answer import MathVerifier, question_of
 from rlvr.types import Problem, Reason, Verdict
 
 _PLACES = {"integer": 0, "whole number": 0, "one": 0, "unit": 0, "degree": 0, "tenth": 1, "hundredth": 2,
@@ -95,7 +98,7 @@ class VisualVerifier(MathVerifier):
         gold = normalize(gold)
         if not gold:
             return Outcome(Reason.WRONG_ANSWER, "choice")
-        return self._outcome(gold, answer, MAX_CHARS + 2 * len(gold))
+        return self.comparison.outcome(gold, answer, MAX_CHARS + 2 * len(gold))
 
     def _rounds_to(self, raw_gold: str, text: str, places: int) -> bool:
         raw_answer = final_answer(text)
@@ -113,7 +116,7 @@ class VisualVerifier(MathVerifier):
         text = without_unit(text)
         if len(text) > MAX_CHARS or bomb(gold, text) or bad_form(gold, text) or not is_constant(text):
             return None
-        value = self.symbolic.constant(text)
+        value = self.comparison.symbolic.constant(text)
         return None if value is None else Decimal(value)
 
 

@@ -113,26 +113,7 @@ def numeral(text: str) -> tuple[str, int] | None:
         return None
     base = match[2] or match[3]
     value = int(base) if base.isdecimal() else _BASES.get(base.lower())
-    return None if value is None else (re.sub(r"^(-?)0+(?=.)", r"\1", match[1]).upper(), value)
-
-
-def is_constant(text: str) -> bool:
-    """No variable in it: a number, a surd, a multiple of pi ..."""
-    return bool(text) and not variables(text) and set(re.findall(r"\\([A-Za-z]+)", text)) <= _CONSTANT_COMMANDS
-
-
-_CONSTANT_COMMANDS = {"frac", "sqrt", "pi", "cdot", "times", "div", "log", "ln", "sin", "cos", "tan", "binom", "circ",
-                      "pm", "infty", "lfloor", "rfloor", "lceil", "rceil", "exp", "arcsin", "arccos", "arctan"}
-
-
-def is_name(text: str) -> bool:
-    r"""What may stand left of the answer's "=": a name: x, AB, f(5), \angle A, P(A), m + n, but not 2x or -x."""
-    bare = re.sub(r"\s*_\s*(?:\{[^{}]*\}|\w)", "", text)
-    bare = re.sub(r"(?<![A-Za-z\\])[fghpqFGHPQ]'*\s*\([^()]*\)", "f", bare)  # f(5), P(X=2): not a product
-    bare = re.sub(r"\\(?:text|mathrm|mbox|operatorname|textbf)\s*\{[^{}]*\}", "T", bare)
-    if re.search(r"'|\\prime", bare) and re.search(r"[+-]", bare):
-        return False  # y' + ry: a differential equation
-    return re.fullmatch(r"(?!-)(?=.*[A-Za-z])(?:\\[A-Za-z]+|[A-Za-z{}()|,+/'^* -])+", bare) is not None
+    return None if value is None or not 2 <= value <= 36 else (re.sub(r"^(-?)0+(?=.)", r"\1", match[1]).upper(), value)
 
 
 def other_case(gold: str, answer: str) -> bool:
@@ -164,3 +145,34 @@ def _figure(found: tuple[str, str]) -> str:
     if kind == "triangle":
         return "".join(sorted(points))
     return min(points, points[::-1]) if kind.endswith("angle") else points
+
+
+_COMMANDS = """
+frac sqrt pi cdot times div log ln lg sin cos tan cot sec csc sinh cosh tanh coth arcsin arccos
+arctan exp binom circ pm mp infty lfloor rfloor lceil rceil cup cap in mathbb begin end sum prod int
+iint iiint oint lim vec hat bar overline overrightarrow underline mathbf boldsymbol bm mathrm text
+mbox textbf textit textrm mathit mathcal ge le ne equiv pmod bmod mod to ldots cdots dots dotsc
+dotsb angle triangle emptyset partial prime gcd lcm max min sup det operatorname dot ddot tilde
+widehat hbar ell Re Im setminus rm bf it over alpha beta gamma delta epsilon varepsilon zeta eta
+theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau upsilon phi varphi chi psi omega
+Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega nabla deg dim ker forall measuredangle
+square cfrac tfrac hline choose"""
+_KNOWN_COMMANDS = frozenset(_COMMANDS.split())
+_TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf|textit|textrm|operatorname)\s*\{([^{}]*)\}")
+_ODD_SIGNS = re.compile(r"[#@&\"~`;$?]|(?<!\^)\\circ(?![A-Za-z])")
+
+
+def unreadable(gold: str, answer: str) -> Reason | None:
+    """What the answer has that the parser would pass over and the gold answer has not: signs, commands (unparsable), or
+    words (wrong_answer: `8 \\text{ point five}`)."""
+    commands = set(re.findall(r"\\([A-Za-z]+)", answer)) - _KNOWN_COMMANDS
+    foreign = {char for char in answer if not char.isascii()}
+    if commands - set(re.findall(r"\\([A-Za-z]+)", gold)) or foreign - set(gold):
+        return Reason.UNPARSABLE
+    table = "matrix" in answer or "array" in answer
+    if not table and set(_ODD_SIGNS.findall(answer)) - set(_ODD_SIGNS.findall(gold)):
+        return Reason.UNPARSABLE
+    words = {" ".join(text.split()) for text in _TEXT.findall(answer)}
+    known = {" ".join(text.split()) for text in _TEXT.findall(gold)}
+    unknown = {word for word in words - known if len(word) > 1 and word not in _KNOWN_COMMANDS}
+    return Reason.WRONG_ANSWER if unknown else None

@@ -1,31 +1,131 @@
-r"""Inequalities of one variable as intervals: `x \ge 2` is `[2,\infty)`, `1 < x \le 3` is `(1,3]`. Text to text.
+r"""Sets of real numbers as unions of intervals: `x \ge 2` is `[2,\infty)`, `|x| < 2` is `(-2,2)`. Text to text.
 
-The parser of the computer algebra path does not turn an interval into an inequality, nor `3 > x > 1` around.
+Read are inequalities of one variable, moduli, set builders (`\{x \mid x > 1\}`), `\mathbb{R} \setminus \{0\}` and
+`x \ne 0, x \ne 1`. The parser of the computer algebra path knows none of these, nor does it turn `3 > x > 1` around.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+from typing import NamedTuple
 
-from rlvr.rewards.math.latex import split_top, variables
+from rlvr.rewards.math.latex import closes_at, split_top, variables
+from rlvr.rewards.math.numbers import read_number
 
 _RELATIONS = {"<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!="}
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
 _NAME = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w\}?)?")
-_OR = re.compile(r"\s*,?\s*(?:\\(?:text|mathrm)\s*\{\s*or\s*\}|\\lor(?![A-Za-z])|(?<![A-Za-z\\])or(?![A-Za-z]))\s*")
+_OR = re.compile(r"\s*,?\s*(?:\\(?:text|mathrm)\s*\{\s*or\s*\}|\\l?or(?![A-Za-z])|\\vee(?![A-Za-z])|"
+                 r"(?<![A-Za-z\\])or(?![A-Za-z]))\s*")
+_AND = re.compile(r"\s*(?:,|,?\s*\\(?:text|mathrm)\s*\{\s*,?\s*and\s*\}|\\l?and(?![A-Za-z])|\\wedge(?![A-Za-z])|"
+                  r"(?<![A-Za-z\\])and(?![A-Za-z]))\s*")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
+_BUILDER = re.compile(r"\\\{\s*([A-Za-z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\||:)\s*(.*)\\\}")
+_MODULUS = re.compile(r"\|\s*([A-Za-z])\s*(?:([-+])\s*([^|]+?))?\s*\|\s*(<|>|\\le|\\ge)\s*([^<>=|,]+)")
+_WITHOUT = re.compile(r"(?:[A-Za-z]\s*\\in\s*)?(?:\\mathbb\{R\}|\(-\\infty ?, ?\\infty ?\))\s*"
+                      r"(?:\\setminus|-|\\)\s*\\\{(.+)\\\}")
+_ALL = re.compile(r"\\mathbb\{R\}|(?:\\text\s*\{\s*)?all real numbers\s*\}?|"
+                  r"[A-Za-z]\s*\\in\s*(?:\\mathbb\{R\}|\(-\\infty ?, ?\+?\\infty ?\))")
 
 
-def as_intervals(text: str) -> tuple[str, str] | None:
-    r"""(variable, union of intervals) of a normalized inequality, or of several joined by "or"; None for other text.
+class Region(NamedTuple):
+    """`surely_a_set`: it cannot be meant for a point, as the inequality 1 < x < 2 might be for (1, 2)."""
+
+    name: str
+    union: str
+    surely_a_set: bool
+
+
+def as_intervals(gold: str, answer: str) -> tuple[str, str] | None:
+    """Both as unions of intervals where one is another description of a set and the other is one too or an interval."""
+    of_gold, of_answer = read_region(gold), read_region(answer)
+    if of_gold is None and of_answer is None:
+        return None
+    if of_gold is not None and of_answer is not None:
+        same_name = of_gold.name == of_answer.name or "" in (of_gold.name, of_answer.name)
+        return (of_gold.union, of_answer.union) if same_name else None
+    if of_gold is not None:
+        return (of_gold.union, answer) if answer[:1] in ("(", "[") else None
+    assert of_answer is not None
+    if is_interval(gold) or (of_answer.surely_a_set and gold[:1] == "(" and gold[-1:] == ")"):
+        return gold, of_answer.union
+    return None
+
+
+def read_region(text: str) -> Region | None:
+    r"""A set that is not written as intervals; None for other text.
 
     The variable stands alone on its side, between values without it: `2x > 6` is left to computer algebra.
     """
+    if _ALL.fullmatch(text):
+        return Region("", r"(-\infty,\infty)", False)
+    without = _WITHOUT.fullmatch(text)
+    if without is not None:
+        union = _all_but(split_top(without[1], frozenset({",", ";"})))
+        return union and Region("", union, False)
+    builder = _BUILDER.fullmatch(text)
+    if builder is not None:
+        inside = read_region(builder[2].strip())
+        return None if inside is None or inside.name != builder[1] else Region("", inside.union, False)
+    modulus = _MODULUS.fullmatch(text)
+    if modulus is not None:
+        return _modulus(modulus)
+    left_out = _left_out(text)
+    if left_out is not None:
+        return left_out
     found = [_one(part) for part in _OR.split(text)]
     if not all(found):
         return None
     names = {name for name, _ in filter(None, found)}
-    return (names.pop(), r" \cup ".join(part for _, part in filter(None, found))) if len(names) == 1 else None
+    union = r" \cup ".join(part for _, part in filter(None, found))
+    return Region(names.pop(), union, False) if len(names) == 1 else None
+
+
+def _left_out(text: str) -> Region | None:
+    r"""`x \ne 0, x \ne 1` and `x \ne 0, 1`: all reals but some."""
+    parts = _AND.split(text)
+    first = split_top(parts[0], frozenset({r"\ne"}))
+    if len(parts) < 2 or len(first) != 2 or not _NAME.fullmatch(first[0]):
+        return None
+    values = []
+    for part in parts:
+        sides = split_top(part, frozenset({r"\ne"}))
+        if len(sides) > 2 or (len(sides) == 2 and sides[0] != first[0]):
+            return None
+        values.append(sides[-1])
+    union = _all_but(values)
+    return union and Region(first[0], union, False)
+
+
+def _all_but(points: list[str]) -> str | None:
+    numbers = [read_number(point) for point in points]
+    if any(variables(point) or not point for point in points) or (len(points) > 1 and not all(numbers)):
+        return None
+    values = [number.value if number else 0 for number in numbers]
+    ordered = [point for _, point in sorted(zip(values, points, strict=True))]
+    ends = [r"-\infty", *ordered, r"\infty"]
+    return r" \cup ".join(f"({left},{right})" for left, right in pairwise(ends))
+
+
+def _modulus(match: re.Match[str]) -> Region | None:
+    name, sign, centre, relation, radius = match.groups()
+    if variables(radius) or (centre and variables(centre)):
+        return None
+    at, by = read_number(centre or "0"), read_number(radius)
+    if at is not None and by is not None:
+        middle = at.value if sign == "-" else -at.value
+        if by.value <= 0:
+            return None
+        low, high = str(middle - by.value), str(middle + by.value)
+    elif centre is None:
+        low, high = f"-{radius.strip()}", radius.strip()
+    else:
+        return None
+    left, right = ("[", "]") if "e" in relation else ("(", ")")
+    if relation in ("<", r"\le"):
+        return Region(name, f"{left}{low},{high}{right}", True)
+    return Region(name, rf"(-\infty,{low}{right} \cup {left}{high},\infty)", True)
 
 
 def _one(text: str) -> tuple[str, str] | None:
@@ -55,11 +155,12 @@ def _one(text: str) -> tuple[str, str] | None:
 
 def _takes_part(side: str) -> bool:
     """Whether what should be one value is a list, a set or another relation."""
-    return len(split_top(side, frozenset({",", ";", "=", r"\in", r"\cup", r"\pm"}))) > 1 or side[:1] in "[" + "{"
+    return len(split_top(side, frozenset({",", ";", "=", r"\in", r"\cup", r"\pm", "|"}))) > 1 or side[:1] in "[" + "{"
 
 
 def is_interval(text: str) -> bool:
     r"""Whether it is an interval or a union of some, and cannot be a point: `(1,2)` alone can."""
     parts = split_top(text, frozenset({r"\cup"}))
-    return all(part[:1] in ("(", "[") and part[-1:] in (")", "]") and len(split_top(part[1:-1], frozenset({","}))) == 2
+    return all(part[:1] in ("(", "[") and part[-1:] in (")", "]") and closes_at(part) == len(part) - 1 and
+               len(split_top(part[1:-1], frozenset({","}))) == 2
                for part in parts) and bool(len(parts) > 1 or "[" in text or "]" in text or r"\infty" in text)

@@ -10,40 +10,18 @@ import re
 from functools import lru_cache
 
 from rlvr.rewards.math.latex import split_top
-from rlvr.rewards.math.units import FONT, PERCENT, without_unit
+from rlvr.rewards.math.unit_table import SHORT, UNITS, canonical
+from rlvr.rewards.math.units import FONT, PERCENT, split_unit
 
 Unit = tuple[tuple[str, int], ...]
 """Powers of its factors, sorted by name: km/h is (("hour", -1), ("km", 1))."""
 
-_PREFIXES = {"n": "nano", "u": "micro", "m": "milli", "c": "centi", "d": "deci", "k": "kilo", "M": "mega", "G": "giga"}
-_METRIC = {"m": "meter metre", "g": "gram gramme", "s": "second sec", "L": "l liter litre", "W": "watt", "J": "joule",
-           "Hz": "hertz", "Pa": "pascal", "V": "volt", "A": "amp ampere", "N": "newton", "eV": "electronvolt",
-           "mol": "mole", "K": "kelvin"}
-_OTHERS = """inch inches in; foot feet ft; yard yd; mile mi; acre; pound lb £; ounce oz; ton tonne; gallon gal; quart;
-pint; minute min; hour hr h; day; week wk; month; year yr; dollar USD; cent penny pennies; euro €; rupee; yen; peso;
-degree deg °; radian rad; celsius; fahrenheit; cal calorie; kcal; percent"""
-_SHORT = {"mph": "mile / hour", "kph": "km / hour", "kmh": "km / hour", "cc": "cm ^3", "mL": "cm ^3"}
 _CURRENCIES = frozenset({"dollar", "cent", "euro", "pound", "rupee", "yen", "peso"})
 _TEMPERATURES = frozenset({"celsius", "fahrenheit"})
 _TOKEN = re.compile(r"[A-Za-z]+|[°£€/]|-?\d+|\S")
 _SIGNS = re.compile(rf"\^\\circ\s*(?:(?:{FONT}\s*)?\{{?\s*([CF])\s*\}}?)?$")
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _POWERS_AFTER = {"squared": 2, "cubed": 3}
-
-
-def _table() -> dict[str, str]:
-    names: dict[str, str] = {}
-    for symbol, words in _METRIC.items():
-        for prefix, spoken in (("", ""), *_PREFIXES.items()):
-            for word in (symbol, *words.split()):
-                names[(prefix if len(word) < 3 or word == symbol else spoken) + word] = prefix + symbol
-    for group in _OTHERS.split(";"):
-        first, *more = group.split()
-        names |= dict.fromkeys((first, *more), first)
-    return names
-
-
-_NAMES = _table()
 
 
 def in_dollars(raw: str) -> bool:
@@ -90,30 +68,30 @@ def _unit(text: str, dollars: bool = False) -> Unit | None:
     elif text.startswith(("£", "€")) or text.endswith(("£", "€")):
         powers["pound" if "£" in text else "euro"] = 1
     else:
-        found = _powers(text[len(without_unit(text)) :])
+        found = _powers(split_unit(text)[1])
         if found is None:
             return None
         powers |= found
     return tuple(sorted((name, power) for name, power in powers.items() if power))
 
 
-def _powers(suffix: str) -> dict[str, int] | None:
-    words = re.sub(rf"{FONT}(?![A-Za-z])|\\(?:cdot|times|circ)(?![A-Za-z])|[{{}}.^]", " ", suffix)
+def _powers(phrase: str) -> dict[str, int] | None:
+    words = phrase.replace("^", " ").replace("(", " ").replace(")", " ")
     words = re.sub(r"\bdegrees?\s+(?:[Cc]elsius|C\b)", "celsius", words)
     words = re.sub(r"\bdegrees?\s+(?:[Ff]ahrenheit|F\b)", "fahrenheit", words)
-    words = re.sub(r"[A-Za-z]+", lambda word: _SHORT.get(_canonical(word[0]), word[0]), words)
+    words = re.sub(r"[A-Za-z]+", lambda word: SHORT.get(canonical(word[0]), word[0]), words)
     powers: dict[str, int] = {}
     sign, due, last = 1, 1, ""
     for token in _TOKEN.findall(words):
-        name = _canonical(token)
+        name = canonical(token)
         if token in ("/", "per"):
             sign = -1
         elif token in _POWERS:
             due = _POWERS[token]
         elif last and (token in _POWERS_AFTER or token.lstrip("-").isdecimal()):
             powers[last] += sign * ((_POWERS_AFTER.get(token) or int(token)) - 1)
-        elif name in _NAMES:
-            last = _NAMES[name]
+        elif name in UNITS:
+            last = UNITS[name]
             powers[last] = powers.get(last, 0) + sign * due
             due = 1
         elif token != "^":
@@ -121,16 +99,7 @@ def _powers(suffix: str) -> dict[str, int] | None:
     return powers
 
 
-def _canonical(word: str) -> str:
-    """As it stands in the table: Meters -> meter, KG -> kg, hrs -> hr."""
-    for spelling in (word, word.lower()) if len(word) > 1 else (word,):
-        for form in (spelling, spelling.removesuffix("s")):
-            if form in _SHORT or (form in _NAMES and (len(form) > 1 or form == spelling)):
-                return {"ml": "mL"}.get(form, form)
-    return word
-
-
 def _other_power(gold: str, answer: str) -> bool:
-    units = [re.sub(r"\\[A-Za-z]+|[^A-Za-z0-9-]", "", text[len(without_unit(text)) :]) for text in (gold, answer)]
+    units = [re.sub(r"[^A-Za-z0-9-]", "", split_unit(text)[1]) for text in (gold, answer)]
     letters = [re.sub(r"[^A-Za-z]", "", unit) for unit in units]
     return units[0] != units[1] and letters[0] == letters[1] != ""

@@ -129,6 +129,10 @@ class Sequence:
     parts: tuple[str, ...]
 
 
+_CONJUNCTION = re.compile(
+    r",?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\\?\b(?:and|or)\b)\s*")
+
+
 def read_sequence(text: str) -> Sequence | None:
     r"""The parts of `1, 2`, `1 \text{ and } 2`, `\{1, 2\}`, `(1, 2)`, `[1, 2)`; None if it is no such thing."""
     brackets = ""
@@ -138,9 +142,9 @@ def read_sequence(text: str) -> Sequence | None:
         brackets, inner = text[0] + text[-1], text[1:-1]
     else:
         inner = text
-    inner = re.sub(r",?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|\\?\b(?:and|or)\b)\s*", ",", inner)
+    inner = _CONJUNCTION.sub(",", inner)
     if brackets and _unbalanced(inner):
-        return read_sequence_of_tuples(text)
+        return read_sequence_of_tuples(_CONJUNCTION.sub(",", text))
     parts = split_top(inner, frozenset({",", ";"}))
     if len(parts) < 2 or not all(parts) or (not brackets and _GROUPED.fullmatch(text)):
         return None

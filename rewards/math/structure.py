@@ -11,9 +11,9 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
-from rlvr.rewards.math.guards import is_name
 from rlvr.rewards.math.latex import closes_at, split_top, squeezed
 from rlvr.rewards.math.numbers import Sequence
+from rlvr.rewards.math.quantities import is_name
 
 MAX_PARTS = 40
 """Each part of a list may have to be compared with each of the other."""
@@ -43,7 +43,7 @@ def _kind(text: str) -> str:
 
 def in_usual_order(names: list[str]) -> bool:
     r"""Whether values stand where a tuple has them: x before y, x_1 before x_2, AB before BC, r before \theta."""
-    places = [_place(name) for name in names]
+    places = [place(name) for name in names]
     return None not in places and all(
         one < other for one, other in pairwise(place for place in places if place is not None))
 
@@ -55,7 +55,8 @@ def shuffled(names: list[str]) -> bool:
     return coordinates and not in_usual_order(names)
 
 
-def _place(name: str) -> tuple[bool, str, int] | None:
+def place(name: str) -> tuple[bool, str, int] | None:
+    """Where a name stands among coordinates: letters of the alphabet first, by index; None for what is no name."""
     base, _, index = re.sub(r"\((\d+)\)$", r"_\1", re.sub(r"[{} ]", "", name)).partition("_")
     letter = _NAME.fullmatch(base)
     if letter is None or (index and not index.isdecimal()) or (letter[1] and letter[1] not in _GREEK):
@@ -79,11 +80,13 @@ def compare_parts(
         unbounded = any(r"\infty" in part for part in gold.parts)  # an interval, no point
         if not pairs_up or not (gold.brackets == answer.brackets or (one_without and not unbounded)):
             return "other"
-    names, answer_names = (_names(sequence) for sequence in (gold, answer))
+    names, answer_names = (names_of(sequence) for sequence in (gold, answer))
     one_named = bool(names) != bool(answer_names)
-    by_place = one_named and (names or not _indexed(answer))  # x = 1, y = 2 and 1, 2: in order
-    if one_named and (by_place or gold.brackets or answer.brackets) and not in_usual_order(names or answer_names):
-        return "other"
+    by_place = one_named and not indexed(gold if names else answer)  # x = 1, y = 2 and 1, 2: in order
+    if one_named and (by_place or gold.brackets or answer.brackets):
+        bare_list = not names and not gold.brackets
+        if shuffled(answer_names) if bare_list else not in_usual_order(names or answer_names):
+            return "other"
     if gold.brackets or answer.brackets or by_place:
         return "same" if pairs_up and all(map(same, gold.parts, answer.parts)) else "other"
     table = {(part, other): same(part, other) for part in gold.parts for other in answer.parts}
@@ -94,14 +97,14 @@ def compare_parts(
     return "multiset" if covered and covers else "other"
 
 
-def _names(sequence: Sequence) -> list[str]:
+def names_of(sequence: Sequence) -> list[str]:
     """The names, if every part is an equation that gives another name a value; else none."""
     sides = [split_top(part, frozenset({"="})) for part in sequence.parts]
     names = [squeezed(each[0]) for each in sides if len(each) == 2 and is_name(each[0])]
     return names if len(set(names)) == len(sides) else []
 
 
-def _indexed(sequence: Sequence) -> bool:
+def indexed(sequence: Sequence) -> bool:
     """x_1 = 1, x_2 = 3: solutions with numbers, which say nothing of their order."""
     return len({part.partition("_")[0].strip() for part in sequence.parts}) == 1 and "_" in sequence.parts[0]
 

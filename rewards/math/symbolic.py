@@ -12,7 +12,6 @@ r"""The computer algebra path: math-verify's parser and comparison, with its mea
 from __future__ import annotations
 
 import logging
-import math
 import re
 import traceback
 from functools import lru_cache
@@ -24,6 +23,7 @@ from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 
 from rlvr.rewards.math.latex import rename, variables
+from rlvr.rewards.math.values import FAILURES, RELATIVE, differ, same_at_integers, value_of, values_of
 
 _CONFIG = LatexExtractionConfig(
     boxed_match_priority=0,
@@ -31,17 +31,8 @@ _CONFIG = LatexExtractionConfig(
         basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
     ),
 )
-_POINTS = (0.7390851332, 1.3247179572, 2.2955871494)
-_NEGATIVE = -0.8414709848
-"""Only where both values are real there: sqrt(x^3) and x sqrt(x) are on other branches, sqrt(x^2) is not x."""
-_DIGITS = 300
-"""Constants without decimals have to agree to so many digits: 1 - 2^{-100} is not 1."""
-_RELATIVE = 2e-6
-_LARGEST = sympy.Float("1e300")
 _SPARE_NAMES = "qwzyvujkhgbaprstmnlcx"
 
-_FAILURES = (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError, RecursionError)
-"""What sympy raises on expressions that have no value, whatever is asked of them."""
 
 for _logger in ("math_verify.parser", "math_verify.grader"):
     logging.getLogger(_logger).setLevel(logging.ERROR)  # they warn that time-outs are off, which is on purpose
@@ -70,7 +61,7 @@ def equal(gold: str, answer: str) -> bool | None:
     """
     try:
         return _equal(gold, answer)
-    except _FAILURES as error:  # a matrix plus a number, a sum that goes round in circles: nothing that can be equal
+    except FAILURES as error:  # a matrix plus a number, a sum that goes round in circles: nothing that can be equal
         if _is_ours(error):
             raise
         return None
@@ -91,12 +82,15 @@ def _equal(gold: str, answer: str) -> bool | None:
     parsed_gold = _parse(gold)
     if parsed_gold is None or _undefined(parsed_gold):
         return False
+    at_integers = same_at_integers(parsed_gold, parsed_answer)
+    if at_integers is not None:
+        return at_integers
     parsed_gold, parsed_answer = _summed(parsed_gold), _summed(parsed_answer)
     if isinstance(parsed_gold, sympy.Symbol) and isinstance(parsed_answer, sympy.Expr):
         parsed_answer = parsed_answer.doit()  # a lone symbol is compared by its spelling: 1 * m must have become m
     if _is_relation(parsed_gold) and _is_relation(parsed_answer) and _letters(gold) != _letters(answer):
         return False  # equations are solved for whatever letters they have: dx/dt = k would equal dq/dt = k
-    if _differ(parsed_gold, parsed_answer) or _kinds_differ(parsed_gold, parsed_answer):
+    if differ(parsed_gold, parsed_answer) or _kindsdiffer(parsed_gold, parsed_answer):
         return False
     return _verified(parsed_gold, parsed_answer) or (
         (other := (_exact(parsed_gold), _exact(parsed_answer))) != (parsed_gold, parsed_answer) and _verified(*other))
@@ -130,7 +124,7 @@ def _summed(parsed: Any) -> Any:
 def constant(text: str) -> float | None:
     """The value of a normalized answer without variables, None if it has none or is not real."""
     parsed = _parse(text)
-    value = _value(parsed, {}) if isinstance(parsed, sympy.Expr) and not parsed.free_symbols else None
+    value = value_of(parsed, {}) if isinstance(parsed, sympy.Expr) and not parsed.free_symbols else None
     return value.real if value is not None and value.imag == 0 else None
 
 
@@ -156,11 +150,11 @@ def misreading(gold: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Any:
-    boxed = rf"\boxed{{{_with_products(text)}}}"
+    boxed = rf"\boxed{{{_with_products(_INDEXED_E.sub(_NO_NUMBER, text))}}}"
     try:
         found = parse(boxed, [_CONFIG], fallback_mode="first_match", extraction_mode="first_match",
                       parsing_timeout=None)  # pyright: ignore[reportArgumentType] (None is documented, the hint says int)
-    except _FAILURES:
+    except FAILURES:
         return None
     if not found or isinstance(found[0], str):
         return None
@@ -171,6 +165,8 @@ def _parse(text: str) -> Any:
     return parsed
 
 
+_INDEXED_E, _NO_NUMBER = re.compile(r"(?<![A-Za-z\\])E(?=\s*_)"), r"\\Xi "
+"""The parser takes the E of E_1 for Euler's number, and then fails on the index."""
 _POLAR = re.compile(r"e\s*\^\s*\{[^{}]*(?<![A-Za-z\\])i(?![A-Za-z])|(?<![A-Za-z\\])i\s*\\sin(?![A-Za-z])")
 _BESIDE = (
     re.compile(r"(?<![\w.^{])(\d+)\s*(?=[(\[]|\\binom|e\s*\^)"),
@@ -225,45 +221,7 @@ def _is_relation(parsed: Any) -> bool:
     return isinstance(parsed, (sympy.core.relational.Relational, sympy.And))
 
 
-def _differ(gold: Any, answer: Any) -> bool:
-    """Whether two plain expressions differ in value at a point where both have one.
-
-    Asked first: it is exact enough to refute, and spares wrong answers the slow attempt to prove them right.
-    """
-    if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
-        return False
-    coarsely = any(left != right if math.inf in (abs(left), abs(right)) else
-                   abs(left - right) > _RELATIVE * max(abs(left), abs(right)) for left, right in _values(gold, answer))
-    return coarsely or _differ_exactly(gold, answer)
-
-
-def _differ_exactly(gold: Any, answer: Any) -> bool:
-    """Whether two constants differ within `_DIGITS` digits, or an exact and a decimal one by more than a millionth."""
-    vague = (sympy.core.function.AppliedUndef, sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit)
-    if any(expression.free_symbols or expression.has(*vague) for expression in (gold, answer)):
-        return False
-    decimal = answer.has(sympy.Float)
-    if gold.has(sympy.Float):
-        return False
-    answer = answer.xreplace({number: sympy.Rational(str(number)) for number in answer.atoms(sympy.Float)})
-    if not decimal and gold.is_Rational and answer.is_Rational:
-        return bool(gold != answer)
-    try:
-        left, right = (expression.doit().evalf(_DIGITS, maxn=2 * _DIGITS) for expression in (gold, answer))
-    except (TypeError, ValueError, ArithmeticError, NotImplementedError):
-        return False  # no number, as in _value
-    parts = [part for number in (left, right) for part in number.as_real_imag()]
-    if not all(isinstance(part, (sympy.Float, sympy.Integer)) for part in parts):
-        return False
-    distance, size = (abs(left - right), max(abs(left), abs(right)))
-    if decimal and (rest := (gold - answer).doit()).is_Rational:
-        distance = abs(rest)  # also of numbers of more than `_DIGITS` digits
-    if decimal:  # 2^{1009} + 0.001 is not 2^{1009}
-        return bool(distance > sympy.Float("1e-6", _DIGITS) * min(1, size))
-    return bool(distance > size * sympy.Float(f"1e-{_DIGITS - 20}", _DIGITS))
-
-
-def _kinds_differ(gold: Any, answer: Any) -> bool:
+def _kindsdiffer(gold: Any, answer: Any) -> bool:
     """Whether a plain number stands where several are due: never equal, and spares a slow attempt to simplify it."""
     several = isinstance(gold, (sympy.Interval, sympy.Union)) or (isinstance(gold, sympy.FiniteSet) and len(gold) > 1)
     return several and isinstance(answer, sympy.Expr)
@@ -273,8 +231,8 @@ def _vacuous(gold: Any, answer: Any) -> bool:
     """Whether two equations are equal only in having no solutions: not proportional, and solving them gives none."""
     if not (_is_equation(gold) and _is_equation(answer)):
         return False
-    ratios = [left / right for left, right in _values(_residual(gold), _residual(answer)) if right]
-    proportional = all(abs(ratio - ratios[0]) <= _RELATIVE * abs(ratios[0]) for ratio in ratios)
+    ratios = [left / right for left, right in values_of(_residual(gold), _residual(answer)) if right]
+    proportional = all(abs(ratio - ratios[0]) <= RELATIVE * abs(ratios[0]) for ratio in ratios)
     return not proportional and not sympy.solve(gold, gold.free_symbols)
 
 
@@ -286,25 +244,3 @@ def _residual(equation: Any) -> Any:
     return equation.lhs - equation.rhs
 
 
-def _values(gold: Any, answer: Any) -> list[tuple[complex, complex]]:
-    """Their values at the points where both have one; the same letter has the same value in both."""
-    names = sorted({symbol.name for expression in (gold, answer) for symbol in expression.atoms(sympy.Symbol)})
-    pairs = []
-    for point in (*_POINTS, _NEGATIVE) if names else _POINTS[:1]:
-        at = {name: point + 0.1234567 * index for index, name in enumerate(names)}
-        left, right = _value(gold, at), _value(answer, at)
-        if left is not None and right is not None and (point > 0 or left.imag == right.imag == 0):
-            pairs.append((left, right))
-    return pairs
-
-
-def _value(expression: Any, values: dict[str, float]) -> complex | None:
-    try:
-        at_point = expression.subs({symbol: values[symbol.name] for symbol in expression.atoms(sympy.Symbol)})
-        number = at_point.doit().evalf(15)
-        if isinstance(number, sympy.Float) and abs(number) > _LARGEST:
-            return complex(math.inf)  # too large for a float, so different from whatever has one
-        value = complex(number)
-    except _FAILURES:
-        return None  # no number: an unevaluated function, an overflow, a sum from 1 to 0.7
-    return value if math.isfinite(value.real) and math.isfinite(value.imag) else None

@@ -21,7 +21,7 @@ import pytest
 
 from rlvr.judging.judge import Judge
 from rlvr.rewards.math import symbolic
-from rlvr.rewards.math.latex import normalize
+from rlvr.rewards.math.normalize import normalize
 from rlvr.rewards.math.numbers import Plain, read_number, same_number
 from rlvr.rewards.math_answer import MathVerifier
 from rlvr.types import Problem, Reason, Verdict

@@ -496,7 +496,7 @@ def test_dozens_count_where_the_question_asks_for_them(
 
 def test_a_fault_of_ours_is_not_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bug: any TypeError, ours as well, was "cannot be compared": a wrong answer in place of a harness error."""
-    from rlvr.rewards.math import symbolic
+    from rlvr.rewards.math import symbolic, values
 
     def fail(*_: object, **__: object) -> bool:
         raise TypeError("no comparison of these")
@@ -504,6 +504,6 @@ def test_a_fault_of_ours_is_not_the_answers(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(symbolic, "verify", fail)  # as a library would
         assert symbolic.equal("x^2+1", "x^2+1") is None
-    monkeypatch.setattr(symbolic, "_RELATIVE", None)  # as a slip in our own line would
+    monkeypatch.setattr(values, "RELATIVE", None)  # as a slip in our own line would
     with pytest.raises(TypeError, match="NoneType"):
         symbolic.equal("x^2+1", "x^2+2")
