@@ -141,15 +141,6 @@ class LossSpec(LossConfig):
     nll_coef: float = 0.0
     """Weight of the likelihood term on `Credit.nll_mask_NT` (VAPO, 2504.05118, eq. 14)."""
 
-    @property
-    def kl_coef(self) -> float:
-        return self.kl_loss_coef
-
-    @property
-    def kl_kind(self) -> KLKind:
-        return self.kl_loss_kind
-
-
 @dataclass(frozen=True, slots=True)
 class GroupFilter:
     """Dynamic sampling of an algorithm with `Needs.group_filter`: prompts are drawn until enough groups are mixed, that

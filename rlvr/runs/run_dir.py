@@ -32,6 +32,7 @@ from rlvr.runs.files import (
     temporary,
     write_json_atomic,
 )
+from rlvr.runs.removed_keys import is_fixed, without_removed
 from rlvr.types import UserError
 
 __all__ = [
@@ -177,7 +178,12 @@ class RunDir:
         })
 
     def read_recipe(self) -> dict[str, Any]:
-        """recipe.json as it was written. Raises UserError when it is missing or damaged."""
+        """recipe.json, without keys of the recipe that this version no longer has. UserError: missing or damaged."""
+        stored = self._stored_recipe()
+        return stored | {"recipe": without_removed(stored["recipe"])}
+
+    def _stored_recipe(self) -> dict[str, Any]:
+        """recipe.json as it was written."""
         try:
             stored = json.loads(self.recipe.read_bytes())
         except FileNotFoundError:
@@ -249,7 +255,8 @@ class RunDir:
         replace(self.problems, jsonl_lines(rows))
 
     def _check_same_recipe(self, tree: Mapping[str, Any]) -> None:
-        old = flat(self.read_recipe()["recipe"])
+        old = {key: value for key, value in flat(self._stored_recipe()["recipe"]).items()
+               if not is_fixed(key, value)}
         new = flat(json.loads(dumps(tree)))
         for key in [*new, *(key for key in old if key not in new)]:
             if key.split(".")[0] in MAY_DIFFER or (key in old and key in new and old[key] == new[key]):

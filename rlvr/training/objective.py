@@ -107,10 +107,10 @@ def objective(
 
     token_loss_BT, measured = policy_term(batch, algorithm)
     loss = mean(token_loss_BT)
-    if spec.kl_coef:
+    if spec.kl_loss_coef:
         assert batch.ref_logps is not None
-        kl_BT = kl_estimate(batch.logps, batch.ref_logps, spec.kl_kind)
-        loss = loss + spec.kl_coef * mean(kl_BT)
+        kl_BT = kl_estimate(batch.logps, batch.ref_logps, spec.kl_loss_kind)
+        loss = loss + spec.kl_loss_coef * mean(kl_BT)
         measured["train/kl"] = Measured(kl_BT, batch.mask)
     if entropy_weight:
         loss = loss - entropy_weight * mean(batch.entropies)

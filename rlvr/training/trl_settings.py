@@ -44,7 +44,7 @@ def give_loss_settings(algorithm: Algorithm[Any], args: GRPOConfig) -> None:
     needs, spec = algorithm.needs, algorithm.loss
     args.epsilon, args.epsilon_high, args.delta = spec.clip_low, spec.clip_high, spec.dual_clip
     # Any beta != 0 makes TRL compute the reference log-probabilities; our loss takes its coefficient from the spec.
-    args.beta = spec.kl_coef or (1.0 if needs.ref_logps else 0.0)
+    args.beta = spec.kl_loss_coef or (1.0 if needs.ref_logps else 0.0)
     args.loss_type = "dapo"
     args.use_bias_correction_kl = False
     args.entropy_coef = 0.0

@@ -1,0 +1,30 @@
+"""Recipe keys that earlier versions had. A run that was started with one still opens, and resumes if it held what is
+now fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+REMOVED: dict[str, Any] = {"train.loss": "rlvr"}
+"""Dotted key (* stands for a name) -> the value that every run has today."""
+
+
+def is_removed(key: str) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in REMOVED)
+
+
+def is_fixed(key: str, value: Any) -> bool:
+    """Whether a key was removed and held what every run has today."""
+    return any(fnmatchcase(key, pattern) and value == fixed for pattern, fixed in REMOVED.items())
+
+
+def without_removed(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """A stored recipe as this version reads it: without the keys that it no longer has."""
+    kept: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f"{path}.{name}" if path else name
+        if not is_removed(key):
+            kept[name] = without_removed(value, key) if isinstance(value, Mapping) else value
+    return kept
