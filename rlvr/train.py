@@ -27,6 +27,7 @@ from rlvr.probes.settings import probe_settings, truth_for
 from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
+from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run
 from rlvr.training.processes import leave, on_main, rank, tell_launcher, world_size
 from rlvr.types import UserError
@@ -81,7 +82,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     from rlvr.judging.judge import Judge
     from rlvr.probes.conditions import conditions_of
 
-    PartialState(cpu=not cuda())
+    clear_build_locks(PartialState(cpu=not cuda()))
     with Judge(**recipe.judge.options()) as judge:
         problems = on_main(lambda: with_usable_golds(recipe, problems, judge))
         conditions = conditions_of(recipe, problems.probe) if recipe.probes.enabled else []

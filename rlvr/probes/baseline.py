@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.runs.files import replace
+from rlvr.runs.waiting import told
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +93,18 @@ class Baseline:
         """Only one run measures an entry at a time; the others wait for it and then read it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         replace(self.folder / "key.json", json.dumps(self._key, indent=2, sort_keys=True).encode())
-        with open(self.folder / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(self.folder / "lock", "a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                with told(f"waiting for {lock.read() or 'another process'}, which measures the same base "
+                          f"({self.folder}); its result is used. To go on without it, set probes.baselines to another "
+                          "directory"):
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
             yield
 
     def load(self) -> dict[str, Any] | None:

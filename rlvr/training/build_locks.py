@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 LONGEST_BUILD = 600.0
 """Seconds. On a file system that other machines share, a lock that no process of this machine holds may be theirs."""
@@ -28,9 +29,22 @@ def extension_folder() -> Path:
     return Path(get_default_build_root())
 
 
+def clear_build_locks(state: Any) -> None:
+    """`remove_dead_locks` before DeepSpeed starts, by one process of each machine while the others wait.
+
+    state: accelerate's `PartialState`.
+    """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        with state.local_main_process_first():
+            if state.is_local_main_process:
+                remove_dead_locks(extension_folder())
+
+
 def remove_dead_locks(folder: Path, *, longest_build: float = LONGEST_BUILD, poll: float = 1.0) -> None:
-    """Remove the locks below `folder` that no living process holds, and say so on stderr. Where another machine may hold
-    one, wait until it is older than any build."""
+    """Remove the locks below `folder` that no living process holds, and say so on stderr.
+
+    Where another machine may hold one, wait until it is older than any build.
+    """
     for lock in [path.resolve() for path in folder.glob("**/lock") if path.is_file()]:
         told = False
         while lock.exists() and lock not in _open_files():
@@ -41,8 +55,8 @@ def remove_dead_locks(folder: Path, *, longest_build: float = LONGEST_BUILD, pol
             elif not told:
                 told = True
                 sys.stderr.write(f"{lock}: no process of this machine holds it; waiting up to "
-                                 f"{longest_build - age:.0f} s for a build on another machine. If there is none, delete "
-                                 "it\n")
+                                 f"{longest_build - age:.0f} s for a build on another machine; if there is none, "
+                                 "delete it\n")
             else:
                 time.sleep(poll)
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rlvr.probes.baseline import Baseline, newest_probe
+from rlvr.runs.waiting import told
 
 KEY = {"weights": "w", "verifiers": {"math": "1"}}
 MEASURED = {"problems": [{"problem_id": "a", "n": 4, "c": 1}, {"problem_id": "b", "n": 4, "c": 4}], "samples": 8,
@@ -57,3 +63,18 @@ def test_an_entry_with_a_damaged_key_is_not_used_for_forecasts(tmp_path: Path, e
     assert newest_probe(tmp_path, "lab", ["a", "b"]) is None
     with entry.locked():  # whoever measures or uses the entry writes its key again
         assert newest_probe(tmp_path, "lab", ["a", "b"]) == MEASURED
+
+
+def test_a_second_run_says_for_whom_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rlvr.probes.baseline.told", partial(told, patience=0.05))
+    first, second = Baseline(tmp_path, {"a": 1}), Baseline(tmp_path, {"a": 1})
+    waits = threading.Thread(target=lambda: second.locked().__enter__())
+    with first.locked():
+        waits.start()
+        time.sleep(0.3)
+        assert waits.is_alive()
+    waits.join(timeout=5)
+    assert not waits.is_alive()
+    assert capsys.readouterr().err.startswith(f"waiting for process {os.getpid()} on {socket.gethostname()}, which ")
