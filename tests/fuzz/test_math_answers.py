@@ -158,3 +158,16 @@ def test_another_number_is_wrong_and_the_same_is_right(seconds: float) -> None:
             assert judged(gold, answer) is equal, (gold, answer)
 
     fuzz(st.one_of(pairs, same), check, seconds / 3)
+
+
+def test_words_that_change_the_value_are_wrong(seconds: float) -> None:
+    def check(value: tuple[int, str, str]) -> None:
+        number, word, form = value
+        answer = form.format(n=number, w=word)
+        if word != "percent":
+            assert judged(str(number), answer) is False, answer
+
+    forms = st.sampled_from(
+        [r"{n}\text{{ {w}}}", r"{n} \text{{{w}}}", r"{n}\ \mathrm{{{w}}}", "{n} {w}", r"\text{{{n} {w}}}"]
+    )
+    fuzz(st.tuples(st.integers(2, 99), st.sampled_from(WORDS), forms), check, seconds / 3)
