@@ -118,35 +118,37 @@ def api() -> str:
 
 def recipe() -> str:
     """Every key of a recipe by section, from the JSON schema."""
-    schema = recipe_schema()
-    sections: dict[str, tuple[list[str], dict[str, Any]]] = {}
-    collect(schema, schema["$defs"], "", sections)
+    schema = json.loads((ROOT / "recipes/recipe.schema.json").read_text(encoding="utf-8"))
+    defs, paths = schema["$defs"] | {"": schema}, {"": [""]}
+    collect("", defs, "", paths)
     text = ""
-    for paths, section in sections.values():
-        title = " and ".join(f"`{path}`" for path in paths if path) or "At the top"
-        about = "" if paths == [""] else section.get("description", "")
-        required = section.get("required", [])
-        rows = [[f"`{key}`", kind(field, schema["$defs"]), default_of(field, required=key in required),
-                 meaning(field, schema["$defs"])] for key, field in section["properties"].items()]
+    for name, places in paths.items():
+        title = " and ".join(f"`{place}`" for place in places) if name else "At the top"
+        section, required = defs[name], defs[name].get("required", [])
+        rows = [[f"`{key}`", kind(field), default_of(field, required=key in required), meaning(field, defs)]
+                for key, field in ordered(section, places[0])]
+        about = section["description"] if name else ""
         text += f"## {title}\n\n{about}\n\n{table(['key', 'type', 'default', 'meaning'], rows)}\n\n"
     return text
 
 
-def collect(section: dict[str, Any], defs: dict[str, Any], path: str, found: dict[str, Any]) -> None:
-    """Sections by title, each with the dotted paths at which it stands, in the order of the recipe."""
-    if section["title"] in found:
-        found[section["title"]][0].append(path)
-        return
-    found[section["title"]] = ([path], section)
-    section["properties"] = dict(sorted(section["properties"].items(), key=lambda item: place(path, item[0])))
-    for key, field in section["properties"].items():
+def collect(name: str, defs: dict[str, Any], path: str, paths: dict[str, list[str]]) -> None:
+    """Add the sections below the section `name`, which stands at `path`: name -> the dotted paths of its places."""
+    for key, field in ordered(defs[name], path):
         inner = f"{path}.{key}".lstrip(".")
-        if (below := section_of(field, defs)) is not None:
-            collect(below, defs, inner, found)
-        elif isinstance(field.get("additionalProperties"), dict):
-            named = section_of(field["additionalProperties"], defs)
-            if named is not None:
-                collect(named, defs, f"{inner}.NAME", found)
+        below = section_of(field)
+        if below is None and isinstance(field.get("additionalProperties"), dict):
+            below, inner = section_of(field["additionalProperties"]), f"{inner}.NAME"
+        if below in paths:
+            paths[below].append(inner)
+        elif below is not None and key != "algorithm":  # docs/algorithms.md has its settings
+            paths[below] = [inner]
+            collect(below, defs, inner, paths)
+
+
+def ordered(section: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any]]]:
+    """The fields of a section as they are shown."""
+    return sorted(section["properties"].items(), key=lambda item: place(path, item[0]))
 
 
 def place(path: str, key: str) -> int:
@@ -155,19 +157,16 @@ def place(path: str, key: str) -> int:
     return order.index(key) if key in order else len(order)
 
 
-def section_of(field: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any] | None:
-    """The section that a field holds, also where it may be null; None for a plain value."""
-    for member in [field, *field.get("anyOf", [])]:
-        if "$ref" in member:
-            target = defs[member["$ref"].rpartition("/")[2]]
-            return target if "properties" in target else None
-    return None
+def section_of(field: dict[str, Any]) -> str | None:
+    """The name of the section that a field holds, also where it may be null; None for a plain value."""
+    found = [member["$ref"].rpartition("/")[2] for member in [field, *field.get("anyOf", [])] if "$ref" in member]
+    return found[0] if found else None
 
 
-def kind(field: dict[str, Any], defs: dict[str, Any]) -> str:
+def kind(field: dict[str, Any]) -> str:
     """The type and range of a field in the words of YAML."""
     if "anyOf" in field:
-        return " or ".join(dict.fromkeys(kind(member, defs) for member in field["anyOf"]))
+        return " or ".join(dict.fromkeys(kind(member) for member in field["anyOf"]))
     if "$ref" in field:
         return "section"
     if "enum" in field:
@@ -175,7 +174,7 @@ def kind(field: dict[str, Any], defs: dict[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if field.get("type") == "array":
-        return f"list, each {kind(field.get('items', {}), defs)}"
+        return f"list, each {kind(field.get('items', {}))}"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = ", ".join(f"{sign} {field[name]:,}" for name, sign in signs.items() if name in field)
     names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false",
@@ -193,7 +192,7 @@ def default_of(field: dict[str, Any], *, required: bool) -> str:
 
 def meaning(field: dict[str, Any], defs: dict[str, Any]) -> str:
     """What the field's docstring says; of a section without one, what the section says of itself."""
-    text = field.get("description") or (section_of(field, defs) or {}).get("description", "")
+    text = field.get("description") or defs.get(section_of(field) or "", {}).get("description", "")
     return " ".join(text.split()).replace("|", "\\|")
 
 
@@ -234,22 +233,6 @@ def yaml_of(value: str) -> str:
 def words(docstring: Any) -> str:
     """A docstring in one line, as a table's cell needs it."""
     return " ".join(docstring.value.split()).replace("|", "\\|") if docstring else ""
-
-
-def recipe_schema() -> dict[str, Any]:
-    """The JSON schema of recipes."""
-    from pydantic import TypeAdapter
-
-    from rlvr.config.recipe import Recipe
-
-    schema = TypeAdapter(Recipe).json_schema()
-    known = {**schema["$defs"], "Recipe": schema}
-    for module in package()["config"].modules.values():
-        for name, cls in module.classes.items():
-            for key, field in known.get(name, {}).get("properties", {}).items():
-                docstring = cls.all_members[key].docstring if key in cls.all_members else None
-                field.setdefault("description", docstring.value if docstring else "")
-    return schema
 
 
 def paragraphs(docstring: Any) -> str:
