@@ -1,4 +1,4 @@
-"""What a recipe will cost, told before anything is loaded: steps, rollouts, tokens, and the price of the probes."""
+"""What a recipe will do and cost, before any weights load: steps, rollouts, tokens, and the price of the probes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ from rlvr.config.algorithm import algorithm_config, build_algorithm, critic_note
 from rlvr.config.data import is_file, on_disk_or_hub
 from rlvr.config.probes import ConditionSpec, ProbeSection
 from rlvr.config.recipe import Recipe
+from rlvr.config.registry import resolve
 from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
+from rlvr.models.declared import check_declared
 from rlvr.models.loading import load_processing
-from rlvr.models.prompts import check_prompt_lengths
+from rlvr.models.prompts import check_prompt_lengths, decoded_prompt
 from rlvr.probes.forecast import budget_lines, budget_of, check_budget, generated_per_used
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
@@ -40,6 +43,8 @@ class Resolved:
     """The problems in words."""
     model: str
     """The base model in words."""
+    example: list[str]
+    """A prompt as the model reads it with the stop tokens, and a gold answer as it is judged."""
 
 
 def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> Resolved:
@@ -55,7 +60,9 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
     steps = plan_of_steps(recipe.train, world_size)
     absent = _absent(recipe) if offline else []
     problems = ProblemSets() if absent else load_problem_sets(recipe)
-    model = _check_model(recipe, [*problems.train, *problems.probe])
+    model, example = _check_model(recipe, problems.train, problems.probe)
+    if recipe.train.vllm is not None and not offline and find_spec("vllm") is None:
+        raise UserError("the package vllm is not installed: pip install 'rlvr[vllm]'", where="train.vllm")
     with Judge(**recipe.judge.options()) as judge:
         problems = with_usable_golds(recipe, problems, judge)
     words = (f"{len(problems.train):,} train, {len(problems.probe):,} probe, {problems.shared} in both; every gold "
@@ -65,19 +72,20 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
     elif problems.rejected:
         words += f" ({problems.rejected} whose gold does not are left out)"
     check_budget(recipe, problems.probe)
-    return Resolved(steps, problems.probe, words, model)
+    return Resolved(steps, problems.probe, words, model, [*example, *map(_gold_example, problems.train[:1])])
 
 
 def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None:
     """Print what `resolve_all` finds and the forecast to stdout. Arguments and errors are the same."""
-    found = resolve_all(recipe, world_size=world_size, offline=offline)
-    steps, model = found.steps, found.model
+    resolved = resolve_all(recipe, world_size=world_size, offline=offline)
+    steps, model = resolved.steps, resolved.model
     lines = [
         ("recipe", f"{recipe.name}, seed {recipe.seed}, run directory {recipe.run_path}"),
         ("model", model + ("" if recipe.model.lora is None else f", LoRA rank {recipe.model.lora.r}")),
         *_algorithm_lines(recipe),
-        ("problems", found.problems),
+        ("problems", resolved.problems),
         *_data_lines(recipe),
+        *(("example" if number == 0 else "", line) for number, line in enumerate(resolved.example)),
         ("training", f"{recipe.train.steps:,} updates, {steps.rollout_batches:,} rollout batches of {steps.rollouts:,} "
                      f"({recipe.train.prompts_per_step} prompts x {recipe.train.group_size})"),
         ("rollouts", f"{steps.total_rollouts:,} to train on, at most {steps.max_tokens:,} tokens"
@@ -87,10 +95,10 @@ def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None
     ]
     budget, size = budget_of(recipe), recipe.data.probe.size
     if budget is not None:
-        said = budget_lines(recipe, budget, found.probe, size)
+        said = budget_lines(recipe, budget, resolved.probe, size)
         lines += [("probes" if number == 0 else "", line) for number, line in enumerate(said)]
     elif recipe.probes.enabled:
-        lines += _probe_lines(recipe, len(found.probe) or size, steps.total_rollouts)
+        lines += _probe_lines(recipe, len(resolved.probe) or size, steps.total_rollouts)
     width = max(len(name) for name, _ in lines)
     sys.stdout.write("".join(f"{name:<{width}}  {text}\n" for name, text in lines))
 
@@ -112,16 +120,37 @@ def _data_lines(recipe: Recipe) -> list[tuple[str, str]]:
     return lines + [("rewards", f"accuracy, and {'; '.join(words)}")] * bool(words)
 
 
-def _check_model(recipe: Recipe, problems: Sequence[Problem]) -> str:
-    """Tokenize every prompt of a local model's data; a hub id is left to the training, as it may need a download."""
+def _check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Problem]) -> tuple[str, list[str]]:
+    """A local model in words, and an example of what it reads, after a look at all its files but the weights and at
+    every prompt. A hub id is left to the training, as it may need a download.
+    """
     path = recipe.model.path
     if path != "lab" and not Path(path).is_dir():
         if path.startswith((".", "/", "~")):
             raise UserError(f"model.path: no directory {path!r}; expected `lab`, a hub id or the directory of a model")
-        return f"{path} (hub id: not looked up here)"
-    processing = load_processing(path, images=any(problem.images for problem in problems))
-    check_prompt_lengths(processing, problems, recipe.train.max_prompt_tokens)
-    return f"{path}; its tokenizer reads every prompt"
+        return f"{path} (hub id: not looked up here)", []
+    problems = [*train, *probe]
+    processing = load_processing(path, images=any(problem.images for problem in problems),
+                                 revision=recipe.model.revision)
+    if recipe.model.chat_template is not None:
+        processing.chat_template = Path(recipe.model.chat_template).read_text()
+    longest = [check_prompt_lengths(processing, some, recipe.train.max_prompt_tokens) for some in (train, probe)]
+    limits = {"train.max_new_tokens": recipe.train.max_new_tokens,
+              "probes.max_new_tokens": recipe.probes.max_new_tokens}
+    lengths = {key: length + limit for length, (key, limit) in zip(longest, limits.items(), strict=True) if length}
+    stops = check_declared(recipe.model, processing, lengths, chat=any(not isinstance(p.prompt, str) for p in problems))
+    shown = [f"prompt: {_shortened(decoded_prompt(processing, problem))}" for problem in problems[:1]]
+    return f"{path}; its tokenizer reads every prompt", [*shown, f"a completion ends with: {stops}"]
+
+
+def _gold_example(problem: Problem) -> str:
+    """How the gold answer of a problem that passed its check is judged."""
+    verifier = resolve("verifiers", problem.verifier)()
+    return f"gold: {_shortened(problem.gold)}; judged correct: {_shortened(verifier.gold_completion(problem))}"
+
+
+def _shortened(text: str, most: int = 240) -> str:
+    return repr(text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}")
 
 
 def _algorithm_lines(recipe: Recipe) -> list[tuple[str, str]]:

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 def eos_ids(model: Any, tokenizer: Any) -> list[int]:
     """Every id that ends a completion: the tokenizer's EOS and all the model's generation config declares."""
-    declared = model.generation_config.eos_token_id
+    return stop_ids(model.generation_config, tokenizer)
+
+
+def stop_ids(generation_config: Any, tokenizer: Any) -> list[int]:
+    """See `eos_ids`; empty where nothing is declared."""
+    declared = generation_config.eos_token_id
     declared = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
-    return list(dict.fromkeys([tokenizer_of(tokenizer).eos_token_id, *declared]))
+    return [stop for stop in dict.fromkeys([tokenizer_of(tokenizer).eos_token_id, *declared]) if stop is not None]
 
 
 def tokenizer_of(processing_class: Any) -> Any:
@@ -48,6 +53,11 @@ def prompt_ids(tokenizer: Any, problem: Problem, chat_template: str | None = Non
         return_dict=True,
     )
     return list(rendered["input_ids"])
+
+
+def decoded_prompt(tokenizer: Any, problem: Problem) -> str:
+    """The prompt as the model reads it, special tokens included."""
+    return tokenizer_of(tokenizer).decode(prompt_ids(tokenizer, problem))
 
 
 def prompt_inputs(processing_class: Any, problem: Problem, chat_template: str | None = None) -> dict[str, torch.Tensor]:
@@ -84,8 +94,9 @@ def prompt_fingerprint(processing_class: Any, problem: Problem) -> Any:
             [blake2b(image, digest_size=16).hexdigest() for image in problem.images]]
 
 
-def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int) -> None:
-    """Raises UserError if the longest prompt exceeds the limit: truncating it would change the problem."""
+def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int) -> int:
+    """Tokens of the longest prompt, 0 without problems. Raises UserError if it exceeds the limit: truncating it would
+    change the problem."""
     lengths = {}
     for problem in problems:
         try:
@@ -100,3 +111,4 @@ def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int
             f"train.max_prompt_tokens: found {limit}, but problem {longest!r} has {lengths[longest]} prompt tokens "
             f"({over} of {len(problems)} problems are longer); raise the limit or drop them from the data"
         )
+    return 0 if longest is None else lengths[longest]

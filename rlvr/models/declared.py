@@ -1,0 +1,87 @@
+"""What a model's files declare, read without its weights, and whether a recipe can work with it.
+
+Each check here is of something that otherwise shows after hours: at the first checkpoint, or as completions that never
+end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rlvr.config.sections import ModelSpec
+from rlvr.models.loading import source
+from rlvr.models.prompts import stop_ids, tokenizer_of
+from rlvr.types import UserError
+
+WHERE = "model.path"
+
+
+def declared(model: ModelSpec) -> tuple[Any, Any]:
+    """(config, generation config) of a model."""
+    from transformers import AutoConfig, GenerationConfig
+
+    path, revision = source(model.path), model.revision or "main"
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no model at {model.path!r} ({str(error).splitlines()[0]}); expected `lab`, a hub id or a "
+                        "local directory of a model", where=WHERE) from error
+    try:
+        return config, GenerationConfig.from_pretrained(path, revision=revision)
+    except OSError:  # it has no file of its own
+        return config, GenerationConfig.from_model_config(config)
+
+
+def check_declared(model: ModelSpec, processing: Any, lengths: Mapping[str, int], *, chat: bool) -> str:
+    """Raises UserError for a model that the recipe cannot train; returns its stop tokens in words, with a note if chats
+    do not end with one.
+
+    `lengths`: recipe key of a token limit -> longest prompt plus that limit. `chat`: prompts are chat messages.
+    """
+    config, generation = declared(model)
+    tokenizer = tokenizer_of(processing)
+    _check_savable(generation)
+    _check_positions(config, lengths)
+    stops = stop_ids(generation, tokenizer)
+    if not stops:
+        raise UserError("neither its tokenizer nor its generation_config.json names an end-of-sequence token, so no "
+                        "completion would ever end; set eos_token in tokenizer_config.json", where=WHERE)
+    if tokenizer(text="1")["input_ids"][-1:] == [tokenizer.eos_token_id]:
+        raise UserError(f"its tokenizer appends {tokenizer.eos_token!r} to every text, so a plain prompt would end "
+                        "before the answer begins; set add_eos_token to false in tokenizer_config.json", where=WHERE)
+    words = ", ".join(tokenizer.convert_ids_to_tokens(stops))
+    turn = end_of_turn(tokenizer) if chat else None
+    if turn is not None and turn not in stops:
+        words += (f"; note: the chat template ends a turn with {tokenizer.convert_ids_to_tokens(turn)}, which is not "
+                  "among them: completions that end so run on to the token limit, unless you add it to eos_token_id in "
+                  "generation_config.json")
+    return words
+
+
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The token that the chat template puts behind an assistant's message; None if it puts no special token there."""
+    mark = "0123456789"
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}]
+    try:
+        text = tokenizer.apply_chat_template(conversation=messages, tokenize=False)
+    except Exception:  # templates raise what they like; a prompt that cannot be rendered is reported elsewhere
+        return None
+    behind = tokenizer(text=text.rpartition(mark)[2].lstrip(), add_special_tokens=False)["input_ids"]
+    return behind[0] if behind and behind[0] in tokenizer.all_special_ids else None
+
+
+def _check_savable(generation: Any) -> None:
+    """transformers refuses to save a generation config that contradicts itself, which every checkpoint does."""
+    if not generation.do_sample and any(getattr(generation, name, None) not in (None, neutral)
+                                        for name, neutral in (("temperature", 1.0), ("top_p", 1.0))):
+        raise UserError("generation_config.json sets temperature or top_p without do_sample, which cannot be saved "
+                        "with a checkpoint; add \"do_sample\": true to it", where=WHERE)
+
+
+def _check_positions(config: Any, lengths: Mapping[str, int]) -> None:
+    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    for key, length in lengths.items():
+        if most is not None and length > most:
+            raise UserError(f"the longest prompt and a completion take {length:,} tokens, but the model has "
+                            f"{most:,} positions; lower it, or drop the longest prompts", where=key)
