@@ -135,14 +135,11 @@ def _differs(arm: ConditionSpec, probes: ProbeSection, data: DataSpec) -> bool:
 
 def _condition(path: str, name: str, arm: ConditionSpec, probes: ProbeSection, data: DataSpec) -> Iterator[Check]:
     yield path, name, bool(re.fullmatch(r"[A-Za-z0-9_-]+", name)), "a name of letters, digits, '_' or '-'"
-    temperature = probes.temperature if arm.temperature is None else arm.temperature
     if not (arm.match_entropy or arm.direct_answer or _differs(arm, probes, data)):
         raise UserError(f"{path}: asks for the decoding, prompt and plans that the probe itself has, expected others; "
                         "set temperature, system, ... to another value, or remove the arm")
-    if arm.match_entropy:
-        yield f"{path}.match_entropy", True, not arm.direct_answer, "false with direct_answer: true"
-        yield (f"{path}.max_temperature", arm.max_temperature, arm.max_temperature >= temperature,
-               f"at least the base's temperature, {temperature:g}")
+    yield (f"{path}.match_entropy", True, not (arm.match_entropy and arm.direct_answer),
+           "false with direct_answer: true")
     if data.source == LAB and (arm.direct_answer or arm.prompt):
         asked = "direct_answer" if arm.direct_answer else next(iter(arm.prompt))
         why = ("its answers are derivations, so none can be given without the reasoning" if arm.direct_answer else

@@ -33,12 +33,6 @@ class ConditionSpec:
     match_entropy: bool = False
     """true: the trained model is measured at the temperature at which its entropy per token equals the base model's;
     the temperature is searched for each model. If there is none, nothing is measured and the report says so."""
-    entropy_tolerance: Annotated[float, Field(gt=0), Says("nats above 0")] = 0.01
-    """Nats per token by which the entropies may differ. Small: more temperatures are tried, and noise is chased."""
-    entropy_samples: AtLeastOne = 4
-    """Samples per problem at each temperature that is tried; there are five or so."""
-    max_temperature: float = 3.0
-    """Where the search ends."""
     direct_answer: bool = False
     """true: ask the base model alone for the answer without reasoning, with a `template` or `system` of your own.
     Problems that it solves this way now and then, with an accuracy in (0, `guessable_below`), count as guessable, and

@@ -28,6 +28,12 @@ from rlvr.types import Decoding, Problem, UserError
 
 LOWEST_TEMPERATURE = 0.05
 """Lower end of the search for an entropy: below it, sampling is as good as greedy."""
+HIGHEST_TEMPERATURE = 3.0
+"""Upper end of that search."""
+ENTROPY_TOLERANCE = 0.01
+"""Nats per token by which matched entropies may differ. With less, more temperatures are tried and noise decides."""
+ENTROPY_SAMPLES = 4
+"""Samples per problem at each temperature that is tried; there are five or so."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +128,17 @@ class ConditionProber(Prober):
 
     def _match(self, model: ProbedModel) -> EntropyMatch:
         """Search for the temperature at which `model` has the base's entropy."""
-        spec, settings, target = self.condition.spec, self.settings, self._target
+        settings, target = self.settings, self._target
         assert target is not None  # step 0 comes first and has one
 
         def entropy_at(temperature: float) -> float:
             decoding = dataclasses.replace(settings.decoding, temperature=temperature)
-            return mean_entropy(self.problems, model.sampler, decoding, samples=spec.entropy_samples,
+            return mean_entropy(self.problems, model.sampler, decoding, samples=ENTROPY_SAMPLES,
                                 seed=settings.seed, batch_size=settings.batch_size, world=self.world())
 
         start = settings.decoding.temperature
-        return match_entropy(entropy_at, target, start=start, tolerance=spec.entropy_tolerance,
-                             lowest=min(LOWEST_TEMPERATURE, start), highest=spec.max_temperature)
+        return match_entropy(entropy_at, target, start=start, tolerance=ENTROPY_TOLERANCE,
+                             lowest=min(LOWEST_TEMPERATURE, start), highest=max(HIGHEST_TEMPERATURE, start))
 
 
 def open_conditions(run: RunDir, conditions: Sequence[Condition], tree: dict[str, Any], *, lab: bool) -> None:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-REMOVED: dict[str, Any] = {"train.loss": "rlvr"}
+REMOVED: dict[str, Any] = {
+    "train.loss": "rlvr",
+    **{f"{section}.{key}": fixed for section in ("probes.arms.*", "arm")
+       for key, fixed in (("entropy_tolerance", 0.01), ("entropy_samples", 4), ("max_temperature", 3.0))},
+}
 """Dotted key (* stands for a name) -> the value that every run has today."""
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,16 @@ LAB = ("--data", "lab", "data.probe.split=test", f"data.probe.size={SIZE}", "pro
        "probes.max_new_tokens=18", "probes.batch_size=512", "judge.workers=1", "--plan", "fixed")
 
 ARMS = ("probes.arms.cool.temperature=0.7",
-        "probes.arms.even={match_entropy: true, entropy_samples: 60, entropy_tolerance: 0.005}")
+        "probes.arms.even.match_entropy=true")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fine_search() -> Iterator[None]:
+    """There are few problems, so the search needs many samples of each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conditions, "ENTROPY_SAMPLES", 60)
+        patch.setattr(conditions, "ENTROPY_TOLERANCE", 0.005)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +135,8 @@ def test_entropy_that_cannot_be_reached_is_a_result_and_not_measured(
 ) -> None:
     model = sharpened(tmp_path / "checkpoint-9", 4.0)
     arguments = ["probe", "lab", model, *LAB, "data.probe.size=2", "probes.arms.even.match_entropy=true",
-                 "probes.arms.even.max_temperature=1.5", "-o", str(tmp_path / "run")]
+                 "-o", str(tmp_path / "run")]
+    monkeypatch.setattr(conditions, "HIGHEST_TEMPERATURE", 1.5)
     assert main(arguments) == 0
     (match,) = rows(RunDir(tmp_path / "run").arm("even").entropy_matches)
     assert (match["outcome"], match["temperature"], match["path"][-1][0]) == ("too low", None, 1.5)
@@ -295,8 +305,8 @@ def test_a_system_message_and_a_template_reach_the_prompt(tmp_path: Path) -> Non
         (["probes.arms.hot.top_p=1.5"], ["probes.arms.hot.top_p", "(0, 1]"]),
         (["probes.arms.hot.plan=balance"], ["probes.arms.hot.plan", "'balanced'"]),
         (["probes.arms={../up: {temperature: 1}}"], ["probes.arms.../up", "letters, digits"]),
-        (["probes.arms.m={match_entropy: true, max_temperature: 0.5}"], ["max_temperature", "base's temperature, 1"]),
-        (["probes.arms.m={match_entropy: true, entropy_tolerance: 0}"], ["entropy_tolerance", "above 0"]),
+        (["probes.arms.m={match_entropy: true, direct_answer: true}"], ["m.match_entropy", "direct_answer"]),
+        (["probes.arms.m={match_entropy: true, entropy_samples: 8}"], ["entropy_samples: unknown key"]),
         (["probes.arms.b.template=hi {prompt}"], ["probes.arms.b.template", "the lab", "your own"]),
         (["probes.arms.d={direct_answer: true, max_new_tokens: 4}"], ["probes.arms.d.direct_answer", "derivations"]),
     ],
