@@ -83,23 +83,7 @@ def boundary_row(
         guess: guess rates frozen from the base's samples; None where they do not apply.
     """
     earlier = earlier or {}
-    population: dict[str, Estimate] = {}
-    benchmark: dict[str, Estimate] = {}
-    for k in ks:
-        population[f"boundary/pass@{k}"] = population_ci(pass_at_k_vector(now.counts, now.plan, k))
-        benchmark[f"boundary/pass@{k}"] = benchmark_ci(now.counts, now.plan, k)
-    contrasts = {"boundary/delta_se": delta_se(base.counts, base.plan, now.counts, now.plan, headline_k(ks))}
-    for k in shrinkage_ks(ks):
-        contrasts[f"boundary/shrinkage@{k}"] = (
-            Contrast(ZERO, ZERO) if step == 0 else shrinkage(base.counts, base.plan, now.counts, now.plan, k)
-        )
-    for key, contrast in contrasts.items():
-        population[key], benchmark[key] = contrast.population, contrast.benchmark
-    for name in ("entropy", "length", "format_rate", "distinct_answers"):
-        values = [math.nan if r[name] is None else r[name] for r in problem_rows]
-        population[f"boundary/{name}"] = mean_ci(values)
-    population |= {f"boundary/{name}": estimate for name, estimate in answer_estimates(problem_rows).items()}
-    ledger = None if step == 0 else ledger_of({0: base, **earlier, step: now})
+    population, benchmark = _estimates(now, base, ks, problem_rows, is_base=step == 0)
     return {
         "step": step,
         "kind": "base" if step == 0 else "probe",
@@ -117,18 +101,50 @@ def boundary_row(
         "benchmark": {k: as_json(v) for k, v in benchmark.items()},
         "exact": _exact(now, base, ks),
         "sequential": None if step == 0 else sequential_verdicts(base, [*earlier.values(), now], ks, planned_looks),
-        "lost": [] if ledger is None else [p.problem_id for p in ledger.problems.values() if p.lost_now],
-        "gained": [] if ledger is None else newly_solved(ledger),
-        "ledger": None if ledger is None else {
+        **_ledger_fields(None if step == 0 else ledger_of({0: base, **earlier, step: now})),
+        "companions": companions(
+            now.counts, now.plan, None if step == 0 else (base.counts, base.plan), headline_k(ks)
+        ),
+        "guess": guess_controls(guess, now.counts, now.plan, ks),
+    }
+
+
+def _estimates(
+    now: Measurement, base: Measurement, ks: Sequence[int], problem_rows: Sequence[dict[str, Any]], *, is_base: bool
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """Metric -> estimate, with population intervals and (pass@k and its differences only) benchmark intervals."""
+    population: dict[str, Estimate] = {}
+    benchmark: dict[str, Estimate] = {}
+    for k in ks:
+        population[f"boundary/pass@{k}"] = population_ci(pass_at_k_vector(now.counts, now.plan, k))
+        benchmark[f"boundary/pass@{k}"] = benchmark_ci(now.counts, now.plan, k)
+    contrasts = {"boundary/delta_se": delta_se(base.counts, base.plan, now.counts, now.plan, headline_k(ks))}
+    for k in shrinkage_ks(ks):
+        contrasts[f"boundary/shrinkage@{k}"] = (
+            Contrast(ZERO, ZERO) if is_base else shrinkage(base.counts, base.plan, now.counts, now.plan, k)
+        )
+    for key, contrast in contrasts.items():
+        population[key], benchmark[key] = contrast.population, contrast.benchmark
+    for name in ("entropy", "length", "format_rate", "distinct_answers"):
+        values = [math.nan if r[name] is None else r[name] for r in problem_rows]
+        population[f"boundary/{name}"] = mean_ci(values)
+    population |= {f"boundary/{name}": estimate for name, estimate in answer_estimates(problem_rows).items()}
+    return population, benchmark
+
+
+def _ledger_fields(ledger: Ledger | None) -> dict[str, Any]:
+    """The fields of a row about single problems; None for the base, which has nothing to compare with."""
+    if ledger is None:
+        return {"lost": [], "gained": [], "ledger": None}
+    return {
+        "lost": [p.problem_id for p in ledger.problems.values() if p.lost_now],
+        "gained": newly_solved(ledger),
+        "ledger": {
             "unsolved_now": ledger.unsolved_now,
             "unsolved_by_luck": ledger.unsolved_by_luck,
             "level": LOSS_LEVEL,
             "prior": list(ledger.prior),
         },
-        "companions": companions(
-            now.counts, now.plan, None if step == 0 else (base.counts, base.plan), headline_k(ks)
-        ),
-        "guess": guess_controls(guess, now.counts, now.plan, ks),
     }
 
 

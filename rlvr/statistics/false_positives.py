@@ -42,11 +42,11 @@ class FalsePositiveAudit:
         return max(0.0, 1.0 - (1.0 - pass_at_k) / left) if left > 0.0 else 0.0
 
 
-def audit(wrong_answers: int, accepted: int, *, confidence: float = 0.95) -> FalsePositiveAudit:
-    """The audit with the one-sided Clopper-Pearson (1934) upper bound of the false positive rate.
+def audit(wrong_answers: int, accepted: int) -> FalsePositiveAudit:
+    """The audit with the one-sided 95% Clopper-Pearson (1934) upper bound of the false positive rate.
 
-    `high` solves P(Bin(wrong_answers, high) <= accepted) = 1 - confidence: it covers at least `confidence` for every
-    true rate. 1.0 when all were accepted. Raises ValueError for impossible counts.
+    `high` solves P(Bin(wrong_answers, high) <= accepted) = 5%: it covers at least 95% for every true rate. 1.0 when all
+    were accepted. Raises ValueError for impossible counts.
     """
     if not 0 <= accepted <= wrong_answers or wrong_answers < 1:
         raise ValueError(f"audit: {accepted} accepted of {wrong_answers} wrong answers; expected 0 <= accepted <= "
@@ -54,7 +54,7 @@ def audit(wrong_answers: int, accepted: int, *, confidence: float = 0.95) -> Fal
     return FalsePositiveAudit(
         wrong_answers=wrong_answers,
         accepted=accepted,
-        rate=Estimate(accepted / wrong_answers, 0.0, clopper_pearson_upper(accepted, wrong_answers, confidence)),
+        rate=Estimate(accepted / wrong_answers, 0.0, clopper_pearson_upper(accepted, wrong_answers, 0.95)),
     )
 
 

@@ -165,15 +165,13 @@ def delta_se(
     counts: Sequence[Counts],
     plan: SamplingPlan,
     k: int = 256,
-    *,
-    confidence: float = 0.95,
 ) -> Contrast:
     """Sampling-efficiency gap, base pass@k - pass@1 (2504.13837): how far pass@1 is from the base boundary.
 
     Paired by problem, in any order; lower is better, range [-1, 1]. Raises UserError, naming ids, when base and run
     are not the same problems.
     """
-    return _contrast(base_counts, base_plan, k, counts, plan, 1, confidence)
+    return _contrast(base_counts, base_plan, k, counts, plan, 1)
 
 
 def shrinkage(
@@ -182,14 +180,12 @@ def shrinkage(
     counts: Sequence[Counts],
     plan: SamplingPlan,
     k: int,
-    *,
-    confidence: float = 0.95,
 ) -> Contrast:
     """base pass@k - pass@k, paired by problem: positive when the boundary shrank, range [-1, 1].
 
     Raises UserError, naming ids, when base and run are not the same problems.
     """
-    return _contrast(base_counts, base_plan, k, counts, plan, k, confidence)
+    return _contrast(base_counts, base_plan, k, counts, plan, k)
 
 
 def mean_ci(values_P: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
@@ -216,14 +212,13 @@ def _contrast(
     counts: Sequence[Counts],
     plan: SamplingPlan,
     k: int,
-    confidence: float,
 ) -> Contrast:
     counts = paired_counts(base_counts, counts)
     return Contrast(
         population=population_diff_ci(
-            pass_at_k_vector(base_counts, base_plan, base_k), pass_at_k_vector(counts, plan, k), confidence=confidence
+            pass_at_k_vector(base_counts, base_plan, base_k), pass_at_k_vector(counts, plan, k)
         ),
-        benchmark=benchmark_diff_ci(base_counts, base_plan, base_k, counts, plan, k, confidence=confidence),
+        benchmark=benchmark_diff_ci(base_counts, base_plan, base_k, counts, plan, k),
     )
 
 

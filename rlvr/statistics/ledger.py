@@ -28,6 +28,7 @@ from rlvr.statistics.prediction import fit_beta
 from rlvr.types import Counts, UserError
 
 LOSS_LEVEL = 0.05
+"""Largest luck at which a problem counts as lost or gained."""
 JEFFREYS = (0.5, 0.5)
 
 
@@ -37,7 +38,7 @@ class Event(StrEnum):
     FIRST_SOLVED = "first solved"
     """First correct sample at any probe."""
     LOST = "lost"
-    """No correct sample since it was last solved, and bad luck has become unlikely (luck <= level)."""
+    """No correct sample since it was last solved, and bad luck has become unlikely (luck <= `LOSS_LEVEL`)."""
     REGAINED = "regained"
     """Solved again after `LOST`."""
 
@@ -50,7 +51,8 @@ class Entry:
     event: Event
     luck: float
     """LOST: the chance that nothing was lost and all tries failed. FIRST_SOLVED after the base: the chance that the
-    base's tries all fail for a problem as solvable as this probe shows it to be; near 1 means no news. NaN else."""
+    base's tries all fail for a problem as solvable as this probe shows; near 1 this is no evidence of a gain. NaN for
+    the other events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,6 @@ def build_ledger(
     max_samples: int,
     *,
     prior: tuple[float, float] | None = None,
-    level: float = LOSS_LEVEL,
 ) -> Ledger:
     """The ledger of a run from its probe rows, in any order.
 
@@ -120,13 +121,10 @@ def build_ledger(
         max_samples: of the plan of the probes after the base: what a problem without success gets.
         prior: Beta(a, b) of the success probabilities; None fits it to the base counts (Jeffreys' Beta(1/2, 1/2) where
             no fit exists).
-        level: largest luck at which a problem counts as lost, in (0, 1).
 
     Raises: UserError for no rows, a problem that occurs twice in a probe, probes of different problems, or a problem
         given up without success before `max_samples`.
     """
-    if not 0.0 < level < 1.0:
-        raise UserError(f"build_ledger: level is {level}; expected a chance in (0, 1), such as 0.05")
     probes = _by_step(rows)
     steps = sorted(probes)
     base = probes[steps[0]]
@@ -139,7 +137,7 @@ def build_ledger(
                 raise UserError(f"step {step}, problem {one.problem_id!r}: no success in {one.n} samples; expected "
                                 f"{max_samples}, the whole plan: the probe is unfinished or used another plan")
     histories = {
-        problem_id: _history([(step, probes[step][problem_id]) for step in steps], prior, level) for problem_id in base
+        problem_id: _history([(step, probes[step][problem_id]) for step in steps], prior) for problem_id in base
     }
     newest = probes[steps[-1]]
     solved_by_base = [one for one in base.values() if one.c > 0]
@@ -152,19 +150,19 @@ def build_ledger(
     )
 
 
-def newly_solved(ledger: Ledger, level: float = LOSS_LEVEL) -> list[str]:
+def newly_solved(ledger: Ledger) -> list[str]:
     """Problems that the base never solved and a later probe did, beyond luck, and that are solved now.
 
-    Beyond luck: a problem as solvable as that probe shows it to be would have failed all of the base's tries with a
-    chance of at most `level`. One success in 256 tries after none in 512 is no news.
+    Beyond luck: a problem as solvable as that probe shows would have failed all of the base's tries with a chance of at
+    most `LOSS_LEVEL`. One success in 256 tries after none in 512 is not evidence of a gain.
     """
     return [
         history.problem_id for history in ledger.problems.values()
-        if history.solved_now and any(e.event == Event.FIRST_SOLVED and e.luck <= level for e in history.events)
+        if history.solved_now and any(e.event == Event.FIRST_SOLVED and e.luck <= LOSS_LEVEL for e in history.events)
     ]
 
 
-def _history(probes: list[tuple[int, Counts]], prior: tuple[float, float], level: float) -> ProblemHistory:
+def _history(probes: list[tuple[int, Counts]], prior: tuple[float, float]) -> ProblemHistory:
     base = probes[0][1]
     reference: Counts | None = None
     events: list[Entry] = []
@@ -173,15 +171,15 @@ def _history(probes: list[tuple[int, Counts]], prior: tuple[float, float], level
         if now.c > 0:
             if reference is None:
                 reference = now
-                found = math.nan if now is base else luck(now.n, now.c, base.n, prior)
-                events.append(Entry(step, Event.FIRST_SOLVED, found))
+                by_luck = math.nan if now is base else luck(now.n, now.c, base.n, prior)
+                events.append(Entry(step, Event.FIRST_SOLVED, by_luck))
             elif lost:
                 events.append(Entry(step, Event.REGAINED, math.nan))
             failed_since, lost, chance = 0, False, math.nan
         elif reference is not None:
             failed_since += now.n
             chance = luck(reference.n, reference.c, failed_since, prior)
-            if not lost and chance <= level:
+            if not lost and chance <= LOSS_LEVEL:
                 lost = True
                 events.append(Entry(step, Event.LOST, chance))
     return ProblemHistory(

@@ -96,8 +96,8 @@ def fit_beta(counts: Sequence[Counts]) -> BetaFit | None:
     return BetaFit(float(np.exp(logs[0])), float(np.exp(logs[1])), covariance)
 
 
-def predict_pass_at_k(fit: BetaFit, k: int, measured_k: int, *, confidence: float = 0.95) -> Prediction:
-    """Mean pass@k under the fit, with a delta-method interval on the scale of log(1 - pass@k).
+def predict_pass_at_k(fit: BetaFit, k: int, measured_k: int) -> Prediction:
+    """Mean pass@k under the fit, with a 95% delta-method interval on the scale of log(1 - pass@k).
 
     Args:
         k: must exceed `measured_k`; what samples can measure is to be measured.
@@ -109,7 +109,7 @@ def predict_pass_at_k(fit: BetaFit, k: int, measured_k: int, *, confidence: floa
         raise UserError(f"pass@{k} can be measured with up to {measured_k} samples per problem; expected a larger k "
                         "for a prediction, or use `pass_at_k_vector`")
     slope = fit._log_unsolved_slope(k)
-    half = z_quantile(confidence) * math.sqrt(float(slope @ fit.covariance @ slope))
+    half = z_quantile(0.95) * math.sqrt(float(slope @ fit.covariance @ slope))
     log_unsolved = fit._log_unsolved(k)
     low, high = (min(max(-math.expm1(log_unsolved + sign * half), 0.0), 1.0) for sign in (1, -1))
     return Prediction(k=k, value=fit.pass_at_k(k), low=low, high=high, measured_k=measured_k)

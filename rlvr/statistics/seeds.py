@@ -78,8 +78,8 @@ def arm_ci(x_SP: npt.ArrayLike, *, target: Target = "population", confidence: fl
     return Estimate(mean, min(max(low, 0.0), benchmark.low), max(min(high, 1.0), benchmark.high))
 
 
-def arm_mean_ci(x_SP: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
-    """Mean over seeds and problems of a quantity without bounds (entropy, length), for the population of both.
+def arm_mean_ci(x_SP: npt.ArrayLike) -> Estimate:
+    """Mean over seeds and problems of a quantity without bounds (entropy, length), with its 95% population interval.
 
     Student's t with the variances of the model above, never narrower than over the seeds alone. NaN bounds for a
     single seed or a single problem; all NaN without values or when all are NaN. Raises ValueError when some are.
@@ -96,8 +96,8 @@ def arm_mean_ci(x_SP: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
     of_seeds, seed_square = _seed_variance(x_SP)
     df = _degrees_of_freedom([(of_problems, of_problems, problems - 1), (of_seeds, seed_square, seeds - 1)])
     half = max(
-        t_quantile(df, confidence) * math.sqrt(of_problems + of_seeds),
-        t_quantile(seeds - 1, confidence) * math.sqrt(float(x_SP.mean(axis=1).var(ddof=1)) / seeds),
+        t_quantile(df, 0.95) * math.sqrt(of_problems + of_seeds),
+        t_quantile(seeds - 1, 0.95) * math.sqrt(float(x_SP.mean(axis=1).var(ddof=1)) / seeds),
     )
     return Estimate(mean, mean - half, mean + half)
 

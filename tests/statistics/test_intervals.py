@@ -174,7 +174,7 @@ def test_delta_se_and_shrinkage_by_hand():
     # population: the paired interval of d = .5, -.5, .25, whatever the order of the files
     expected = population_diff_ci([0.5, 0.0, 1.0], [0.0, 0.5, 0.75])
     assert bounds(gap.population) == pytest.approx(bounds(expected))
-    wide, narrow = (delta_se(base, FOUR, run, FOUR, k=2, confidence=level).benchmark for level in (0.9, 0.5))
+    wide, narrow = (benchmark_diff_ci(base, FOUR, 2, run, FOUR, 1, confidence=level) for level in (0.9, 0.5))
     assert narrow.high < wide.high
 
 
