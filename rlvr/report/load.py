@@ -51,9 +51,9 @@ class ProbePoint:
     verdicts: Mapping[int, SequentialVerdict] = field(default_factory=dict)
     """k -> sequential verdict; empty for the base and for runs older than the verdicts."""
     look: int | None = None
-    """1 for the first probe after the base, ...; None without verdicts."""
+    """1 for the first probe after the base, 2, ...; None without verdicts."""
     planned_looks: int | None = None
-    """Probes that the verdicts hold over; None when the run did not know."""
+    """Number of probes that the verdicts hold over; None when the run did not know."""
     alpha: float = math.nan
     """Chance per run of a false `shrunk`; NaN without verdicts, and so for `margin`."""
     margin: float = math.nan
@@ -72,13 +72,13 @@ class ProbePoint:
     seconds: float | None = None
     """What this probe cost; None when not recorded."""
     token_share: float | None = None
-    """Probe tokens so far over all tokens generated so far, training included."""
+    """Share of the probes in all tokens generated so far, training included."""
     budget_share: float | None = None
-    """The same without the base's probe: what `probes.budget` caps."""
+    """The same without the base's probe: what `probes.budget` limits."""
     schedule: Mapping[str, Any] | None = None
-    """On the base: what was chosen for `probes.budget` (`rlvr.statistics.schedule`); None without a budget."""
+    """Of the base: what was chosen to keep `probes.budget` (`rlvr.statistics.schedule`); None without a budget."""
     lost: tuple[str, ...] = ()
-    """Ids as recorded: lost beyond bad luck so far. Runs older than the ledger recorded every problem that the base
+    """Ids as recorded: lost beyond chance so far. Runs older than the ledger recorded every problem that the base
     solved at least once and this probe never; the page recomputes both lists from the counts."""
     gained: tuple[str, ...] = ()
 
@@ -174,16 +174,16 @@ def load_run(path: Path) -> Run:
     """Read the run directory `path`. Raises UserError when it holds no finished probe or a file is damaged."""
     files = RunDir(path)
     if not files.boundary.is_file() and files.recipe.is_file():
-        raise UserError(f"{path}: found no finished probe: the run was interrupted before its first probe ended; go on "
-                        "with it by --resume")
+        raise UserError(f"{path}: no finished probe: the run was interrupted before its first probe ended; continue it "
+                        "with --resume")
     if not files.boundary.is_file():
         raise UserError(f"{files.boundary}: not found; expected a run directory with at least one finished probe")
     probes = _rows(files.boundary, _probe_point)
     by_step = {point.step: point for point in probes}
     ordered = tuple(by_step[step] for step in sorted(by_step))
     if not ordered or ordered[0].kind != "base" or not ordered[0].ks:
-        raise UserError(f"{files.boundary}: found no base probe with pass@k in front; every later probe is compared "
-                        "with it: restore the file, or run again")
+        raise UserError(f"{files.boundary}: no base probe with pass@k at the start, and every later probe is compared "
+                        "with it; restore the file, or run again")
     rows: defaultdict[int, dict[str, ProblemRow]] = defaultdict(dict)
     for step, problem_id, row in _rows(files.probes, _problem_row):
         rows[step][problem_id] = row
@@ -234,7 +234,7 @@ def _audit(path: Path) -> FalsePositiveAudit | None:
         stored = json.loads(path.read_bytes())
         return audit(int(stored["wrong_answers"]), int(stored["accepted"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: expected {{\"wrong_answers\": N, \"accepted\": n}} ({error}); mend it or delete "
+        raise UserError(f"{path}: expected {{\"wrong_answers\": N, \"accepted\": n}} ({error}); fix it or delete "
                         "it") from None
 
 

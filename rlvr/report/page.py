@@ -32,7 +32,7 @@ from rlvr.report.reasons import (
     training_verdicts,
 )
 from rlvr.report.report import Report, load_report
-from rlvr.report.summary import cells, columns, intervals_text, verdict
+from rlvr.report.summary import Column, cells, columns, intervals_text, verdict
 from rlvr.report.template import as_json, page_of
 from rlvr.report.words import (
     MISSING,
@@ -202,18 +202,21 @@ def _about(run: Run) -> list[tuple[str, str]]:
     return [(label, str(value)) for label, value in pairs if value not in (None, "")]
 
 
-def _benchmark(run: Run) -> list[tuple[int, list[tuple[str, str]]]]:
-    """Per probe: step and (metric, value with interval) for exactly these problems."""
-    rows = []
-    for probe in run.probes:
-        estimates = {column.metric: probe.benchmark.get(column.metric) for column in columns(run)}
-        shrinkage = probe.benchmark.get(f"shrinkage@{run.k_max}")
-        if shrinkage is not None and run.last:
-            estimates[f"change@{run.k_max}"] = negative(shrinkage) if probe is not run.base else None
-        words = [(column.title, MISSING if e is None else with_interval(e, signed=column.change_k is not None))
-                 for column in columns(run) for e in [estimates[column.metric]]]
-        rows += [(probe.step, words)] if probe.benchmark else []
-    return rows
+def _benchmark(run: Run) -> tuple[list[str], list[list[str]]] | None:
+    """Heads and rows of the table with intervals for exactly these problems; None where none are recorded."""
+    probes = [probe for probe in run.probes if probe.benchmark]
+    if not probes:
+        return None
+    body = [[str(probe.step), *(_benchmark_cell(probe, column) for column in columns(run))] for probe in probes]
+    return without_empty(["step", *(column.title for column in columns(run))], body)
+
+
+def _benchmark_cell(probe: ProbePoint, column: Column) -> str:
+    if column.change_k is None:
+        estimate = probe.benchmark.get(column.metric)
+        return MISSING if estimate is None else with_interval(estimate)
+    shrinkage = probe.benchmark.get(f"shrinkage@{column.change_k}")
+    return MISSING if shrinkage is None or probe.kind == "base" else with_interval(negative(shrinkage), signed=True)
 
 
 def _cost(run: Run) -> list[tuple[str, str, str, str, str]]:

@@ -252,7 +252,7 @@ def test_runs_by_other_schedules_are_not_compared(whole: Path, tmp_path: Path) -
     assert load_arms([first, add_recipe(tmp_path / "same", seed=1)]).last_step == 8
     for name, share, says in (("plan", 0.3, "another plan"), ("fewer", 0.09, "another number of problems")):
         run(tmp_path / name, budget(share), seed=1)
-        with pytest.raises(UserError, match=f"probes.budget chose {says} .*one budget and equally many rollouts"):
+        with pytest.raises(UserError, match=f"probes.budget chose {says} .*the same budget and number of rollouts"):
             load_arms([first, add_recipe(tmp_path / name, seed=1)])
     run(tmp_path / "elsewhere" / "run", budget(), seed=1)  # its base is drawn with another seed into another store
     with pytest.raises(UserError, match="chose 40 other problems, because their base was measured twice"):

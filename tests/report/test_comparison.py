@@ -172,7 +172,7 @@ def test_equal_steps_are_the_last_that_all_have(tmp_path: Path) -> None:
     write_run(tmp_path / "b", "b", 0, {10: B0})
     arms = load_arms([tmp_path])
     assert [row.step for row in equal_steps(arms)] == [10, 10] and arms.last_step == 10
-    assert arms.missing == ("a was probed up to step 20 of 30 only",)
+    assert arms.missing == ("a was probed only up to step 20 of 30",)
 
 
 def test_differences_are_paired_and_corrected_over_the_whole_table(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def no_common_step(path: Path) -> None:
     (replace_in_boundary('"top_p": 1.0', '"top_p": 0.95'), r"decoding differs \(.*top_p=0.95.*\)"),
     (replace_in_boundary("countdown/1", "countdown/2"), r"verifier version differs \(countdown/2 and countdown/1\)"),
     (replace_in_boundary("=[4]", "=[4, 8]"), r"plan of the base differs"),
-    (unknown_base, r"base probe differs, and without step-000000\.jsonl\.gz nothing says"),
+    (unknown_base, r"base probe differs, and without step-000000\.jsonl\.gz it is unknown"),
     (only_base, r"only the base was probed"),
     (same_seed, r"seed 1 twice in arm 'a'"),
     (other_rate, r"both a, but train.learning_rate differs, so they are not two seeds of one arm"),
@@ -444,7 +444,7 @@ def test_all_unfinished_runs_are_named_and_can_be_left_out(folder: Path) -> None
     (folder / "d" / "recipe.json").write_text("{}")  # killed before its first probe
     write_run(folder / "e", "e", 0, {10: A0}, train={"steps": 20})
     named = rf"2 of 7 runs .* yet: {folder}/c \(only the base was probed\), {folder}/d \(no probe yet\);"
-    with pytest.raises(UserError, match=f"{named} .* leave them out by --finished"):
+    with pytest.raises(UserError, match=f"{named} .* leave them out with --finished"):
         load_arms([folder])
     arms = load_arms([folder], finished=True)
     assert [arm.name for arm in arms.arms] == ["a", "b"] and arms.last_step == 20

@@ -68,10 +68,10 @@ def spoil_counts(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("spoil", "expected"), [
-    (lambda path: (path / "boundary.jsonl").unlink(), "interrupted before its first probe ended; go on with it by"),
+    (lambda path: (path / "boundary.jsonl").unlink(), "interrupted before its first probe ended; continue it"),
     (spoil_boundary, r"boundary\.jsonl:2: not a JSON object"),
     (spoil_field, r"boundary\.jsonl, row 2: the field 'estimates' is missing"),
-    (spoil_base, r"boundary\.jsonl: found no base probe"),
+    (spoil_base, r"boundary\.jsonl: no base probe with pass@k"),
     (spoil_samples, r"step-000060\.jsonl\.gz:4: cannot be read"),
     (spoil_stream, r"step-000060\.jsonl\.gz:4: cannot be read"),
     (spoil_counts, r"probes\.jsonl, step 0: problem 'countdown/test/0': .*n=13"),

@@ -325,3 +325,10 @@ def test_a_bare_boundary_row_is_enough(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path))
     assert "pass@1 changed by +5.0 points and pass@8 by an unknown amount: no interval, so no change" in page.visible
     assert page.data["boundary"][1]["estimates"]["pass@8"] == {"value": None, "low": None, "high": None}
+
+
+def test_a_run_with_a_retired_plan_still_opens(tmp_path: Path) -> None:
+    """Recipes can no longer name these plans; runs that were measured with them lose nothing."""
+    path = write_fake_run(tmp_path / "run", FakeRun(steps=(0, 20), problems=24, plan="three-round", base_plan="exact"))
+    page = Page(write_report(path)).visible
+    assert "plan three-round, n up to 256 (base: plan exact, n up to 256)" in page and "Lost and gained" in page

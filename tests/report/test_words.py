@@ -148,7 +148,7 @@ def test_one_look_is_said_as_one(run_dir: Path, tmp_path: Path) -> None:
 def test_a_run_killed_in_its_first_probe_is_told_to_go_on(run_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run" / "boundary.jsonl").unlink()
-    with pytest.raises(UserError, match="interrupted before its first probe ended; go on with it by --resume"):
+    with pytest.raises(UserError, match="interrupted before its first probe ended; continue it with --resume"):
         load_run(tmp_path / "run")
 
 

@@ -24,9 +24,10 @@ from rlvr.runs.samples import read_samples
 from rlvr.statistics.boundary_row import Measurement, sequential_verdicts
 from rlvr.statistics.companions import companions, guess_controls
 from rlvr.statistics.guess import baseline_of_samples
-from rlvr.statistics.plan import PLANS, SamplingPlan
+from rlvr.statistics.plan import PLANS, RETIRED, SamplingPlan
 from rlvr.types import Counts
 
+ALL_PLANS = PLANS | RETIRED
 KS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 WRONG = [("wrong_answer", 0.55), ("false_equation", 0.2), ("multiset", 0.15), ("truncated", 0.1)]
 
@@ -87,16 +88,16 @@ def write_fake_run(path: Path, fake: FakeRun | None = None) -> Path:
         share = step / max(*fake.steps, 1)
         p_P = _drift(base_P, own_P, fake, share)
         drawn_by = common if step == fake.steps[0] else rng
-        probe = [_sample(PLANS[plan_name], p, drawn_by) for p in p_P]
-        base = base or _Probe(PLANS[plan_name], probe, p_P)
-        now = _Probe(PLANS[plan_name], probe, p_P)
-        step_rows = [_row(step, share, problem["id"], p, outcomes, PLANS[plan_name], rng, fake)
+        probe = [_sample(ALL_PLANS[plan_name], p, drawn_by) for p in p_P]
+        base = base or _Probe(ALL_PLANS[plan_name], probe, p_P)
+        now = _Probe(ALL_PLANS[plan_name], probe, p_P)
+        step_rows = [_row(step, share, problem["id"], p, outcomes, ALL_PLANS[plan_name], rng, fake)
                      for problem, p, outcomes in zip(problems, p_P, probe, strict=True)]
         rows += step_rows
         tokens += sum(row["tokens"] for row in step_rows)
         boundary.append(_boundary_row(step, plan_name, base, now, step_rows, tokens, fake))
         measured.append(Measurement([Counts(row["problem_id"], row["n"], row["c"]) for row in step_rows],
-                                    PLANS[plan_name]))
+                                    ALL_PLANS[plan_name]))
         _write_samples(path / "samples" / f"step-{step:06d}.jsonl.gz", step_rows, probe, problems, rng, fake)
         if not fake.old:
             boundary[-1] |= _beside(measured, path, problems, fake, step)

@@ -1,4 +1,4 @@
-"""Finished runs grouped into arms, and the refusal of runs whose numbers cannot stand side by side."""
+"""Groups finished runs into arms, and refuses runs whose numbers cannot be compared."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Arms:
     base_name: str
     """Entry of the baseline store that holds the base probe; empty when the runs do not record it."""
     own_base: tuple[str, ...]
-    """Names of runs that measured the same base apart; all differences are taken to `base` all the same."""
+    """Names of runs that measured the same base separately; their differences are to `base` too."""
     missing: tuple[str, ...] = ()
-    """What should be here and is not, in words."""
+    """Runs that should be here and are not, in words."""
 
     @property
     def runs(self) -> list[Run]:
@@ -92,17 +92,17 @@ def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None,
     for arm in arms:
         _check_seeds(arm)
     if not set.intersection(*({probe.step for probe in run.probes[1:]} for run in runs)):
-        raise UserError(f"the {len(runs)} runs have no probe step after the base in common; train them with one "
-                        "probes.every")
+        raise UserError(f"the {len(runs)} runs have no probe step after the base in common; train them with the "
+                        "same probes.every")
     base, own = _base(runs)
-    short = [f"{run.path.name} was probed up to step {run.probes[-1].step} of {_steps(run)} only"
+    short = [f"{run.path.name} was probed only up to step {run.probes[-1].step} of {_steps(run)}"
              for run in runs if run.probes[-1].step < _steps(run)]
     return Arms(arms, base, _base_name(base), own, (*missing, *left, *short))
 
 
 def run_directories(paths: Iterable[Path]) -> list[Path]:
-    """Each path that is a run, and for each that is not the runs in it. UserError when there are none."""
-    found: list[Path] = []
+    """Each path that is a run, and the runs in each path that is not. UserError when there are none."""
+    directories: list[Path] = []
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}: {'not a directory' if path.exists() else 'not found'}; expected the directory of "
@@ -110,11 +110,11 @@ def run_directories(paths: Iterable[Path]) -> list[Path]:
         below = [path] if _is_run(path) else sorted(filter(_is_run, path.iterdir()))
         if not below:
             raise UserError(f"{path}: found no run in it (a directory with recipe.json); expected finished runs")
-        found += below
-    if len({path.resolve() for path in found}) < len(found):
-        twice = next(path for path, times in Counter(p.resolve() for p in found).items() if times > 1)
-        raise UserError(f"{twice}: given twice; name each run once")
-    return found
+        directories += below
+    twice = [path for path, times in Counter(path.resolve() for path in directories).items() if times > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: given twice; name each run once")
+    return directories
 
 
 def training_recipe(run: Run) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _readable(paths: Sequence[Path], *, finished: bool) -> tuple[list[Run], list[str]]:
-    """The runs to compare, and what is left out, in words. UserError that names all that would have to be."""
+    """The runs to compare, and what is left out, in words. Raises UserError naming all runs that cannot be compared."""
     runs, left = [], []
     for path in paths:
         run = load_run(path) if RunDir(path).boundary.is_file() else None
@@ -159,7 +159,7 @@ def _readable(paths: Sequence[Path], *, finished: bool) -> tuple[list[Run], list
         else:
             runs.append(run)
     if left and not (finished and runs):
-        way_out = "go on with them by --resume" + ("" if finished else ", or leave them out by --finished")
+        way_out = "continue them with --resume" + ("" if finished else ", or leave them out with --finished")
         raise UserError(f"{len(left)} of {len(paths)} runs cannot be compared yet: {', '.join(left)}; {way_out}")
     return runs, [f"left out {name}" for name in left]
 
@@ -170,7 +170,7 @@ def _steps(run: Run) -> int:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """The arm of every run, named as plainly as keeps differently trained runs apart."""
+    """The arm of every run: its algorithm, or a longer name where one algorithm was trained in several ways."""
     ways: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         recipe = training_recipe(run)
@@ -190,7 +190,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
             other = next(r for r in same if training_recipe(r) != training_recipe(run))
             key = _first_difference(training_recipe(run), training_recipe(other))
             raise UserError(f"{run.path} and {other.path}: both {algorithm}, but {key} differs, so they are not two "
-                            "seeds of one arm; tell the arms apart by tracking.group or name")
+                            "seeds of one arm; give the arms different tracking.group or name")
     return labels
 
 
@@ -227,11 +227,11 @@ def _check_alone(run: Run) -> None:
     decodings = {(probe.decoding, probe.verifier) for probe in run.probes}
     plans = {probe.plan for probe in run.probes[1:]}
     if len(decodings) > 1 or len(plans) > 1:
-        raise UserError(f"{run.path}: its probes differ in decoding, verifier or plan; expected one way of measuring")
+        raise UserError(f"{run.path}: its probes differ in decoding, verifier or plan; expected the same for all")
 
 
 def _check_comparable(first: Run, run: Run) -> None:
-    """UserError naming what keeps two runs from being compared."""
+    """Raises UserError naming what keeps two runs from being compared."""
     _check_schedules(first, run)
     for what, mine, theirs in (
         ("base model", _model(run), _model(first)),
@@ -254,22 +254,23 @@ def _check_comparable(first: Run, run: Run) -> None:
                             f"and {others[part][:12]})")
     if _base_counts(run) != _base_counts(first) and not (ours and others):
         raise UserError(f"{run.path} and {first.path} cannot be compared: base probe differs, and without "
-                        f"{RunDir(run.path).samples(0).name} nothing says that their base models are the same")
+                        f"{RunDir(run.path).samples(0).name} it is unknown whether their base models are the same")
 
 
 def _check_schedules(first: Run, run: Run) -> None:
-    """UserError where probes.budget chose other problems or another plan; other intervals share their common steps."""
+    """Raises UserError where probes.budget chose other problems or another plan. Other probe steps are no obstacle."""
     if run.base.schedule is None and first.base.schedule is None:
         return
     for what, mine, theirs in (("plan", run.probes[-1].plan, first.probes[-1].plan),
                                ("number of problems", run.base.problems, first.base.problems)):
         if mine != theirs:
             raise UserError(f"{run.path} and {first.path} cannot be compared: probes.budget chose another {what} "
-                            f"({mine} and {theirs}); train both with one budget and equally many rollouts, or set "
+                            f"({mine} and {theirs}); train both with the same budget and number of rollouts, or set "
                             "probes.plan and data.probe.size to the smaller in both")
     if run.rows[run.base.step].keys() != first.rows[first.base.step].keys() and run.problems == first.problems:
         raise UserError(f"{run.path} and {first.path} cannot be compared: probes.budget chose {run.base.problems} "
-                        "other problems, because their base was measured twice; train both with one probes.baselines")
+                        "other problems, because their base was measured twice; train both with the same "
+                        "probes.baselines")
 
 
 def _model(run: Run) -> str:
