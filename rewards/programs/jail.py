@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import select
 import signal
@@ -16,7 +17,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from rlvr.rewards.programs.jail_command import SandboxError, command, identity, payload
+from rlvr.rewards.programs.jail_command import ENVIRONMENT, SandboxError, command, identity, payload
 from rlvr.rewards.programs.wire import MAX_FRAME, TooDeep, dump, load
 from rlvr.types import Reason
 
@@ -37,6 +38,22 @@ class Stopped(Exception):
         self.reason = reason
 
 
+class Budget:
+    """Wall-clock time for all tests of one program, less the time in which the program waited for a CPU."""
+
+    def __init__(self, seconds: float, at_most: float | None = None) -> None:
+        now = time.monotonic()
+        self.deadline = now + seconds
+        self._last = now + (seconds if at_most is None else at_most)
+
+    def left(self) -> float:
+        return max(0.001, self.deadline - time.monotonic())
+
+    def extend(self, seconds: float) -> None:
+        """Grant time in which others had the CPU, up to the end of all patience."""
+        self.deadline = min(self.deadline + seconds, self._last)
+
+
 class Jail:
     """One jail with one job. `start` returns at once; the jail boots while the caller does something else."""
 
@@ -55,7 +72,7 @@ class Jail:
                 pass_fds = (info,)
             self._process = subprocess.Popen(
                 [*before, *words], stdin=inside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                pass_fds=pass_fds, cwd="/", env={} if tier == "bwrap" else {"PYTHONHASHSEED": "0"}, **giving_up)
+                pass_fds=pass_fds, cwd="/", env={} if tier == "bwrap" else dict(ENVIRONMENT), **giving_up)
         finally:
             inside.close()
             if info >= 0:
@@ -84,7 +101,7 @@ class Jail:
                 return False
             self._pid = struct.unpack("iII", ancillary[0][2][:12])[0]
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-            self._read(int.from_bytes(head, "big"), _Clock(self._pid, None, None, time.monotonic() + BOOT_SECONDS))
+            self._read(int.from_bytes(head, "big"), _Clock(self._pid, None, None, Budget(BOOT_SECONDS)))
             if self.tier == "bwrap":
                 self._find_init()
         except (OSError, Stopped):
@@ -104,9 +121,9 @@ class Jail:
             data += piece
         self._init = os.pidfd_open(json.loads(data)["child-pid"])
 
-    def send(self, message: Any, deadline: float) -> None:
-        """Raises Stopped: timeout when the jail does not read by `deadline` (monotonic), crashed if it ended."""
-        self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+    def send(self, message: Any, budget: Budget) -> None:
+        """Raises Stopped: timeout when the jail does not read in time, crashed if it ended."""
+        self._socket.settimeout(budget.left())
         try:
             self._socket.sendall(dump(message))
         except TimeoutError:
@@ -114,13 +131,14 @@ class Jail:
         except OSError:
             raise Stopped(Reason.CRASHED) from None
 
-    def receive(self, *, deadline: float, seconds: float | None = None, wall_seconds: float | None = None
-                ) -> dict[str, Any]:
+    def receive(self, budget: Budget, seconds: float | None = None, wall_seconds: float | None = None,
+                pid: int | None = None) -> dict[str, Any]:
         """The next message, a dict. Raises Stopped; times count from this call.
 
-        `seconds` limits the CPU time of the jail's process, `wall_seconds` the time that passes.
+        `seconds` limits the CPU time of the jail's process, or of process `pid` in it, `wall_seconds` the time that
+        passes while it does not wait for a CPU.
         """
-        clock = _Clock(self._pid, seconds, wall_seconds, deadline)
+        clock = _Clock(pid or self._pid, seconds, wall_seconds, budget)
         size = int.from_bytes(self._read(4, clock), "big")
         if size > MAX_FRAME:  # not ours: we send {"huge": true} instead
             raise Stopped(Reason.CRASHED)
@@ -133,6 +151,24 @@ class Jail:
         if not isinstance(message, dict):
             raise Stopped(Reason.CRASHED)
         return message
+
+    def receive_bytes(self, size: int, budget: Budget) -> bytes:
+        """The next `size` bytes, which follow a message."""
+        return self._read(size, _Clock(self._pid, None, None, budget))
+
+    def introduction(self, budget: Budget) -> int:
+        """The process id, as seen from here, of the process that sends the next byte: a program that begins."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        clock = _Clock(self._pid, None, None, budget)
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        while not poller.poll(1000 * clock.patience()):
+            clock.check()
+        _, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(12))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        if not ancillary:
+            raise Stopped(Reason.CRASHED)
+        return struct.unpack("iII", ancillary[0][2][:12])[0]
 
     def _read(self, size: int, clock: _Clock) -> bytes:
         pieces = []
@@ -178,12 +214,15 @@ class Jail:
 
 
 class _Clock:
-    """Ends the wait for a candidate: by its CPU time, which does not depend on the machine's load, or by wall time."""
+    """Ends the wait for a candidate: by its CPU time, which does not depend on the machine's load, or by the time that
+    passes, less that in which it was ready to run and others had the CPU."""
 
-    def __init__(self, pid: int, seconds: float | None, wall_seconds: float | None, deadline: float) -> None:
+    def __init__(self, pid: int, seconds: float | None, wall_seconds: float | None, budget: Budget) -> None:
         self._clock_id = (~pid << 3) | _CPU_CLOCK
+        self._pid, self._budget = pid, budget
         self._cpu_limit = None if seconds is None else self._cpu() + seconds
-        self._deadline = deadline if wall_seconds is None else min(deadline, time.monotonic() + wall_seconds)
+        self._end = math.inf if wall_seconds is None else time.monotonic() + wall_seconds
+        self._waited = waited(pid) if pid else 0.0
 
     def _cpu(self) -> float:
         try:
@@ -192,11 +231,32 @@ class _Clock:
             return 0.0
 
     def patience(self) -> float:
-        return max(0.001, min(POLL_SECONDS, self._deadline - time.monotonic()))
+        return max(0.001, min(POLL_SECONDS, min(self._end, self._budget.deadline) - time.monotonic()))
 
     def check(self) -> None:
-        if time.monotonic() >= self._deadline or (self._cpu_limit is not None and self._cpu() >= self._cpu_limit):
+        if self._cpu_limit is not None and self._cpu() >= self._cpu_limit:
             raise Stopped(Reason.TIMEOUT)
+        if time.monotonic() < min(self._end, self._budget.deadline):
+            return
+        now_waited = waited(self._pid)
+        granted, self._waited = now_waited - self._waited, now_waited
+        self._end += granted
+        self._budget.extend(granted)
+        if time.monotonic() >= min(self._end, self._budget.deadline):
+            raise Stopped(Reason.TIMEOUT)
+
+
+def waited(pid: int) -> float:
+    """Seconds for which a process was ready to run and had no CPU, of its threads the one that waited longest; 0 where
+    the kernel does not say."""
+    longest = 0
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+                longest = max(longest, int(file.read().split()[1]))
+    except (OSError, IndexError, ValueError):
+        pass
+    return longest / 1e9
 
 
 class Jails:

@@ -15,20 +15,16 @@ import gc
 import io
 import os
 import resource
-import select
 import signal
 import sys
-import time
 from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
 from rlvr.rewards.programs import seccomp
-from rlvr.rewards.programs.wire import MAX_FRAME, TooDeep, dump, load, pack, unpack
+from rlvr.rewards.programs.wire import MAX_FRAME, dump, load, pack
 
 STACK_BYTES = 256 * 2**20
-POLL_MS = 10
-_CPU_CLOCK = 2  # clock id of the CPU time of process p: (~p << 3) | 2, linux/posix-timers.h CPUCLOCK_SCHED
 _COMPILE_ERRORS = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
 _ERROR_CHARS = 300
 
@@ -41,8 +37,9 @@ class Channel:
 
     def send(self, message: Any) -> None:
         data = dump(message)
-        if len(data) > MAX_FRAME:
-            data = dump({"huge": True})
+        self.send_frame(data if len(data) <= MAX_FRAME else dump({"huge": True}))
+
+    def send_frame(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(self.descriptor, view) :]
@@ -66,6 +63,8 @@ def main(options: dict[str, Any]) -> None:
     channel = Channel(_quiet_descriptors())
     os.environ.clear()
     os.umask(0o077)
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)  # reference judges run Pythons without that limit; the CPU time is bounded
     if options["landlock"]:
         seccomp.control(seccomp.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != options["parent"]:
@@ -81,7 +80,9 @@ def main(options: dict[str, Any]) -> None:
     if job["kind"] == "stdin":
         _serve_inputs(channel, job)
     elif job["kind"] == "program":
-        _Program(channel, job).serve()
+        from rlvr.rewards.programs.jail_program import Program
+
+        Program(channel, job).serve()
     else:
         from rlvr.rewards.programs.jail_tests import run
 
@@ -152,101 +153,13 @@ def describe(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _raised(error: BaseException) -> dict[str, Any]:
+def raised(error: BaseException) -> dict[str, Any]:
     """Class names, text and, where they are plain data, arguments of an exception."""
     reply: dict[str, Any] = {"raised": [kind.__name__ for kind in type(error).__mro__][:20]}
     with suppress(BaseException):  # its __str__ may raise anything, its arguments may be of any class: less goes then
         reply["text"] = str(error)[:_ERROR_CHARS]
         reply["args"] = [pack(argument) for argument in error.args]
     return reply
-
-
-class _Program:
-    """A loaded candidate and the objects of it that the outside holds numbers of."""
-
-    def __init__(self, channel: Channel, job: dict[str, Any]) -> None:
-        self.channel, self.job = channel, job
-        self.module = ModuleType("solution")
-        self.objects: list[Any] = []
-
-    def serve(self) -> None:
-        code = compiled(self.job["program"], "<solution>")
-        if isinstance(code, str):
-            self.channel.send({"unparsable": code})
-            return
-        prelude = compile(self.job["prelude"], "<prelude>", "exec", dont_inherit=True)
-        sys.modules["solution"] = self.module
-        lock_down(self.job["limits"])
-        reply = self._guarded(lambda: (exec(prelude, self.module.__dict__), exec(code, self.module.__dict__)))
-        if "value" in reply:
-            reply = {"loaded": True}
-        self.channel.send(reply)
-        while True:
-            request = self.channel.receive()
-            self.channel.send(self._guarded(lambda request=request: self._answer(request), packed=True))
-
-    def _guarded(self, action: Any, packed: bool = False) -> dict[str, Any]:
-        """Its result, or what it raised: whatever that is, it is the candidate's."""
-        try:
-            result = action()
-            return result if packed else {"value": None}
-        except TooDeep:
-            return {"huge": True}
-        except BaseException as error:
-            return _raised(error)
-
-    def _keep(self, value: Any) -> int:
-        self.objects.append(value)
-        return len(self.objects) - 1
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        do, on = request["do"], request["on"]
-        if do == "find":
-            return {"names": {name: self._found(name) for name in on if name in self.module.__dict__}}
-        arguments = [unpack(argument, self._object) for argument in request.get("args", ())]
-        if do == "call":
-            return self._call(request, on, arguments)
-        target = self.objects[on]
-        if do == "next":
-            try:
-                return {"value": pack(next(target), self._keep)}
-            except StopIteration:
-                return {"stop": True}
-        operation = {"get": getattr, "set": setattr, "len": len, "iter": iter, "str": str,
-                     "item": lambda thing, key: thing[key]}[do]
-        return {"value": pack(operation(target, *arguments), self._keep)}
-
-    def _call(self, request: dict[str, Any], on: Any, arguments: list[Any]) -> dict[str, Any]:
-        target = self._entry(on) if isinstance(on, str) else self.objects[on]
-        keywords = {name: unpack(value, self._object) for name, value in request.get("kwargs", {}).items()}
-        before = [pack(argument, self._keep) for argument in arguments] if request.get("echo") else []
-        reply = {"value": pack(target(*arguments, **keywords), self._keep)}
-        if before:
-            after = [pack(argument, self._keep) for argument in arguments]
-            if after != before:
-                reply["args"] = after
-        return reply
-
-    def _object(self, number: int, _name: str) -> Any:
-        return self.objects[number]
-
-    def _entry(self, path: str) -> Any:
-        """`add`, or `Solution.add` on a new Solution; where there is no such class, the function of that name."""
-        first, *rest = path.split(".")
-        if rest and first not in self.module.__dict__:
-            first, rest = rest[-1], []
-        if first not in self.module.__dict__:
-            raise NameError(f"the program defines no {first!r}")
-        target = self.module.__dict__[first]
-        for name in rest:
-            target = getattr(target() if isinstance(target, type) else target, name)
-        return target
-
-    def _found(self, name: str) -> dict[str, Any]:
-        value = self.module.__dict__[name]
-        if isinstance(value, type) and issubclass(value, BaseException):
-            return {"exception": [kind.__name__ for kind in value.__mro__]}
-        return {"value": pack(value, self._keep)}
 
 
 def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
@@ -272,6 +185,7 @@ def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
             seccomp.control(seccomp.PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != zygote:
                 os._exit(0)
+            os.write(channel.descriptor, b".")  # so that the outside knows this process
             os.dup2(given, 0)
             os.dup2(written, 1)
             for descriptor in (given, written, channel.descriptor):
@@ -281,14 +195,17 @@ def _serve_inputs(channel: Channel, job: dict[str, Any]) -> None:
             sys.modules["rlvr-boot"], sys.modules["__main__"] = sys.modules["__main__"], namespace
             io.open = builtins.open = _open
             _run_as_main((prelude, code), namespace.__dict__, raised)
-        timed_out = _wait(child, request["seconds"], request["wall_seconds"])
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        output = os.pread(written, job["limits"]["file_bytes"], 0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])  # the outside ends one that takes too long
+        size = min(os.fstat(written).st_size, job["limits"]["file_bytes"])
         error = os.pread(raised, _ERROR_CHARS, 0).decode("utf-8", "replace")
+        channel.send({"status": status, "error": error, "bytes": size})
+        sent = 0
+        while sent < size and size < job["limits"]["file_bytes"]:
+            piece = os.pread(written, 1 << 20, sent)
+            channel.send_frame(piece)
+            sent += len(piece)
         for descriptor in (given, written, raised):
             os.close(descriptor)
-        channel.send({"status": status, "timeout": timed_out, "error": error,
-                      "output": output.decode("utf-8", "backslashreplace")})
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -319,25 +236,10 @@ def _run_as_main(codes: tuple[Any, ...], namespace: dict[str, Any], raised: int)
         if "threading" in sys.modules:
             sys.modules["threading"]._shutdown()  # waits for threads that are not daemons
         atexit._run_exitfuncs()
-        sys.stdout.flush()
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
         namespace.clear()  # files of the program's own on descriptor 1 are flushed when they go
     except BaseException:
         status = status or 1
     finally:
         leave(status)
-
-
-def _wait(child: int, seconds: float, wall_seconds: float) -> bool:
-    """Wait until the child ends or used up its CPU or wall time; then kill it and return True."""
-    begun = time.monotonic()
-    pidfd = os.pidfd_open(child)
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    try:
-        while not poller.poll(POLL_MS):
-            if time.monotonic() - begun > wall_seconds or time.clock_gettime((~child << 3) | _CPU_CLOCK) > seconds:
-                os.kill(child, signal.SIGKILL)
-                return True
-        return False
-    finally:
-        os.close(pidfd)

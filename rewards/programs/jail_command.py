@@ -18,7 +18,10 @@ from rlvr.types import UserError
 
 NOBODY = 65534
 _AS_NOBODY: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-_MODULES = ("wire", "seccomp", "landlock", "jail_child", "pytest_shim", "jail_tests")
+_MODULES = ("leetcode", "wire_rare", "wire", "seccomp", "landlock", "jail_child", "jail_program", "pytest_shim",
+            "remote", "test_code", "jail_tests")
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
+"""Of a jail, which forgets it once its interpreter runs. Each arena of a thread would take 128 MiB of address space."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 _BOOT = """
@@ -142,8 +145,9 @@ def command(tier: str) -> list[str]:
         raise SandboxError("the program bwrap is not installed")
     words = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
              "--unshare-cgroup-try", "--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "jail",
-             "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv",
-             "--setenv", "PYTHONHASHSEED", "0"]
+             "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    for name, value in ENVIRONMENT.items():
+        words += ["--setenv", name, value]
     for directory in python.directories:
         words += ["--ro-bind", directory, directory]
     if not python.executable.startswith(python.directories):

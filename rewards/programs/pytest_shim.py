@@ -163,16 +163,24 @@ def _left_out(function: Any) -> Any:
 mark = _Marks()
 
 
-def run_functions(namespace: dict[str, Any]) -> int:
-    """Run what pytest would collect, unittest's classes aside; a failure raises. Number of tests run."""
+def run_functions(namespace: dict[str, Any], go_on: Callable[[BaseException], Any] | None = None) -> int:
+    """Run what pytest would collect, unittest's classes aside. Number of tests run.
+
+    A failure raises, or is handed to `go_on`, and the next test is run.
+    """
     fixtures = {value.fixture: value for value in namespace.values() if _is_fixture(value)}
     ran = 0
     for name, value in list(namespace.items()):
-        if isinstance(value, type):
-            if name.startswith("Test") and not hasattr(value, "assertEqual"):
-                ran += _run_class(value, fixtures)
-        elif name.startswith("test_") and isinstance(value, FunctionType):
-            ran += _run(value, fixtures)
+        is_class = isinstance(value, type) and name.startswith("Test") and not hasattr(value, "assertEqual")
+        if not is_class and not (name.startswith("test_") and isinstance(value, FunctionType)):
+            continue
+        try:
+            ran += _run_class(value, fixtures) if is_class else _run(value, fixtures)
+        except BaseException as failure:
+            if go_on is None:
+                raise
+            go_on(failure)
+            ran += 1
     return ran
 
 

@@ -30,11 +30,10 @@ import select
 import socket
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from rlvr.rewards.programs import landlock, seccomp
-from rlvr.rewards.programs.jail import BOOT_SECONDS, Jails, Stopped, limits
+from rlvr.rewards.programs.jail import BOOT_SECONDS, Budget, Jails, Stopped, limits
 from rlvr.rewards.programs.jail_command import SandboxError, interpreter
 from rlvr.types import UserError
 
@@ -74,12 +73,12 @@ def prove(tier: str) -> None:
     program = (Path(__file__).parent / "canary.py").read_text(encoding="utf-8")
     jail = Jails(tier, ahead=0).take()
     with tempfile.TemporaryDirectory(prefix="rlvr-canary-") as directory, _Targets(directory) as targets:
-        deadline = time.monotonic() + BOOT_SECONDS
+        budget = Budget(BOOT_SECONDS)
         try:
-            jail.send({"kind": "program", "program": program, "prelude": "", "limits": limits(256, 5, 2**20)}, deadline)
-            loaded = jail.receive(deadline=deadline)
-            jail.send({"do": "call", "on": "escapes", "args": [directory, os.getpid(), *targets.names]}, deadline)
-            escapes = jail.receive(deadline=deadline).get("value")
+            jail.send({"kind": "program", "program": program, "prelude": "", "limits": limits(256, 5, 2**20)}, budget)
+            loaded = jail.receive(budget)
+            jail.send({"do": "call", "on": "escapes", "args": [directory, os.getpid(), *targets.names]}, budget)
+            escapes = jail.receive(budget).get("value")
         except Stopped as stopped:
             raise SandboxError(f"the canary program ended by {stopped.reason.value}") from None
         finally:

@@ -24,7 +24,7 @@ import pytest
 from rlvr.judging.judge import Judge
 from rlvr.rewards.programs import jail as jail_module
 from rlvr.rewards.programs import jail_command, landlock, seccomp
-from rlvr.rewards.programs.jail import Jails, Stopped, limits
+from rlvr.rewards.programs.jail import Budget, Jails, Stopped, limits
 from rlvr.rewards.programs.jail_command import SandboxError, interpreter
 from rlvr.rewards.programs.sandbox import TIERS, _Targets, choose_tier
 from rlvr.rewards.unit_tests import UnitTestsVerifier
@@ -305,7 +305,7 @@ def f():
     expected = [True, {}, True, 100 << 20, True, True, []]
     tests = {"kind": "call", "entry": "f", "cases": [{"args": [], "expected": expected}]}
     verifier = UnitTestsVerifier(tier)
-    assert verifier.verify(problem(tests), block(program)).reason is Reason.TESTS_PASSED
+    assert verifier.verify(problem(tests, memory_mib=512), block(program)).reason is Reason.TESTS_PASSED
     verifier.close()
 
 
@@ -339,11 +339,11 @@ def test_forged_frames_are_the_candidates_crash(tier: str, reply: bytes) -> None
     jail = Jails(tier, ahead=0).take()
     program = (f"import os\nfor n in range(3, 64):\n    try: os.write(n, {reply!r})\n    except OSError: pass\n"
                "os._exit(0)")
-    deadline = time.monotonic() + 5
-    jail.send({"kind": "program", "program": program, "prelude": "", "limits": limits(256, 5, 2**20)}, deadline)
+    budget = Budget(5)
+    jail.send({"kind": "program", "program": program, "prelude": "", "limits": limits(256, 5, 2**20)}, budget)
     with pytest.raises(Stopped) as caught:
         while True:
-            jail.receive(deadline=deadline)
+            jail.receive(budget)
     jail.kill()
     assert caught.value.reason is Reason.CRASHED
 

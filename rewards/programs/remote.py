@@ -1,0 +1,397 @@
+"""The candidate as test code sees it: calls carried into its jail, and stand-ins for objects that stay there.
+
+Plain values come back as themselves. An object of a class of the candidate's own is a `Remote`, and the candidate's
+methods answer for it: `a + b`, `m[1] = 2`, `x in s`, `with`, `sorted`, `repr`, `==` between two such objects. What a
+candidate could use to forge a verdict is refused:
+
+- `==`, `<`, `in` and arithmetic between such an object and the test's own data, unless the test made the object itself
+  by calling a class (a name in capitals, as `Stack()`): an object that calls itself equal to 5 is no 5;
+- the truth of such an object in `assert`;
+- a `==` that holds for a stranger, iteration and items that disagree;
+- an `__exit__` that swallows the test's AssertionError.
+
+A refusal is no exception of the test's: `assertRaises` does not see it, and no `except` undoes it (`Link.refused`).
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any, NoReturn
+
+from rlvr.rewards.programs.jail_child import Channel, describe
+from rlvr.rewards.programs.wire import MAX_FRAME, TooDeep, dump, pack, unpack
+
+_ENDINGS = (StopIteration, StopAsyncIteration)
+_DUNDERS = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__module__", "__wrapped__", "__annotations__",
+                      "__defaults__", "__members__", "__slots__", "__mro__", "__bases__", "__cause__",
+                      "__match_args__"))
+"""What is asked of the candidate; other names in double underscores are Python's business."""
+
+
+class Refused(BaseException):
+    """The candidate's answer cannot count. No Exception, so that neither the tests nor unittest take it for theirs."""
+
+
+class Unsendable(TypeError):
+    """The test code hands the candidate something that is not plain data."""
+
+
+class Link:
+    """Calls into the candidate's jail, through the trusted process between the two."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.calls = 0
+        self.exceptions: dict[str, type[BaseException]] = {}
+        self.remotes: dict[int, Remote] = {}
+        self.unusable = ""
+        """Why the tests themselves cannot be run, "" if nothing is known of that."""
+        self.refused = ""
+        """The first answer that could not count: from then on the verdict is wrong, whatever the tests say."""
+
+    def refuse(self, why: str) -> NoReturn:
+        self.refused = self.refused or why
+        raise Refused(why)
+
+    def ask(self, do: str, on: Any, *arguments: Any, mirror: bool = False, **keywords: Any) -> Any:
+        """The reply's value. Raises what the candidate raised: the nearest built-in exception, or its own class.
+
+        `mirror`: what the candidate does to its arguments happens to the test's own objects.
+        """
+        reply = self._exchange({
+            "do": do, "on": on, "echo": mirror, "args": [self._pack(argument) for argument in arguments],
+            "kwargs": {name: self._pack(value) for name, value in keywords.items()},
+        })
+        if do == "next" and "stop" in reply:
+            raise StopIteration
+        value = self._read(reply, "value")
+        after = self._read(reply, "args") if mirror and "args" in reply else []
+        given = (*arguments, *keywords.values())
+        for argument, changed in zip(given, after, strict=False):
+            _update(argument, changed)
+        for argument in given:
+            if isinstance(argument, Remote):
+                argument._rlvr_changed()
+        place = reply.get("same")
+        return given[place] if mirror and isinstance(place, int) and 0 <= place < len(given) else value
+
+    def operate(self, name: str, on: int, *arguments: Any, swap: bool = False) -> Any:
+        """The value of an operation of the module `operator`, or of one of its relatives, in the candidate's jail."""
+        reply = self._exchange({"do": "op", "on": on, "name": name, "swap": swap,
+                                "args": [self._pack(argument) for argument in arguments]})
+        if reply.get("stranger"):
+            self.refuse("an object equals whatever it is compared with")
+        return self._read(reply, "value")
+
+    def find(self, names: list[str]) -> dict[str, Any]:
+        """Those of `names` that the candidate defines."""
+        found = self._exchange({"do": "find", "on": names}).get("names")
+        if not isinstance(found, dict):
+            self.refuse("an answer that cannot be read")
+        values = {}
+        for name in names:
+            if name in found:
+                kinds = found[name].get("exception")
+                values[name] = self._exception(kinds) if kinds else self._read(found[name], "value")
+                if isinstance(values[name], Remote):
+                    vars(values[name])["_rlvr_maker"] = name[:1].isupper()
+        return values
+
+    def remote(self, number: int, name: str) -> Remote:
+        """The stand-in for object `number`, the same one each time."""
+        return self.remotes.setdefault(number, Remote(self, number, name))
+
+    def _read(self, reply: dict[str, Any], key: str) -> Any:
+        """A value in a reply. One that cannot be read is the candidate's doing."""
+        try:
+            return unpack(reply[key], self.remote)
+        except Exception as error:
+            self.refuse(f"an answer that cannot be read: {type(error).__name__}")
+
+    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.calls += request["do"] == "call"
+        frame = dump({"ask": request})
+        if len(frame) > MAX_FRAME:
+            self.refuse("too much is handed to the program at once")
+        self.channel.send_frame(frame)
+        try:
+            reply = self.channel.receive()["reply"]
+        except TooDeep:
+            self.refuse("an answer that is nested too deep")
+        if not isinstance(reply, dict) or "huge" in reply:
+            self.refuse("an answer that is too large or nested too deep")
+        if "raised" in reply:
+            raise self._raised(reply)
+        return reply
+
+    def _pack(self, value: Any) -> Any:
+        if isinstance(value, Remote):
+            return {"o": value._rlvr_number}
+        try:
+            return pack(value, self._keep)
+        except TooDeep:
+            self.refuse("what is handed to the program is nested too deep")
+        except TypeError as error:
+            self.unusable = self.unusable or describe(error)
+            raise Unsendable(self.unusable) from error
+
+    def _keep(self, value: Any) -> int:
+        if isinstance(value, Remote):
+            return value._rlvr_number
+        raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
+
+    def _raised(self, reply: dict[str, Any]) -> BaseException:
+        """What the candidate raised, with its arguments where the class takes them, else with its text alone."""
+        names = reply["raised"] if isinstance(reply["raised"], list) else []
+        kind = self._exception([str(name) for name in names])
+        text = str(reply.get("text", ""))
+        try:
+            error = kind(*[unpack(argument, self.remote) for argument in reply.get("args", [text])])
+        except Exception:  # UnicodeDecodeError wants five arguments: one that a candidate subclassed may have others
+            error = kind.__new__(kind)
+            error.args = (text,)
+        vars(error)["candidate_text"] = text
+        return error
+
+    def _exception(self, names: list[str]) -> type[BaseException]:
+        """A class of this name whose base is the first built-in exception among `names` (its method resolution order).
+
+        Only relatives of Exception, so that a candidate cannot end the tests by SystemExit, and not StopIteration,
+        which would end `all(map(candidate, inputs))` early and in favour of the candidate.
+        """
+        for position, name in enumerate(names):
+            known = getattr(builtins, name, None)
+            if isinstance(known, type) and issubclass(known, Exception) and known not in _ENDINGS:
+                if position == 0:
+                    return known
+                own = type(names[0], (known,), {"__str__": lambda error: vars(error).get("candidate_text", "")})
+                return self.exceptions.setdefault(names[0], own)
+        return RuntimeError
+
+
+class Remote:
+    """An object in the candidate's jail."""
+
+    def __init__(self, link: Link, number: int, name: str) -> None:
+        vars(self).update(_rlvr_link=link, _rlvr_number=number, _rlvr_name=name, _rlvr_maker=False, _rlvr_made=False,
+                          _rlvr_leaky=False, _rlvr_seen=None, _rlvr_owner=None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name not in _DUNDERS:
+            raise AttributeError(name)
+        value = self._rlvr_link.ask("get", self._rlvr_number, name)
+        if isinstance(value, Remote):
+            vars(value)["_rlvr_owner"] = self
+            vars(value)["_rlvr_maker"] = vars(value)["_rlvr_maker"] or name[:1].isupper()
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._rlvr_changed()
+        self._rlvr_link.ask("set", self._rlvr_number, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._rlvr_changed()
+        self._rlvr_link.operate("delattr", self._rlvr_number, name)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self._rlvr_called(arguments, keywords, mirror=False)
+
+    def _rlvr_called(self, arguments: tuple[Any, ...], keywords: dict[str, Any], mirror: bool) -> Any:
+        self._rlvr_changed()
+        value = self._rlvr_link.ask("call", self._rlvr_number, *arguments, mirror=mirror, **keywords)
+        if isinstance(value, Remote):
+            vars(value)["_rlvr_made"] = vars(value)["_rlvr_made"] or self._rlvr_maker
+        return value
+
+    def _rlvr_changed(self) -> None:
+        """Forget what it was seen to hold, and the object whose method it is with it."""
+        owner: Any = self
+        while owner is not None:
+            vars(owner)["_rlvr_seen"] = None
+            owner = owner._rlvr_owner
+
+    def _rlvr_view(self) -> Any:
+        """What an object that the test did not make holds, as a list or dict, looked at once; None for an iterator."""
+        if self._rlvr_seen is None:
+            vars(self)["_rlvr_seen"] = (self._rlvr_link.operate("view", self._rlvr_number),)
+        return self._rlvr_seen[0]
+
+    def __getitem__(self, key: Any) -> Any:
+        value = self._rlvr_link.ask("item", self._rlvr_number, key)
+        if not self._rlvr_made:
+            view = self._rlvr_view()
+            if isinstance(view, (list, dict)) and isinstance(key, (int, str, slice)) and _differs(view, key, value):
+                self._rlvr_link.refuse(f"the items and the iteration of {self!r} disagree")
+        return value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._rlvr_changed()
+        self._rlvr_link.operate("setitem", self._rlvr_number, key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._rlvr_changed()
+        self._rlvr_link.operate("delitem", self._rlvr_number, key)
+
+    def __len__(self) -> int:
+        size = self._rlvr_link.ask("len", self._rlvr_number)
+        if not isinstance(size, int):
+            self._rlvr_link.refuse("a length that is no number")
+        view = None if self._rlvr_made else self._rlvr_view()
+        if isinstance(view, (list, dict)) and len(view) != size:
+            self._rlvr_link.refuse(f"the length and the iteration of {self!r} disagree")
+        return size
+
+    def __iter__(self) -> Any:
+        view = None if self._rlvr_made else self._rlvr_view()
+        if view is not None:
+            return iter(view)
+        found = self._rlvr_link.ask("iter", self._rlvr_number)
+        if isinstance(found, (Remote, type(iter([])))):
+            return found
+        return iter(found)
+
+    def __next__(self) -> Any:
+        return self._rlvr_link.ask("next", self._rlvr_number)
+
+    def __reversed__(self) -> Any:
+        view = None if self._rlvr_made else self._rlvr_view()
+        return reversed(view) if view is not None else iter(self._rlvr_link.operate("reversed", self._rlvr_number))
+
+    def __contains__(self, item: Any) -> bool:
+        if self._rlvr_made or isinstance(item, Remote):
+            return self._rlvr_plain(self._rlvr_link.operate("contains", self._rlvr_number, item))
+        view = self._rlvr_view()
+        if view is None:
+            self._rlvr_refuse_plain(item)
+        return item in view
+
+    def __bool__(self) -> bool:
+        return self._rlvr_plain(self._rlvr_link.operate("truth", self._rlvr_number))
+
+    def __hash__(self) -> int:
+        return self._rlvr_link.operate("hash", self._rlvr_number)
+
+    def __repr__(self) -> str:
+        return self._rlvr_text("repr")
+
+    def __str__(self) -> str:
+        return self._rlvr_text("str")
+
+    def __format__(self, spec: str) -> str:
+        return self._rlvr_text("format", spec)
+
+    def _rlvr_text(self, how: str, *arguments: str) -> str:
+        text = self._rlvr_link.operate(how, self._rlvr_number, *arguments)
+        return text if isinstance(text, str) else self._rlvr_link.refuse(f"a {how} that is no text")
+
+    def __instancecheck__(self, value: Any) -> bool:
+        return self._rlvr_plain(self._rlvr_link.operate("isinstance", self._rlvr_number, value))
+
+    def __subclasscheck__(self, value: Any) -> bool:
+        return self._rlvr_plain(self._rlvr_link.operate("issubclass", self._rlvr_number, value))
+
+    def __enter__(self) -> Any:
+        return self._rlvr_link.operate("enter", self._rlvr_number)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        names = [] if kind is None else [base.__name__ for base in kind.__mro__]
+        swallowed = self._rlvr_link.operate("exit", self._rlvr_number, names, str(error)[:300])
+        own = kind is None or issubclass(kind, AssertionError) or not issubclass(kind, Exception)
+        return bool(swallowed) and not own
+
+    def __copy__(self) -> Any:
+        return self._rlvr_link.operate("copy", self._rlvr_number)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._rlvr_link.operate("deepcopy", self._rlvr_number)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._rlvr_link.refuse(f"{self!r} cannot be pickled")
+
+    def _rlvr_plain(self, answer: Any) -> bool:
+        if not isinstance(answer, bool):
+            self._rlvr_link.refuse("an answer that is neither True nor False")
+        return answer
+
+    def _rlvr_refuse_plain(self, other: Any) -> NoReturn:
+        self._rlvr_link.refuse(f"an object of the program's class {self._rlvr_name} cannot be compared with plain data")
+
+    def _rlvr_compare(self, name: str, other: Any) -> Any:
+        if other is None and name in ("eq", "ne"):
+            return name == "ne"
+        if not isinstance(other, Remote) and not self._rlvr_made:
+            self._rlvr_refuse_plain(other)
+        return self._rlvr_link.operate(name, self._rlvr_number, other)
+
+    def _rlvr_combine(self, name: str, other: Any, swap: bool = False) -> Any:
+        """Arithmetic. With the test's own data the result may hold what the test expects, so it must stay an object."""
+        value = self._rlvr_link.operate(name, self._rlvr_number, other, swap=swap)
+        if isinstance(value, Remote):
+            vars(value)["_rlvr_made"] = vars(value)["_rlvr_made"] or self._rlvr_made
+            vars(value)["_rlvr_leaky"] = not self._rlvr_made and (self._rlvr_leaky or not isinstance(other, Remote))
+        elif not self._rlvr_made and not isinstance(other, Remote):
+            self._rlvr_refuse_plain(other)
+        return value
+
+    def _rlvr_convert(self, name: str, *arguments: Any) -> Any:
+        value = self._rlvr_link.operate(name, self._rlvr_number, *arguments)
+        if self._rlvr_leaky and not isinstance(value, Remote):
+            self._rlvr_refuse_plain(value)
+        return value
+
+
+def _binary(name: str, swap: bool = False) -> Any:
+    return lambda self, other: self._rlvr_combine(name, other, swap)
+
+
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Remote, f"__{_name}__", lambda self, other, _name=_name: self._rlvr_compare(_name, other))
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow", "matmul", "lshift", "rshift", "and",
+              "or", "xor"):
+    setattr(Remote, f"__{_name}__", _binary(_name))
+    setattr(Remote, f"__r{_name}__", _binary(_name, swap=True))
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ior", "iand", "ixor"):
+    setattr(Remote, f"__{_name}__", _binary(_name))
+for _name in ("neg", "pos", "abs", "invert", "int", "float", "complex", "index", "round", "trunc", "floor", "ceil"):
+    setattr(Remote, f"__{_name}__", lambda self, *rest, _name=_name: self._rlvr_convert(_name, *rest))
+
+
+def _differs(view: Any, key: Any, value: Any) -> bool:
+    """Whether an item is another than the one that iteration gave."""
+    try:
+        seen = view[key]
+    except (LookupError, TypeError):
+        return False
+    if isinstance(seen, Remote) or isinstance(value, Remote):
+        return seen is not value
+    return type(seen) is not type(value) or not (seen == value or seen != seen)
+
+
+def mirrored(function: Any) -> Any:
+    """A call of the candidate's that may change the test's own arguments; whatever is none stays as it is."""
+    if isinstance(function, Remote):
+        return lambda *arguments, **keywords: function._rlvr_called(arguments, keywords, mirror=True)
+    return function
+
+
+def asserted(value: Any) -> Any:
+    """What is asserted, refused where it is an object of the candidate's that may call itself true or false."""
+    if isinstance(value, Remote) and not value._rlvr_made:
+        value._rlvr_refuse_plain(True)
+    return value
+
+
+def _update(argument: Any, after: Any) -> None:
+    """What the candidate did to a mutable argument happens to the test's own object too."""
+    if type(argument) is not type(after):
+        return
+    if isinstance(argument, (list, bytearray)):
+        argument[:] = after
+    elif isinstance(argument, (dict, set)):
+        argument.clear()
+        argument.update(after)
+    elif type(argument).__name__ in ("ListNode", "TreeNode"):
+        vars(argument).update(vars(after))
+    elif hasattr(argument, "popleft"):
+        argument.clear()
+        argument.extend(after)

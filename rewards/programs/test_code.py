@@ -1,0 +1,243 @@
+"""What can be read off test code before it runs: the names it needs, and what a program may do to its data.
+
+`free_names`: names that the code uses and does not define. `prepared`: the code as it is run, in which
+
+1. what a program does to an argument happens to the test's own object only where the test asks for that
+   (`sort(data)` as a statement; `k = compact(data)` and then `data[:k] == [1, 2]`). In `f(data) == sorted(data)` the
+   test computes what it expects from its data, and a program that empties its argument must not decide that;
+2. `assert x` refuses an object of the program's own class, which may call itself true or false as it likes.
+
+Runs inside the jail too: standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+
+MIRROR, TRUTH = "_rlvr_mirror", "_rlvr_truth"
+"""Names in the prepared code: of a call whose arguments the program may change, and of what is asserted."""
+
+
+def bound_names(tree: ast.AST) -> set[str]:
+    """Names that the code binds, in whatever scope."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            names.add(node.name)
+    return names
+
+
+def free_names(tree: ast.AST) -> set[str]:
+    """Names that the code uses, does not bind, and that are not built in."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return {name for name in used - bound_names(tree) if not hasattr(builtins, name) and name != "__file__"}
+
+
+def star_imports(tree: ast.AST) -> set[str]:
+    """Modules from which everything is imported."""
+    return {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+            and any(alias.name == "*" for alias in node.names)}
+
+
+def needed_modules(tree: ast.AST) -> set[str]:
+    """Modules that the code imports, less those whose absence it is prepared for."""
+    caught = {inner for node in ast.walk(tree) if isinstance(node, ast.Try) and node.handlers
+              for part in node.body for inner in ast.walk(part)}
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if node in caught:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def prepared(tree: ast.Module) -> ast.Module:
+    """The code with the two marks of the module's docstring. Lines stay as they are."""
+    free = free_names(tree) | {alias.asname or alias.name for node in ast.walk(tree)
+                               if isinstance(node, ast.ImportFrom) and node.module == "solution"
+                               for alias in node.names} | {"solution"}
+    marks: set[ast.Call] = set()
+    for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))]:
+        marks |= _Scope(scope, free).mirrored()
+    return ast.fix_missing_locations(_Marker(marks).visit(tree))
+
+
+class _Marker(ast.NodeTransformer):
+    def __init__(self, marks: set[ast.Call]) -> None:
+        self.marks = marks
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        marked = node in self.marks
+        self.generic_visit(node)
+        if marked:
+            node.func = _applied(MIRROR, node.func)
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.stmt:
+        self.generic_visit(node)
+        node.test = _judged(node.test)
+        return node
+
+
+def _applied(name: str, value: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.Call(ast.copy_location(ast.Name(name, ast.Load()), value), [value], []), value)
+
+
+def _judged(test: ast.expr) -> ast.expr:
+    """An asserted expression, its parts under `not`, `and` and `or` checked."""
+    if isinstance(test, ast.BoolOp):
+        test.values = [_judged(value) for value in test.values]
+    elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test.operand = _judged(test.operand)
+    elif not isinstance(test, ast.Constant):
+        return _applied(TRUTH, test)
+    return test
+
+
+class _Scope:
+    """One function of the test code, or its top level."""
+
+    def __init__(self, scope: ast.AST, free: set[str]) -> None:
+        self.nodes = list(_own_nodes(scope))
+        parameters = {arg.arg for arg in ast.walk(scope.args) if isinstance(arg, ast.arg)} if isinstance(
+            scope, ast.FunctionDef | ast.AsyncFunctionDef) else set()
+        called = {node.func.id for node in self.nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        self.programs = free | (parameters & called) | {"self"}
+        """Names through which the program is called."""
+        self.results: set[str] = set()
+        """Variables that hold what the program returned."""
+        self.aliases: dict[str, set[str]] = {}
+        """For each variable the expressions that it was made from."""
+        for _ in range(2):  # an assignment may stand above what it depends on, in a loop
+            self._follow()
+
+    def _follow(self) -> None:
+        for node in self.nodes:
+            if isinstance(node, ast.For | ast.comprehension) and self.tainted(node.iter):
+                self.results |= _target_names(node.target)
+            value = getattr(node, "value", None)
+            if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.NamedExpr) or value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in set().union(*map(_target_names, targets)):
+                if self.tainted(value):
+                    self.results.add(name)
+                else:
+                    self.aliases.setdefault(name, set()).update(_texts(value))
+
+    def mirrored(self) -> set[ast.Call]:
+        """Calls after which the test looks at its own arguments to see what became of them."""
+        statements = {node.value for node in self.nodes if isinstance(node, ast.Expr)}
+        comparisons = list(self._comparisons())
+        found: set[ast.Call] = set()
+        for call in self.nodes:
+            if not isinstance(call, ast.Call):
+                continue
+            texts = {ast.unparse(argument) for argument in (*call.args, *(word.value for word in call.keywords))
+                     if isinstance(argument, ast.Name | ast.Attribute)}
+            if call in statements or any(self._in_place(text, side, other) for line, side, other in comparisons
+                                         if line >= call.lineno for text in texts):
+                found.add(call)
+        return found
+
+    def _comparisons(self) -> Iterator[tuple[int, ast.expr, list[ast.expr]]]:
+        """Line, one side and the other sides of all comparisons, those of assertEqual and its relatives too."""
+        for node in self.nodes:
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+            elif isinstance(node, ast.Call) and _name_of(node.func).lower().startswith("assert") and len(node.args) > 1:
+                sides = node.args[:2]
+            else:
+                continue
+            for side in sides:
+                yield node.end_lineno or node.lineno, side, [other for other in sides if other is not side]
+
+    def _in_place(self, text: str, side: ast.expr, others: list[ast.expr]) -> bool:
+        """Whether a comparison looks at `text` alone, and compares it with what no program had a hand in."""
+        if not self._mentions(side, text) or self.tainted(side, text):
+            return False
+        return not any(self.tainted(other) or self._mentions(other, text) for other in others)
+
+    def _mentions(self, node: ast.expr, text: str) -> bool:
+        texts = _texts(node)
+        return text in texts or any(text in self.aliases.get(name, ()) for name in texts)
+
+    def tainted(self, node: ast.expr, beside: str = "") -> bool:
+        """Whether the value depends on what the program returned, indices and slices aside; in `f(x) or x` the first
+        part is left out if `beside` is the second."""
+        stack: list[ast.AST] = [node]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, ast.BoolOp) and beside and ast.unparse(node.values[-1]) == beside:
+                continue
+            if isinstance(node, ast.Subscript):
+                picked = _picked(node)
+                stack.append(picked if picked is not None else node.value)
+                continue
+            if _is_indexing(node):
+                continue
+            if isinstance(node, ast.Name) and node.id in self.results:
+                return True
+            if isinstance(node, ast.Call) and _root_of(node.func) in self.programs and not _name_of(
+                    node.func).lower().startswith(("assert", "fail", "subtest")):
+                return True
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Lambda):
+                stack.append(node.func.body)
+            stack += ast.iter_child_nodes(node)
+        return False
+
+
+def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a scope, those of functions inside it left out; lambdas are part of it."""
+    stack = list(ast.iter_child_nodes(scope))[::-1]
+    while stack:
+        node = stack.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            stack += list(ast.iter_child_nodes(node))[::-1]
+
+
+def _picked(node: ast.Subscript) -> ast.expr | None:
+    """The element that `(f(x), x)[1]` is."""
+    place = node.slice
+    if isinstance(node.value, ast.Tuple | ast.List) and isinstance(place, ast.Constant) and isinstance(
+            place.value, int) and place.value < len(node.value.elts):
+        return node.value.elts[place.value]
+    return None
+
+
+def _is_indexing(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
+
+
+def _texts(node: ast.AST) -> set[str]:
+    return {ast.unparse(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute)}
+
+
+def _target_names(node: ast.AST) -> set[str]:
+    return {ast.unparse(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute)
+            and not isinstance(part.ctx, ast.Load)}
+
+
+def _name_of(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _root_of(node: ast.AST) -> str:
+    """The first name of `a.b(c).d`."""
+    while isinstance(node, ast.Attribute | ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
