@@ -95,68 +95,87 @@ _REFUSED_ARGUMENTS: tuple[tuple[tuple[int, int], int, tuple[int, ...]], ...] = (
 )
 
 
+class _Filter:
+    """Instructions of a filter, in order."""
+
+    def __init__(self) -> None:
+        self.instructions: list[tuple[int, int, int, int]] = []
+
+    def add(self, code: int, value: int, if_true: int = 0, if_false: int = 0) -> None:
+        self.instructions.append((code, if_true, if_false, value))
+
+    def refuse(self, number: int, answer: int = REFUSE) -> None:
+        """Call `number` is refused."""
+        self.add(_EQUAL, number, 0, 1)
+        self.add(_RETURN, answer)
+
+    def only_if_argument(self, number: int, code: int, *values: int) -> None:
+        """Call `number` is allowed if its first argument is (or, with _ANY_BIT, has a bit of) one of `values`."""
+        self.add(_EQUAL, number, 0, 2 + 2 * len(values))
+        self.add(_LOAD, _ARGUMENT)
+        for value in values:
+            self.add(code, value, 0, 1)
+            self.add(_RETURN, ALLOW)
+        self.add(_RETURN, REFUSE)
+
+    def refuse_arguments(self, number: int, index: int, values: tuple[int, ...]) -> None:
+        """Call `number` is refused if an argument is one of `values`, and allowed otherwise."""
+        self.add(_EQUAL, number, 0, 2 + 2 * len(values))
+        self.add(_LOAD, _ARGUMENT + 8 * index)
+        for value in values:
+            self.add(_EQUAL, value, 0, 1)
+            self.add(_RETURN, REFUSE)
+        self.add(_RETURN, ALLOW)
+
+    def only_stream_pairs(self, number: int) -> None:
+        """socketpair makes stream sockets of AF_UNIX only."""
+        self.add(_EQUAL, number, 0, 7)
+        self.add(_LOAD, _ARGUMENT)
+        self.add(_EQUAL, _AF_UNIX, 1, 0)
+        self.add(_RETURN, REFUSE)
+        self.add(_LOAD, _ARGUMENT + 8)
+        self.add(_ANY_BIT, _NOT_A_STREAM, 0, 1)
+        self.add(_RETURN, REFUSE)
+        self.add(_RETURN, ALLOW)
+
+    def no_socket_ioctls(self, number: int) -> None:
+        self.add(_EQUAL, number, 0, 5)
+        self.add(_LOAD, _ARGUMENT + 8)
+        self.add(_AT_LEAST, _SOCKET_IOCTLS[0], 0, 2)
+        self.add(_AT_LEAST, _SOCKET_IOCTLS[1], 1, 0)
+        self.add(_RETURN, REFUSE)
+        self.add(_LOAD, _NUMBER)
+
+
 def build(machine: str, pid: int) -> bytes:
     """The filter for a process `pid` on `machine` (a key of AUDIT), as an array of struct sock_filter."""
     which = list(AUDIT).index(machine)
-    program: list[tuple[int, int, int, int]] = []
-
-    def add(code: int, value: int, if_true: int = 0, if_false: int = 0) -> None:
-        program.append((code, if_true, if_false, value))
-
-    def only_if_argument(number: int, code: int, *values: int, otherwise: int = REFUSE) -> None:
-        """For call `number`: allowed if its first argument is (or, with _ANY_BIT, has a bit of) one of `values`."""
-        length = 1 + 2 * len(values) + 1
-        add(_EQUAL, number, 0, length)
-        add(_LOAD, _ARGUMENT)
-        for value in values:
-            add(code, value, 0, 1)
-            add(_RETURN, ALLOW)
-        add(_RETURN, otherwise)
-
-    add(_LOAD, _ARCHITECTURE)
-    add(_EQUAL, AUDIT[machine], 1, 0)
-    add(_RETURN, KILL)
-    add(_LOAD, _NUMBER)
+    filter = _Filter()
+    filter.add(_LOAD, _ARCHITECTURE)
+    filter.add(_EQUAL, AUDIT[machine], 1, 0)
+    filter.add(_RETURN, KILL)
+    filter.add(_LOAD, _NUMBER)
     if machine == "x86_64":  # the x32 calls have other numbers for the same things
-        add(_AT_LEAST, 0x40000000, 0, 1)
-        add(_RETURN, KILL)
+        filter.add(_AT_LEAST, 0x40000000, 0, 1)
+        filter.add(_RETURN, KILL)
     for numbers in _FORBIDDEN.values():
         if numbers[which] >= 0:
-            add(_EQUAL, numbers[which], 0, 1)
-            add(_RETURN, REFUSE)
+            filter.refuse(numbers[which])
     # the C library falls back from clone3, whose flags a filter cannot see, to clone
-    add(_EQUAL, _CLONE3[which], 0, 1)
-    add(_RETURN, UNKNOWN)
-    add(_AT_LEAST, LAST_KNOWN + 1, 0, 1)
-    add(_RETURN, UNKNOWN)
-    only_if_argument(_CLONE[which], _ANY_BIT, CLONE_THREAD)
-    only_if_argument(_KILL[which], _EQUAL, pid)
-    only_if_argument(_TGKILL[which], _EQUAL, pid)
-    only_if_argument(_PRLIMIT[which], _EQUAL, 0, pid)
-    only_if_argument(_SET_AFFINITY[which], _EQUAL, 0, pid)
-    add(_EQUAL, _SOCKETPAIR[which], 0, 7)
-    add(_LOAD, _ARGUMENT)
-    add(_EQUAL, _AF_UNIX, 1, 0)
-    add(_RETURN, REFUSE)
-    add(_LOAD, _ARGUMENT + 8)
-    add(_ANY_BIT, _NOT_A_STREAM, 0, 1)
-    add(_RETURN, REFUSE)
-    add(_RETURN, ALLOW)
-    add(_EQUAL, _IOCTL[which], 0, 5)
-    add(_LOAD, _ARGUMENT + 8)
-    add(_AT_LEAST, _SOCKET_IOCTLS[0], 0, 2)
-    add(_AT_LEAST, _SOCKET_IOCTLS[1], 1, 0)
-    add(_RETURN, REFUSE)
-    add(_LOAD, _NUMBER)
+    filter.refuse(_CLONE3[which], UNKNOWN)
+    filter.add(_AT_LEAST, LAST_KNOWN + 1, 0, 1)
+    filter.add(_RETURN, UNKNOWN)
+    filter.only_if_argument(_CLONE[which], _ANY_BIT, CLONE_THREAD)
+    filter.only_if_argument(_KILL[which], _EQUAL, pid)
+    filter.only_if_argument(_TGKILL[which], _EQUAL, pid)
+    filter.only_if_argument(_PRLIMIT[which], _EQUAL, 0, pid)
+    filter.only_if_argument(_SET_AFFINITY[which], _EQUAL, 0, pid)
+    filter.only_stream_pairs(_SOCKETPAIR[which])
+    filter.no_socket_ioctls(_IOCTL[which])
     for numbers, index, values in _REFUSED_ARGUMENTS:
-        add(_EQUAL, numbers[which], 0, 2 + 2 * len(values))
-        add(_LOAD, _ARGUMENT + 8 * index)
-        for value in values:
-            add(_EQUAL, value, 0, 1)
-            add(_RETURN, REFUSE)
-        add(_RETURN, ALLOW)
-    add(_RETURN, ALLOW)
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+        filter.refuse_arguments(numbers[which], index, values)
+    filter.add(_RETURN, ALLOW)
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in filter.instructions)
 
 
 class _Program(ctypes.Structure):
