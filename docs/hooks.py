@@ -70,8 +70,8 @@ def algorithms() -> str:
     for name, cls in found.items():
         own = [row for key, row in settings[name].items() if key not in shared or row[1] != shared[key][1]]
         about = cls.module.docstring.value.strip()
-        text += f"### {name}\n\n{about}\n\n```text\n{cls.docstring.value.strip()}\n```\n\n"
-        text += f"{paragraphs(config_of(cls).docstring)}\n\n"
+        text += f"### {name}\n\n{linked(about)}\n\n``` {{ .text .formula }}\n{cls.docstring.value.strip()}\n```\n\n"
+        text += f"{linked(paragraphs(config_of(cls).docstring))}\n\n"
         if own:
             text += f"{table(['setting', 'default', 'meaning'], own)}\n\n"
     rows = list(shared.values())
@@ -232,11 +232,16 @@ def yaml_of(value: str) -> str:
 
 def words(docstring: Any) -> str:
     """A docstring in one line, as a table's cell needs it."""
-    return " ".join(docstring.value.split()).replace("|", "\\|") if docstring else ""
+    return linked(" ".join(docstring.value.split()).replace("|", "\\|")) if docstring else ""
 
 
 def paragraphs(docstring: Any) -> str:
     return docstring.value.strip() if docstring else ""
+
+
+def linked(text: str) -> str:
+    """arXiv ids in prose as links."""
+    return re.sub(r"\b(\d{4}\.\d{5})\b", r"[\1](https://arxiv.org/abs/\1)", text)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

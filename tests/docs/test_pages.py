@@ -57,7 +57,7 @@ def test_every_algorithm_is_compared_and_explained() -> None:
     made = hooks().algorithms()
     for name in BUILT_IN["algorithms"]:
         section = made.partition(f"### {name}\n")[2].partition("\n### ")[0]
-        assert "```text\n" in section and len(section) > 200, name
+        assert "``` { .text .formula }\n" in section and len(section) > 200, name
     assert "`overlong_buffer` | `0`" in made and "`clip_high` | `0.28`" in made  # own settings, and changed defaults
     assert made.count("`entropy_target`") == 1  # what all share stands once
 
