@@ -24,11 +24,20 @@ Truth = Callable[[Any, Any, Sequence[Problem], Decoding], np.ndarray]
 class ProbedModel(Protocol):
     """What one probe measures. Every process of the world has one and makes the same calls."""
 
-    sampler: Sampler
-    name: str
-    """Where the model was loaded from, as far as it is known."""
-    shares_base: bool
-    """Whether its measurement as a base may be taken from the baseline store, and put there."""
+    @property
+    def sampler(self) -> Sampler:
+        """What its samples come from."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Where the model was loaded from, as far as it is known."""
+        ...
+
+    @property
+    def shares_base(self) -> bool:
+        """Whether its measurement as a base may be taken from the baseline store, and put there."""
+        ...
 
     def identity(self, problems: Sequence[Problem], decoding: Decoding, world: World) -> dict[str, Any]:
         """JSON data that differs whenever the samples of these problems may differ."""
