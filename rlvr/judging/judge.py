@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from rlvr.config.registry import resolve
+from rlvr.judging.outage import wait_out
 from rlvr.judging.pool import Item, Pool
 from rlvr.types import Problem, Reason, UserError, Verdict
 
@@ -85,6 +86,7 @@ class Judge:
         self._decisives: dict[str, Callable[[str], str]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._closing = threading.Event()
         self._counts: Counter[Reason] = Counter()
         self._computed = 0
         self._times_ms: deque[float] = deque(maxlen=100_000)
@@ -102,6 +104,7 @@ class Judge:
 
         A call that another thread waits for ends with a RuntimeError.
         """
+        self._closing.set()
         self._pool.stop()
         with self._lock:
             self._closed = True
@@ -110,7 +113,9 @@ class Judge:
     def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
         """The verdict on `texts[i]` as an answer to `problems[i]`, for every i, in order.
 
-        Raises UserError when a verifier is unknown or cannot be loaded, and ValueError when the lengths differ.
+        While a verifier answers neither the completions nor their gold answers (rlvr.judging.outage) it waits. Raises
+        UserError when that does not end and when a verifier is unknown or cannot be loaded; ValueError when the lengths
+        differ.
         """
         if isinstance(problems, Problem) or isinstance(texts, str):
             raise TypeError("judge() takes a list of problems and a list of texts: found one alone")
@@ -141,6 +146,8 @@ class Judge:
                 else:
                     known[key] = cached
             self._run(list(items.values()))
+            for name in dict.fromkeys(names.values()):
+                wait_out(name, [items[key] for key in items if names[key] == name], self._run, self._sleep)
             for key, item in items.items():
                 assert item.verdict is not None
                 known[key] = item.verdict
@@ -181,6 +188,10 @@ class Judge:
             self._counts, self._computed = Counter(), 0
             self._times_ms.clear()
             return stats
+
+    def _sleep(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise RuntimeError("this Judge was closed while it waited for a verifier")
 
     def _run(self, items: list[Item]) -> None:
         if self._closed:

@@ -75,6 +75,15 @@ class CountsPictures(Obedient):
         return Verdict(True, Reason.IDENTICAL, str(len(problem.images)))
 
 
+class Remote(Obedient):
+    """Asks a service that hangs while the file RLVR_TEST_HANGS exists."""
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        while Path(os.environ["RLVR_TEST_HANGS"]).exists():
+            time.sleep(0.01)
+        return super().verify(problem, text)
+
+
 class SameLength(Verifier):
     """Accepts every answer that is as long as the gold one: its false positives can be counted by hand."""
 
