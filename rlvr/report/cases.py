@@ -150,7 +150,7 @@ def shorten(text: str) -> str:
 
 
 def _rank(run: Run, history: ProblemHistory) -> tuple[float, str]:
-    """Least explained by luck first; of what is solved now, the most often solved first."""
+    """The key to sort by: least explained by chance first; of problems solved now, the most often solved first."""
     if not history.solved_now:
         return history.luck_now, history.problem_id
     assert run.last is not None

@@ -1,4 +1,4 @@
-"""Figures of what stands beside pass@k: stability, coverage, accuracies, different answers, predictions."""
+"""Figures of the companions of pass@k: stability, coverage, accuracies, different answers, predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside pass@k, as table cells: companion metrics by probe step, solvable sets, the guess control.
+"""Companions of pass@k as table cells: metrics by probe step, solvable sets, the guess control.
 
 Read from boundary.jsonl. Runs that are older than these metrics have them recomputed from their counts.
 """

@@ -1,11 +1,11 @@
 """How many different answers a model gives: distinct answers, agreement and answer entropy per problem.
 
-Made from the answers of a plan's first round, a plain i.i.d. batch of one size for every problem. The whole stopped
-sample will not do: sampling goes on while answers are wrong, so wrong answers would be over-represented on problems
-that stop late, and problems would be compared at different sizes. `answer_diversity` therefore takes the size and
-refuses other counts.
+Computed from the answers of a plan's first round, an i.i.d. batch of the same size for every problem. All samples of a
+problem cannot be used: sampling continues while answers are wrong, so wrong answers would be over-represented on
+problems that stop late, and problems would be compared at different sizes. `answer_diversity` therefore takes the size
+and refuses other counts.
 
-A completion without a readable answer is no answer: it is left out, and how many there were is reported.
+Completions without a readable answer are left out; `answered` says how many had one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From counts to the row of boundary.jsonl: every statistic of one probe, recomputed from what is stored."""
+"""The row of boundary.jsonl: every statistic of one probe, computed from its stored counts."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def boundary_row(
 ) -> dict[str, Any]:
     """One JSON-able row: population intervals ("estimates"), intervals for exactly these problems ("benchmark"),
     exact values in the lab ("exact"), verdicts that hold over all looks ("sequential"), problems lost and gained
-    beyond what bad luck explains ("lost", "gained", "ledger": see `rlvr.statistics.ledger`), what stands beside pass@k
+    beyond what bad luck explains ("lost", "gained", "ledger": see `rlvr.statistics.ledger`), companions of pass@k
     ("companions", see `rlvr.statistics.companions`) and pass@k without lucky guesses ("guess"). NaN and infinite bounds
     become None; decoding and tokens are None where nobody recorded them.
 

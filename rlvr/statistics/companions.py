@@ -1,8 +1,7 @@
-"""What stands beside pass@k, made from the same counts: stability, coverage, accuracies, solvable sets, a prediction.
+"""Companions of pass@k, computed from the same counts: stability, coverage, accuracies, solvable sets, a prediction.
 
-One JSON-able dictionary per probe, the field `companions` of boundary.jsonl. Each part is defined in a module of its
-own (`g_pass`, `mixture`, `solvable`, `prediction`, `guess`); here they are only put together. None means that a number
-is unknown or undefined.
+One JSON-able dictionary per probe, the field `companions` of boundary.jsonl. Each part has a module of its own
+(`stability`, `accuracy_distribution`, `solvable`, `prediction`, `guess`). None: unknown or undefined.
 """
 
 from __future__ import annotations

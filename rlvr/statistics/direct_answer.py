@@ -1,12 +1,13 @@
 """Problems whose answer is guessed rather than worked out: the direct-answer filter of 2504.13837 (E6, figure 12).
 
-The base model is asked for the answer at once, without a chain of thought, many times. A problem that it then answers
+The base model is asked many times for the answer at once, without a chain of thought. A problem that it then answers
 correctly now and then, with an accuracy above 0 and below 5%, can be guessed: at large k luck alone would solve it, so
-it is left out. One that it never answers so needs its reasoning, one that it answers often is easy: both are kept.
+it is left out. A problem that it never answers this way needs reasoning, one that it often answers is easy; both are
+kept.
 
-The filter is frozen from the base model's samples, so the kept problems never move during training. It depends on the
-number of samples: with more, fewer problems have exactly none right. Accuracies are c / n of equal n for every problem;
-a plan that stops early would bend them.
+The filter is frozen from the base model's samples, so the kept problems stay the same during training. It depends on
+the number of samples: with more, fewer problems have exactly none right. Accuracies are c / n with the same n for every
+problem; a plan that stops early would bias them.
 """
 
 from __future__ import annotations
@@ -27,5 +28,5 @@ def guessable_ids(direct: Sequence[Counts], threshold: float = THRESHOLD) -> lis
     sizes = sorted({one.n for one in direct})
     if len(sizes) != 1 or sizes[0] < 1:
         raise UserError(f"direct answers: found {sizes} samples per problem, expected one number, at least 1, for all: "
-                        "accuracies of a plan that stops early are bent; measure them with a plan of one round")
+                        "a plan that stops early biases accuracies; measure them with a plan of one round")
     return [one.problem_id for one in direct if 0 < one.c / one.n < threshold]

@@ -1,4 +1,4 @@
-"""What wrong answers accepted by the verifier do to pass@k, and how large an audit has to be.
+"""How much wrong answers accepted by the verifier can add to pass@k, bounded by an audit.
 
 A verifier that accepts a wrong answer with chance e gives a problem that cannot be solved a pass@k of 1 - (1-e)^k:
 2.5 points at e = 0.01% and 22.6 points at e = 0.1% for k = 256. The audit that bounds e runs the verifier on answers

@@ -1,4 +1,4 @@
-"""Problem by problem over the probes of a run: when first solved, when lost, when regained, and how much may be luck.
+"""When each problem of a run was first solved, lost and regained, and how much of it may be luck.
 
 A problem is solved at a probe when one of its samples is correct. That no sample is correct proves little: a problem
 that the base solves once in 256 samples fails a second 256 with a chance near 1/2. So a probe without success only

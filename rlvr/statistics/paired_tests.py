@@ -1,4 +1,4 @@
-"""Did the same problems move? Exact McNemar test, its interval, and Holm's correction for several claims.
+"""Exact McNemar test of solved problems, p-values of intervals, and Holm's correction for several claims.
 
 A two-by-two table of problems solved by a and by b is judged on the discordant ones alone: the problems that only one
 of the two solves (McNemar 1947, Psychometrika 12:153). It applies to solved / not solved at one k, with as many

@@ -34,7 +34,7 @@ def pass_at_k(
         n. Arrays broadcast, and a float64 array comes back.
 
     Raises:
-        ValueError: k > n (no unbiased estimate exists), or counts that cannot be.
+        ValueError: k > n (no unbiased estimate exists), or impossible counts.
         TypeError: a count that is not an integer.
     """
     if np.ndim(n) == np.ndim(c) == np.ndim(k) == 0:

@@ -1,4 +1,4 @@
-"""pass@k beyond the samples drawn: a Beta fitted to the counts, and what it predicts. A prediction, no measurement.
+"""pass@k beyond the samples drawn: a Beta fitted to the counts, and its predictions.
 
 If success probabilities follow Beta(a, b), a problem's counts have likelihood B(a + c, b + n - c) / B(a, b) times a
 number of paths that the parameters do not enter: maximum likelihood holds under every plan that stops on (n, c).
@@ -70,7 +70,7 @@ def fit_beta(counts: Sequence[Counts]) -> BetaFit | None:
     """Maximum likelihood Beta from counts of any plan, by a trust-region Newton method on (log a, log b).
 
     None: the likelihood has no maximum. That is so when no sample or every sample is correct, or when problems differ
-    no more than chance (a single p fits best). Raises UserError without problems or for counts that cannot be.
+    no more than chance (a single p fits best). Raises UserError without problems or for impossible counts.
     """
     if not counts:
         raise UserError("fit_beta: no problems; expected the counts of at least one problem")
@@ -100,7 +100,7 @@ def predict_pass_at_k(fit: BetaFit, k: int, measured_k: int) -> Prediction:
     """Mean pass@k under the fit, with a 95% delta-method interval on the scale of log(1 - pass@k).
 
     Args:
-        k: must exceed `measured_k`; what samples can measure is to be measured.
+        k: must exceed `measured_k`: up to there pass@k can be measured.
         measured_k: max_samples of the plan that drew the counts.
 
     Raises: UserError for k <= measured_k.

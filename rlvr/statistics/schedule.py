@@ -1,4 +1,4 @@
-"""Probes within a share of what the run generates: longer intervals first, then a cheaper plan, then fewer problems.
+"""Fits the probes of a run into a token budget: first longer intervals, then a cheaper plan, then fewer problems.
 
 The base model's own probe is not counted: it is stored and shared by all runs that start from that base, and a
 schedule must not depend on whether somebody measured it before. Of the training, only the completions it trains on are
@@ -35,7 +35,7 @@ too much would bias it."""
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the probes of a run may take, as far as it is known before the run."""
+    """What the probes of a run may cost, and what of the run is known beforehand."""
 
     share: float
     """Largest share of generated tokens, probes / (probes + training), in (0, 1); the base's probe left out."""
@@ -59,7 +59,7 @@ class Schedule:
     share: float
     """cost / (cost + what the training is certain to generate)."""
     most: float
-    """The share if the probes take `RESERVE` times as much: this is held against the budget."""
+    """The share if the probes take `RESERVE` times as much; this must not exceed the budget."""
 
 
 def nearest(
@@ -75,28 +75,28 @@ def nearest(
         every, problems: what was asked for, an upper bound of what is chosen.
         cost_per_problem: plan -> expected cost of one problem in one probe; the plan asked for first, then cheaper
             ones. In tokens, or in samples where a probe sample is taken to cost what a training sample costs.
-        training: what the training is certain to generate, in the same unit.
+        training: what the training will generate at least, in the same unit.
         reserve: how many times the forecast must fit.
     """
-    found = list(_ladder(steps, every, problems, cost_per_problem, training, reserve))
-    fitting = (schedule for schedule in found if schedule.most <= budget)
-    return next(fitting, None) or min(found, key=lambda schedule: schedule.most)
+    schedules = list(_ladder(steps, every, problems, cost_per_problem, training, reserve))
+    fitting = (schedule for schedule in schedules if schedule.most <= budget)
+    return next(fitting, None) or min(schedules, key=lambda schedule: schedule.most)
 
 
 def fit(
     budget: float, *, steps: int, every: int, problems: int, cost_per_problem: Mapping[str, float], training: float,
     reserve: float = RESERVE,
 ) -> Schedule:
-    """As `nearest`. Raises: UserError, with what would do, if even the cheapest schedule takes more."""
-    found = nearest(budget, steps=steps, every=every, problems=problems, cost_per_problem=cost_per_problem,
-                    training=training, reserve=reserve)
-    if found.most <= budget:
-        return found
-    enough = math.ceil(steps * reserve * found.cost * (1 - budget) / (budget * training))
+    """As `nearest`. Raises UserError with settings that would fit if even the cheapest schedule takes more."""
+    schedule = nearest(budget, steps=steps, every=every, problems=problems, cost_per_problem=cost_per_problem,
+                       training=training, reserve=reserve)
+    if schedule.most <= budget:
+        return schedule
+    enough = math.ceil(steps * reserve * schedule.cost * (1 - budget) / (budget * training))
     raise UserError(
-        f"probes.budget: found {budget:g}, but a single probe of {found.problems} problems already takes up to "
-        f"{found.most:.1%} of what this run generates; raise it to {math.ceil(1000 * found.most) / 1000:g}, train "
-        f"for at least {enough:,} steps, or switch the probes off (probes.enabled=false)"
+        f"probes.budget: found {budget:g}, but a single probe of {schedule.problems} problems already takes up to "
+        f"{schedule.most:.1%} of what this run generates; raise it to {math.ceil(1000 * schedule.most) / 1000:g}, "
+        f"train for at least {enough:,} steps, or switch the probes off (probes.enabled=false)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Has the boundary shrunk? A verdict at every probe of a run that stays honest over all of them.
+"""Has the boundary shrunk? A verdict at every probe of a run, with an error rate that holds over all of them.
 
 A 95% interval at each of 15 probes gives up to 32% false "shrunk" alarms per run. Here the error is spent over the
 looks (Lan and DeMets 1983, Biometrika 70:659): with alpha(t) the error that looks 1..t may use up, the critical value

@@ -1,7 +1,7 @@
 """The figures of a comparison: every arm in its own colour and marker, named at the end of its line.
 
 A band runs from the lowest seed to the highest. The problems are the same for all arms, so their uncertainty, which
-would move all curves together, stands in the tables and not in the bands. Dashed: the exact truth of the lab.
+would move all curves together, stands in the tables and not in the bands. Dashed: the exact values of the lab.
 """
 
 from __future__ import annotations
