@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
 from rlvr.config.presets import PRESETS
 from rlvr.config.recipe import load_recipe
