@@ -11,7 +11,7 @@ from rlvr.cli.arguments import add_command
 
 def add_parser(commands: Any) -> None:
     parser = add_command(commands, "schema", "the JSON schema of recipes, with which editors complete and check keys",
-                         "rlvr schema > recipe.schema.json")
+                         "rlvr schema --comparison")
     parser.add_argument("--comparison", action="store_true", help="of comparison files instead")
     parser.add_argument("--built-in", action="store_true", help="leave out the names that installed plug-ins add")
     parser.set_defaults(run=run)
