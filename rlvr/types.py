@@ -36,6 +36,11 @@ class UserError(ValueError):
         return UserError(str(self), where=where)
 
 
+class NonFiniteError(ArithmeticError):
+    """NaN or infinity where every number after it would be wrong. Command-line entry points print its one line and exit
+    with code 1."""
+
+
 class Reason(StrEnum):
     """Why a verdict is what it is. A closed set: each value is logged as the rate `verdict/<reason>`."""
 

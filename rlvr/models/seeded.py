@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from rlvr.types import NonFiniteError
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -78,13 +80,18 @@ class SeededSampling(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         greedy = self._temperature == 0.0
         logp_NV = (scores.float() if greedy else scores.float() / self._temperature).log_softmax(-1)
+        entropy_N = torch.special.entr(logp_NV.exp()).sum(-1)
+        # A logit of -inf is a token that must not be drawn; NaN, +inf or -inf everywhere make the entropy NaN.
+        if entropy_N.isnan().any():
+            raise NonFiniteError(f"the model's logits are NaN or infinite at token {len(self.logps) + 1} of a "
+                                 "completion: its weights are damaged, or its dtype overflows")
         if greedy:
             tokens_N = logp_NV.argmax(-1)
         else:
             u_N = torch.from_numpy(uniforms(self._keys_N, len(self.logps))).to(scores.device)
             tokens_N = pick_tokens(logp_NV, u_N, self._top_p)
         self.logps.append(logp_NV.gather(-1, tokens_N[:, None]).squeeze(-1))
-        self.entropies.append(torch.special.entr(logp_NV.exp()).sum(-1))
+        self.entropies.append(entropy_N)
         return torch.full_like(scores, -torch.inf).scatter(-1, tokens_N[:, None], 0.0)
 
 

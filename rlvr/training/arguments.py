@@ -31,6 +31,7 @@ def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
         "save_steps": train.save_every,
         "save_total_limit": train.keep_checkpoints,
         "logging_steps": train.log_every,
+        "logging_nan_inf_filter": False,  # a loss that is not finite must not be logged as one that is
         "disable_tqdm": True,
         "report_to": [],
     }

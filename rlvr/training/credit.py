@@ -14,7 +14,7 @@ import torch
 
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.training.reward_functions import ShapedReward, TruncationPolicy, shaped_reward
-from rlvr.types import UserError
+from rlvr.types import NonFiniteError, UserError
 
 CREDIT_PREFIX = "extra/"
 """Before the name of each of `Credit.extras_NT` among the tensors of a micro-batch."""
@@ -70,7 +70,7 @@ def rollout_batch(
 
 
 def assign_credit(algorithm: Algorithm[Any], batch: RolloutBatch) -> Credit:
-    """The algorithm's credit. Raises UserError if its shape is not one number per token."""
+    """The algorithm's credit. Raises UserError if it is not one number per token, NonFiniteError for NaN and inf."""
     credit = algorithm.advantages(batch)
     if credit.advantages_NT.shape != batch.mask_NT.shape:
         raise UserError(
@@ -78,7 +78,22 @@ def assign_credit(algorithm: Algorithm[Any], batch: RolloutBatch) -> Credit:
             f"expected one credit per token, (N, T) = {tuple(batch.mask_NT.shape)}; test it with "
             "rlvr.algorithms.checks.check_algorithm"
         )
+    check_credit(credit, type(algorithm).__name__)
     return credit
+
+
+def check_credit(credit: Credit, algorithm: str) -> None:
+    """Raises NonFiniteError if any number of the credit is not finite, masked tokens included."""
+    tensors = {"advantages_NT": credit.advantages_NT, "returns_NT": credit.returns_NT}
+    tensors |= {f"extras_NT[{name!r}]": tensor for name, tensor in credit.extras_NT.items()}
+    for name, tensor_NT in tensors.items():
+        if tensor_NT is None or tensor_NT.isfinite().all():
+            continue
+        bad_N = ~tensor_NT.isfinite().all(1)
+        raise NonFiniteError(
+            f"{algorithm}.advantages: {name} is NaN or infinite for {int(bad_N.sum())} of {len(bad_N)} rollouts, the "
+            f"first is number {int(bad_N.nonzero()[0])}; test the algorithm with rlvr.algorithms.checks.check_algorithm"
+        )
 
 
 def loss_mask(batch: RolloutBatch, credit: Credit) -> torch.Tensor:

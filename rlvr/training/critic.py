@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,9 @@ def explained_variance(values_NT: torch.Tensor, returns_NT: torch.Tensor, mask_N
     return float(1 - (returns - values).var() / returns.var())
 
 
-def split_parameter_groups(optimizer: torch.optim.Optimizer, critic: Iterable[torch.nn.Parameter], lr: float) -> None:
+def split_parameter_groups(optimizer: torch.optim.Optimizer, model: Any, lr: float) -> None:
     """Move the value model's parameters into groups of their own, with their own learning rate and all else equal."""
-    ids = {id(p) for p in critic}
+    ids = {id(p) for name, p in model.named_parameters() if is_critic(name)}
     for group in list(optimizer.param_groups):
         own = [p for p in group["params"] if id(p) in ids]
         group["params"] = [p for p in group["params"] if id(p) not in ids]

@@ -14,7 +14,8 @@ from accelerate.utils import DistributedType
 from transformers import TrainerCallback
 
 from rlvr.interfaces import CriticSpec
-from rlvr.training.critic import attach_critic, is_critic, read_values
+from rlvr.training.checks import check_gradient
+from rlvr.training.critic import attach_critic, is_critic, mark_trainable, read_values
 from rlvr.training.forward import sequences
 from rlvr.training.objective import critic_objective
 from rlvr.types import UserError
@@ -44,8 +45,6 @@ def give_critic(trainer: Any, peft_config: Any | None) -> None:
     if trainer._is_vlm:
         raise UserError("algorithm: a critic does not read images; train this model with an algorithm without one")
     attach_critic(trainer.model, peft_config)
-    if trainer.args.max_grad_norm == 0:  # 0 would skip the seam that clips the critic's gradients
-        trainer.args.max_grad_norm = float("inf")
     if spec.updates_per_rollout > 1:
         trainer.add_callback(ExtraCriticUpdates(trainer, spec.updates_per_rollout - 1))
     if trainer.use_vllm:
@@ -78,18 +77,20 @@ def update_critic(trainer: Any) -> None:
     trainer.optimizer.zero_grad()
 
 
-def values_of(model: Any, accelerator: Any, tensors: Mapping[str, Any]) -> torch.Tensor:
-    """V of every response token of these rows, (B, T), through the wrapped model."""
-    with accelerator.autocast():
-        return read_values(model, *sequences(tensors))
+def values(trainer: Any, model: Any, tensors: Mapping[str, Any]) -> torch.Tensor:
+    """V of every response token of these rows, (B, T); `model` is the wrapped one."""
+    with trainer.accelerator.autocast():
+        return read_values(trainer.positioned(model), *sequences(tensors))
 
 
 @torch.no_grad()
-def old_values(model: Any, accelerator: Any, rollouts: Mapping[str, Any], size: int) -> torch.Tensor:
-    """V of a whole rollout batch before any of its updates, in chunks of `size` rows."""
+def old_values(trainer: Any, rollouts: Mapping[str, Any]) -> torch.Tensor:
+    """V of a whole rollout batch before any of its updates, in chunks of a micro-batch."""
     keys = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+    mark_trainable(trainer.model)  # the reference pass of adapters froze them
+    size = trainer.args.per_device_train_batch_size
     rows = range(0, len(rollouts["completion_ids"]), size)
-    return torch.cat([values_of(model, accelerator, {k: rollouts[k][i : i + size] for k in keys}) for i in rows])
+    return torch.cat([values(trainer, trainer.model, {k: rollouts[k][i : i + size] for k in keys}) for i in rows])
 
 
 def critic_parameters(model: Any) -> list[torch.nn.Parameter]:
@@ -109,6 +110,18 @@ def rest_policy(model: Any) -> None:
         parameter.grad = None
 
 
+def clip_apart(trainer: Any) -> torch.Tensor:
+    """Scale the gradients of policy and critic down, each to its own norm. The policy's norm before."""
+    norm = trainer.accelerator.clip_grad_norm_(policy_parameters(trainer.model), trainer.args.max_grad_norm)
+    if trainer.policy_rests:
+        rest_policy(trainer.model)
+    critic_norm = clip_critic(trainer.model, trainer.accelerator, trainer.algorithm.critic)
+    trainer.record({"train/critic_grad_norm": critic_norm.item()})
+    return norm
+
+
 def clip_critic(model: Any, accelerator: Any, spec: CriticSpec) -> torch.Tensor:
-    """Scale the critic's gradients down to its own norm; the norm before."""
-    return accelerator.clip_grad_norm_(critic_parameters(model), spec.max_grad_norm or float("inf"))
+    """Scale the critic's gradients down to its own norm; the norm before. Raises NonFiniteError."""
+    norm = accelerator.clip_grad_norm_(critic_parameters(model), spec.max_grad_norm or float("inf"))
+    check_gradient(norm, model)
+    return norm

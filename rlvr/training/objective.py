@@ -186,7 +186,8 @@ def entropy_weight(spec: LossSpec, progress: Progress) -> float:
     return progress.entropy_coef if known else 0.0
 
 
-def next_entropy_coef(spec: LossSpec, current: float, measured: float) -> float:
-    """The coefficient after an update of this entropy: up by a step below the target, else down, not below 0."""
-    assert spec.entropy_target is not None
-    return max(0.0, current + (spec.entropy_step if measured < spec.entropy_target else -spec.entropy_step))
+def next_entropy_coef(spec: LossSpec, progress: Progress) -> float:
+    """The coefficient after an update: up by a step if its entropy was below the target, else down, not below 0."""
+    assert spec.entropy_target is not None and progress.entropy is not None
+    step = spec.entropy_step if progress.entropy < spec.entropy_target else -spec.entropy_step
+    return max(0.0, progress.entropy_coef + step)

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,10 @@ from rlvr.models.sampler import TransformersSampler
 from rlvr.models.seeded import SeededSampling, row_key, seeded_generation
 from rlvr.models.vllm_sampler import EngineSampler, drawn
 from rlvr.training import critic, critic_training
+from rlvr.training.checks import check_gradient, check_loss, named
 from rlvr.training.credit import assign_credit, credit_tensors, rollout_batch, stopped, write_window_counts
 from rlvr.training.dynamic_sampling import Refill, groups_of
-from rlvr.training.forward import multimodal, sequences
+from rlvr.training.forward import has_learned_positions, multimodal, sequences, switch_off_dropout, with_positions
 from rlvr.training.objective import MicroBatch, entropy_weight, next_entropy_coef, objective
 from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
@@ -67,11 +69,9 @@ class RLVRTrainer(GRPOTrainer):
         judge: gives the verdicts; `rlvr.judging.judge.Judge`.
         args: `trl.GRPOConfig` or `RLVRConfig`; must set max_steps. Fields the algorithm owns (beta, epsilon,
             loss_type ...) are overwritten with what the algorithm says.
-        seed: of prompt order and rollouts. Rollout j of a problem at a step depends on
-            (seed, step, generation batch of the step, problem id, j) alone.
+        seed: of prompt order and rollouts: see `Step.keys`.
         truncated: what happens to completions cut at the token limit.
-        shaped_rewards: terms beside the accuracy in the reward that algorithms get; dynamic sampling and everything
-            that counts right and wrong sees the accuracy alone.
+        shaped_rewards: terms added to the accuracy in the reward; dynamic sampling sees the accuracy alone.
         kwargs: passed on to GRPOTrainer (processing_class, callbacks, peft_config, rollout_func ...).
 
     Raises: ValueError for an algorithm and arguments that do not fit, UserError for what a recipe can mend.
@@ -120,21 +120,27 @@ class RLVRTrainer(GRPOTrainer):
         self.reward.eos_ids = frozenset(self.eos_token_ids)
         if self.rollout_func is not None:
             self.rollout_func = never_empty(self.rollout_func, self.eos_token_ids[0])
+        self.sum_over_ranks = partial(self.accelerator.reduce, reduction="sum")
+        self.learned_positions = not self._is_vlm and has_learned_positions(self.model)
+        ours = not self.use_vllm and self.rollout_func is None
+        self.sampler_is_exact = ours and self.model.dtype == torch.float32 and not (args.bf16 or args.fp16)
         if algorithm.needs.values:
             critic_training.give_critic(self, kwargs.get("peft_config"))
+        switch_off_dropout(self.model)
 
     # ---------------------------------------------------------------- a micro-batch; rollouts and their credit
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """TRL's, for one micro-batch. At the end of an update the entropy coefficient moves by the entropy it had."""
-        loss = super().training_step(*args, **kwargs)
+        with named(self.state.global_step + 1, self.accelerator.process_index):
+            loss = super().training_step(*args, **kwargs)
         spec, progress = self.algorithm.loss, self.progress
         if spec.entropy_target is not None and self._step % self.args.gradient_accumulation_steps == 0:
             self.record({"train/entropy_coef": entropy_weight(spec, progress)})
             total, count = self.update_means.take(self.sum_over_ranks)["entropy"]
             if count:
                 progress.entropy = total / count
-                progress.entropy_coef = next_entropy_coef(spec, progress.entropy_coef, progress.entropy)
+                progress.entropy_coef = next_entropy_coef(spec, progress)
         return loss
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -158,9 +164,7 @@ class RLVRTrainer(GRPOTrainer):
             self.progress.prompt_position += self.prompts_per_step
         tensors = super()._generate_and_score_completions(step.rows)
         if needs.values:
-            critic.mark_trainable(self.model)  # the reference pass of adapters freezes the inactive one
-            size = self.args.per_device_train_batch_size
-            tensors["old_values"] = critic_training.old_values(self.model, self.accelerator, tensors, size)
+            tensors["old_values"] = critic_training.old_values(self, tensors)
         if needs.old_logps and "old_per_token_logps" not in tensors:
             tensors["old_per_token_logps"] = self.old_logps(tensors)
         step.batch = self.gathered_batch(step, tensors)
@@ -289,6 +293,7 @@ class RLVRTrainer(GRPOTrainer):
             world_size=self.accelerator.num_processes,
             max_length=self.max_completion_length,
         )
+        check_loss(found, sampler_is_exact=self.sampler_is_exact)
         self.means.add(found.measured)
         self.update_means.add({"entropy": found.measured["train/entropy"]})
         return found.loss
@@ -298,10 +303,15 @@ class RLVRTrainer(GRPOTrainer):
         logps_BT, entropies_BT, _ = self._get_per_token_logps_and_entropies(
             model, *sequences(inputs), compute_entropy=True, **multimodal(inputs)
         )
-        values_BT = None
-        if self.algorithm.needs.values:
-            values_BT = critic_training.values_of(model, self.accelerator, inputs)
+        values_BT = critic_training.values(self, model, inputs) if self.algorithm.needs.values else None
         return MicroBatch.of(inputs, logps_BT, entropies_BT, values_BT)
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """TRL's, of the policy and of the reference, with the positions that generation gave the tokens."""
+        return super()._get_per_token_logps_and_entropies(self.positioned(model), *args, **kwargs)
+
+    def positioned(self, model: Any) -> Any:
+        return with_positions(model) if self.learned_positions else model
 
     @property
     def policy_rests(self) -> bool:
@@ -311,13 +321,10 @@ class RLVRTrainer(GRPOTrainer):
     def _clip_grad_norm(self, model: Any) -> Any:
         """TRL's; a critic's gradients are clipped apart where the engine can, as a new critic's large ones would
         shrink the policy's step."""
-        if not self.algorithm.needs.values or self.accelerator.distributed_type not in critic_training.CLIPS_APART:
-            return super()._clip_grad_norm(model)
-        norm = self.accelerator.clip_grad_norm_(critic_training.policy_parameters(self.model), self.args.max_grad_norm)
-        if self.policy_rests:
-            critic_training.rest_policy(self.model)
-        critic_norm = critic_training.clip_critic(self.model, self.accelerator, self.algorithm.critic)
-        self.record({"train/critic_grad_norm": critic_norm.item()})
+        apart = self.algorithm.needs.values and self.accelerator.distributed_type in critic_training.CLIPS_APART
+        with named(self.state.global_step + 1, self.accelerator.process_index):
+            norm = critic_training.clip_apart(self) if apart else super()._clip_grad_norm(model)
+            check_gradient(norm, self.model)
         return norm
 
     # ---------------------------------------------------------------- optimizer and checkpoints
@@ -326,8 +333,7 @@ class RLVRTrainer(GRPOTrainer):
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(*args, **kwargs)
         if fresh and self.algorithm.needs.values:
-            parameters = critic_training.critic_parameters(self.model)
-            critic.split_parameter_groups(optimizer, parameters, self.algorithm.critic.learning_rate)
+            critic.split_parameter_groups(optimizer, self.model, self.algorithm.critic.learning_rate)
         return optimizer
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
@@ -375,9 +381,6 @@ class RLVRTrainer(GRPOTrainer):
         for name, (total, count) in self.means.take(self.sum_over_ranks).items():
             self._metrics["train"][name] = [total / max(count, 1.0)]
         super().log(logs, start_time)
-
-    def sum_over_ranks(self, x: torch.Tensor) -> torch.Tensor:
-        return self.accelerator.reduce(x, reduction="sum")
 
     # ---------------------------------------------------------------- the live model, for probes
 

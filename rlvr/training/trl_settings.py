@@ -47,5 +47,8 @@ def give_loss_settings(algorithm: Algorithm[Any], args: GRPOConfig) -> None:
     args.beta = spec.kl_loss_coef or (1.0 if needs.ref_logps else 0.0)
     args.loss_type = "dapo"
     args.use_bias_correction_kl = False
+    args.disable_dropout = True
     args.entropy_coef = 0.0
+    if args.max_grad_norm == 0:  # 0 would skip `_clip_grad_norm`, which also checks that the gradient is finite
+        args.max_grad_norm = float("inf")
     args.shuffle_dataset = False  # the prompt stream already lays out the order of the whole run

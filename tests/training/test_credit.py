@@ -11,6 +11,7 @@ from rlvr.algorithms.rloo import RLOO, RLOOConfig
 from rlvr.interfaces import Credit, RolloutBatch
 from rlvr.training.credit import (
     assign_credit,
+    check_credit,
     count_windows,
     credit_tensors,
     rollout_batch,
@@ -18,7 +19,7 @@ from rlvr.training.credit import (
     write_window_counts,
 )
 from rlvr.training.reward_functions import ShapedReward
-from rlvr.types import UserError
+from rlvr.types import NonFiniteError, UserError
 
 MASK = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 1]])
 STOPPED = torch.tensor([True, False, True, True])
@@ -102,3 +103,12 @@ def test_windows_count_tokens_and_sequences() -> None:
     assert count_windows(slices, 4).tolist() == [[9, 5, 8, 9]]
     write_window_counts(slices, 2, lambda counts: 2 * counts)  # as if two ranks counted the same
     assert [piece["window_counts"].tolist() for piece in slices] == [[12, 6, 8, 12]] * 2 + [[6, 4, 8, 6]] * 2
+
+
+def test_all_tensors_of_the_credit_are_looked_at() -> None:
+    good, bad = torch.zeros(3, 2), torch.tensor([[0.0, 0.0], [float("inf"), float("nan")], [0.0, float("nan")]])
+    check_credit(Credit(good, returns_NT=good, extras_NT={"x": good}), "A")
+    for credit, name in ((Credit(bad), "advantages_NT"), (Credit(good, returns_NT=bad), "returns_NT"),
+                         (Credit(good, extras_NT={"x": bad}), r"extras_NT\['x'\]")):
+        with pytest.raises(NonFiniteError, match=f"A.advantages: {name} is NaN or infinite for 2 of 3 .* number 1;"):
+            check_credit(credit, "A")

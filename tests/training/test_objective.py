@@ -177,8 +177,9 @@ def test_the_entropy_coefficient_follows_its_target() -> None:
     target = spec(entropy_target=1.0, entropy_step=0.5)
     weights = [entropy_weight(target, Progress(entropy_coef=0.25, entropy=e)) for e in (None, 0.5, 1.0, 1.5)]
     assert weights == [0.0, 0.25, 0.25, 0.0]
-    assert [next_entropy_coef(target, 0.75, e) for e in (0.5, 1.0)] == [1.25, 0.25]
-    assert next_entropy_coef(target, 0.25, 2.0) == 0.0
+    nexts = [next_entropy_coef(target, Progress(entropy_coef=0.75, entropy=e)) for e in (0.5, 1.0)]
+    assert nexts == [1.25, 0.25]
+    assert next_entropy_coef(target, Progress(entropy_coef=0.25, entropy=2.0)) == 0.0
 
 
 def test_every_algorithm_kind_is_accepted() -> None:
