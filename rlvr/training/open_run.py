@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from rlvr.models.loading import source
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import Problem, UserError
 
-_SHAPE_KEYS = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-               "num_attention_heads", "num_key_value_heads")
+SHAPE = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+         "num_key_value_heads")
+"""Fields of a text model's config that decide the shapes of its weights."""
 
 
 def open_run(
@@ -25,22 +25,29 @@ def open_run(
     run_dir.write_problems(problem_rows(problems))
     checkpoint = run_dir.latest_checkpoint(discard_incomplete=True) if resume else None
     if checkpoint is not None:
-        check_checkpoint(checkpoint, source(tree["model"]["path"]))
+        check_checkpoint(checkpoint, source(tree["model"]["path"]), tree["model"]["revision"])
     run_dir.truncate_after(int(checkpoint.name.split("-")[1]) if checkpoint else -1)
     return None if checkpoint is None else str(checkpoint)
 
 
-def check_checkpoint(checkpoint: Path, model: str) -> None:
-    """Raises UserError if the checkpoint's weights cannot be `model`'s. Adapters carry no config: not checked."""
-    file = checkpoint / "config.json"
-    if not file.is_file():
-        return
-    from transformers import PreTrainedConfig
+def check_checkpoint(checkpoint: Path, model: str, revision: str | None = None) -> None:
+    """Raises UserError if the checkpoint's weights cannot be `model`'s. Adapters carry no config: not checked.
 
-    found = json.loads(file.read_text())
-    expected = PreTrainedConfig.get_config_dict(model)[0]
-    for key in _SHAPE_KEYS:
-        if found.get(key) != expected.get(key):
-            raise UserError(f"{file}: {key} is {found.get(key)!r}, but the model of the recipe has "
-                            f"{expected.get(key)!r}: it is a checkpoint of another model; restore it, or delete "
-                            f"{checkpoint} to resume from the one before")
+    Both configs are parsed by transformers, because the same config is written in several shapes: the flat one of
+    Qwen2.5-VL on the hub is saved with a nested text config.
+    """
+    if not (checkpoint / "config.json").is_file():
+        return
+    from transformers import AutoConfig
+
+    configs: list[Any] = [AutoConfig.from_pretrained(str(checkpoint)), AutoConfig.from_pretrained(
+        model, revision=revision or "main"
+    )]
+    found, expected = (config.get_text_config() for config in configs)
+    for key in SHAPE:
+        there, here = getattr(found, key, None), getattr(expected, key, None)
+        if there != here:
+            raise UserError(
+                f"{checkpoint}: {key} is {there!r}, but the model of the recipe, {model}, has {here!r}: this run "
+                "trained another model; set model.path to that one, or give a new run_dir"
+            )

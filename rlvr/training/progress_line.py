@@ -10,6 +10,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rlvr.statistics.schedule import in_words
 
+WARN_AFTER = 5
+"""Steps without any signal before the line warns."""
+
 
 class ProgressLine(TrainerCallback):
     """One line on stderr: step, time left, reward, share of prompts without signal, and of the last probe pass@1,
@@ -18,16 +21,29 @@ class ProgressLine(TrainerCallback):
     def __init__(self) -> None:
         self.bar: Any = None
         """On rank 0 while it trains; the other ranks show nothing."""
+        self.began = False
+        """Whether the first step has begun."""
+        self.last_signal = 0
+        """The last step that had some, or the first of the run."""
+        self.warned = False
         self.shown: dict[str, str] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self.last_signal = state.global_step
         if state.is_world_process_zero:
             self.bar = tqdm(
                 total=state.max_steps, initial=state.global_step, desc="train", unit="step", dynamic_ncols=True,
                 file=sys.stderr, smoothing=0.1,
             )
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.bar is not None and not self.began:
+            self.bar.unpause()  # the clock starts now: the probe of the base is no step, and would be in the time left
+        self.began = True
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -45,6 +61,7 @@ class ProgressLine(TrainerCallback):
     ) -> None:
         if logs and "train/reward" in logs:
             self._show(reward=f"{logs['train/reward']:.3f}", zero_signal=f"{logs['train/zero_signal_frac']:.0%}")
+            self._warn_without_signal(logs, state.global_step)
 
     def on_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """After a probe: its row of boundary.jsonl."""
@@ -68,6 +85,19 @@ class ProgressLine(TrainerCallback):
         """End the line."""
         if self.bar is not None:
             self.bar.close()
+
+    def _warn_without_signal(self, logs: dict[str, Any], step: int) -> None:
+        if logs["train/zero_signal_frac"] < 1:
+            self.last_signal, self.warned = step, False
+        elif step - self.last_signal >= WARN_AFTER and not self.warned and self.bar is not None:
+            self.warned = True
+            tqdm.write(
+                f"warning: steps {self.last_signal + 1} to {step} taught nothing: all rollouts of each prompt got the "
+                f"same credit (mean reward {logs['train/reward']:.3f}, {logs['train/truncated_frac']:.0%} cut at the "
+                "token limit). Likely causes: problems too hard or too easy for the model, a prompt that does not ask "
+                "for the form of answer that the verifier reads, or too low a train.max_new_tokens",
+                file=sys.stderr,
+            )
 
     def _show(self, **values: str) -> None:
         self.shown |= values

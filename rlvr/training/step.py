@@ -126,6 +126,6 @@ class Progress:
         """Read it from a checkpoint. Raises UserError if the checkpoint has none."""
         file = checkpoint / STATE_FILE
         if not file.is_file():
-            raise UserError(f"{file} is missing: the checkpoint is not complete or not of this project; delete "
-                            f"{checkpoint} to resume from the one before")
+            raise UserError(f"{file} is missing: the checkpoint is not complete or not of this project; to resume from "
+                            f"the one before it, move {checkpoint} to another folder")
         return cls(**json.loads(file.read_text()))
