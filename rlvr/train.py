@@ -28,9 +28,9 @@ from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.build_locks import clear_build_locks
-from rlvr.training.open_run import open_run
+from rlvr.training.open_run import open_run, resume_explained
 from rlvr.training.processes import leave, on_main, rank, tell_launcher, world_size
-from rlvr.types import UserError
+from rlvr.types import NonFiniteError, UserError
 
 if TYPE_CHECKING:
     from rlvr.judging.judge import Judge
@@ -55,19 +55,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(arguments.recipe, arguments.overrides, resume=arguments.resume)
     except UserError as error:
-        if rank() == 0:
-            sys.stderr.write(f"error: {error}\n")
-        else:
-            time.sleep(GRACE)
-        tell_launcher(f"error: {error}")
-        return 2
+        return _failed(f"error: {error}", 2)
+    except NonFiniteError as error:
+        return _failed(f"error: {error}", 1)
+    except KeyboardInterrupt as interrupt:
+        return _failed(f"interrupted{interrupt}", 130)
     finally:
         release()
     return 0
 
 
+def _failed(line: str, code: int) -> int:
+    """Say it on stderr once, whatever the number of processes."""
+    if rank() == 0:
+        sys.stderr.write(f"{line}\n")
+    else:
+        time.sleep(GRACE)
+    tell_launcher(line)
+    return code
+
+
 def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> RunDir:
-    """One training run, from recipe to report. Returns its directory. Raises UserError for what the user can fix."""
+    """One training run, from recipe to report. Returns its directory.
+
+    Raises: UserError for what the user can fix, NonFiniteError when training gives NaN or infinity.
+    """
     recipe = load_recipe(recipe_path, overrides)
     run_dir = RunDir(recipe.run_path)
     if rank() == 0:
@@ -88,7 +100,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         conditions = conditions_of(recipe, problems.probe) if recipe.probes.enabled else []
         on_main(lambda: check_budget(recipe, problems.probe))
         checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
-        with _full_disk_explained(run_dir):
+        with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
             _train(recipe, run_dir, checkpoint, problems, conditions, judge)
         if rank() == 0 and recipe.probes.enabled:
             _report(run_dir)

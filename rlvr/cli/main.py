@@ -10,7 +10,7 @@ from typing import Any
 
 from rlvr.cli import audit, check, compare, lab, list, perplexity, probe, report, review, schema, train
 from rlvr.runs.owner import release
-from rlvr.types import UserError
+from rlvr.types import NonFiniteError, UserError
 
 COMMANDS = (train, check, probe, perplexity, report, audit, list, schema, compare, review, lab)
 """In the order of `rlvr --help`. Each adds its parser, with the function to run as `run`, and imports what it needs
@@ -28,8 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except NonFiniteError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt as interrupt:  # a training says how to go on
+        sys.stderr.write(f"interrupted{interrupt}\n")
         return 130
     finally:
         release()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rlvr.data.problem_sets import problem_rows
 from rlvr.models.loading import source
 from rlvr.runs.run_dir import RunDir
-from rlvr.types import Problem, UserError
+from rlvr.training.processes import world_size
+from rlvr.types import NonFiniteError, Problem, UserError
 
 SHAPE = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
          "num_key_value_heads")
@@ -28,6 +31,25 @@ def open_run(
         check_checkpoint(checkpoint, source(tree["model"]["path"]), tree["model"]["revision"])
     run_dir.truncate_after(int(checkpoint.name.split("-")[1]) if checkpoint else -1)
     return None if checkpoint is None else str(checkpoint)
+
+
+@contextmanager
+def resume_explained(run_dir: RunDir, recipe: str | Path, overrides: Sequence[str]) -> Iterator[None]:
+    """A training that ends early in this block, by Ctrl-C or a number that is not finite, says how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, NonFiniteError) as error:
+        raise type(error)(f"{error}; {how_to_resume(run_dir, recipe, overrides)}") from None
+
+
+def how_to_resume(run_dir: RunDir, recipe: str | Path, overrides: Sequence[str]) -> str:
+    """For a training that ends early: its last checkpoint and the command that goes on from there."""
+    checkpoint = run_dir.latest_checkpoint()
+    if checkpoint is None:
+        return f"{run_dir.path} has no checkpoint yet"
+    command = shlex.join(["rlvr", "train", str(recipe), *overrides, "--resume"])
+    way = command if world_size() == 1 else "start it as before, with --resume"
+    return f"the last checkpoint is {checkpoint}; to go on from it: {way}"
 
 
 def check_checkpoint(checkpoint: Path, model: str, revision: str | None = None) -> None:
