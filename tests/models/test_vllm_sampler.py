@@ -47,7 +47,7 @@ def requests(samples: int = 6) -> list[SampleRequest]:
 def test_probe_draws_what_the_transformers_sampler_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The stand-in samples by the same rule as ours, so equal keys must give equal completions, token for token.
     monkeypatch.setattr("rlvr.models.vllm_sampler.row_key", small_key)
-    monkeypatch.setattr("rlvr.models.seeded.row_key", small_key)
+    monkeypatch.setattr("rlvr.models.sampler.row_key", small_key)
     trainer = make(tmp_path)
     ours = trainer.live_sampler().sample(requests(), PROBE, seed=3, stream="probe/7")
     theirs = TransformersSampler(trainer.model, trainer.processing_class).sample(
