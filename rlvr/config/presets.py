@@ -1,20 +1,22 @@
 """Public benchmarks by name: `train: {preset: gsm8k, split: train}` in a recipe stands for the lines below.
 
-A preset fills keys of `rlvr.data.DataSpec`: hub id, revision, columns, where the gold answer stands, the verifier.
+A preset fills keys of `rlvr.config.data.DataSpec`: hub id, revision, columns, where the gold answer is, the verifier.
 What a recipe sets itself wins, so `source: my_copy.jsonl` reads a local copy with the preset's columns. Prompts
 (`chat`, `system`, `template`) are left to the recipe, as they belong to the model; but pictures need `chat`. The
-resolved recipe of a run holds the filled keys, not the name. A new preset is one more entry of PRESETS, and a row of it
-in tests/files/recorded_rows.jsonl.
+resolved recipe of a run holds the filled keys, not the name. In `data.train` the split is the training split. A new
+preset is one more entry of PRESETS, and a row of it in tests/files/recorded_rows.jsonl.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rlvr.config.overrides import CommandLine
 from rlvr.config.wording import did_you_mean
+from rlvr.config.yaml_text import parse_yaml
 from rlvr.types import UserError
 
 FILE_TYPES = (".jsonl", ".parquet")
@@ -27,15 +29,19 @@ class Preset:
 
     about: str
     fields: Mapping[str, Any]
+    train_split: str | None = None
+    """The split to train on; None: the benchmark is for evaluation alone."""
 
 
 PRESETS: dict[str, Preset] = {
     "gsm8k": Preset("GSM8K: 7,473 train, 1,319 test problems with integer answers", {
         "source": "openai/gsm8k", "config": "main", "revision": "740312add88f781978c0658806c59bc2815b9866",
-        "split": "test", "prompt": "question", "gold": "answer", "gold_pattern": r"####\s*(.+)", "verifier": "math"}),
+        "split": "test", "prompt": "question", "gold": "answer", "gold_pattern": r"####\s*(.+)", "verifier": "math"},
+        train_split="train"),
     "math": Preset("MATH: 7,500 train, 5,000 test problems (MATH-500 is part of the test split)", {
         "source": "DigitalLearningGmbH/MATH-lighteval", "revision": "0530c78699ea5e8eb5530600900e1f328b48acad",
-        "split": "train", "prompt": "problem", "gold": "solution", "gold_boxed": True, "verifier": "math"}),
+        "split": "train", "prompt": "problem", "gold": "solution", "gold_boxed": True, "verifier": "math"},
+        train_split="train"),
     "math500": Preset("MATH-500: 500 problems of MATH's test split", {
         "source": "HuggingFaceH4/MATH-500", "revision": "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
         "split": "test", "prompt": "problem", "gold": "answer", "verifier": "math"}),
@@ -58,7 +64,8 @@ PRESETS: dict[str, Preset] = {
         "source": "data/omni_math_rule.jsonl", "prompt": "problem", "gold": "answer", "verifier": "math"}),
     "deepscaler": Preset("DeepScaleR-Preview: 40,315 problems of AIME, AMC, Omni-MATH and STILL, for training", {
         "source": "agentica-org/DeepScaleR-Preview-Dataset", "revision": "b6ae8c60f5c1f2b594e2140b91c49c9ad0949e29",
-        "split": "train", "prompt": "problem", "gold": "answer", "verifier": "math"}),
+        "split": "train", "prompt": "problem", "gold": "answer", "verifier": "math"},
+        train_split="train"),
     "livecodebench": Preset("LiveCodeBench release v5: 880 contest tasks with hidden tests", {
         "source": "livecodebench/code_generation_lite", "revision": "0fe84c3912ea0c4d4a78037083943e8f0c4dd505",
         "split": "train", "files": ("test.jsonl", "test2.jsonl", "test3.jsonl", "test4.jsonl", "test5.jsonl"),
@@ -75,10 +82,12 @@ PRESETS: dict[str, Preset] = {
         "source": "evalplus/mbppplus", "revision": "b2d74c91837c3f2a20c1299ae98133cbe7cfa077",
         "split": "test", "id": "task_id", "reader": "mbpp_plus", "verifier": "unit_tests"}),
     "code_r1": Preset("Code-R1-12k: LeetCode and TACO tasks with tests, for training", {
-        "source": "ganler/code-r1-12k", "split": "train", "reader": "code_r1", "verifier": "unit_tests"}),
+        "source": "ganler/code-r1-12k", "split": "train", "reader": "code_r1", "verifier": "unit_tests"},
+        train_split="train"),
     "geometry3k": Preset("Geometry3K: 2,101 train, 601 test problems with pictures", {
         "source": "hiyouga/geometry3k", "split": "test", "prompt": "problem", "image": "images", "chat": True,
-        "gold": "answer", "verifier": "visual_answer"}),
+        "gold": "answer", "verifier": "visual_answer"},
+        train_split="train"),
     "mathvista": Preset("MathVista testmini: its 460 problems that are not multiple choice, with pictures", {
         "source": "AI4Math/MathVista", "split": "testmini", "prompt": "question", "image": "decoded_image",
         "chat": True, "gold": "answer", "id": "pid", "choices": "choices", "multiple_choice": "drop",
@@ -93,20 +102,39 @@ PRESETS: dict[str, Preset] = {
 def expand(section: Any, where: str) -> Any:
     """A section of a recipe with its `preset` replaced by the keys it stands for; one without is returned as it is.
 
-    Keys of the section win. Beside a local `source`, the preset's keys for the hub are left out. Raises UserError for
-    a name that is no preset.
+    Keys of the section win. Beside a local `source`, the preset's keys for the hub are left out. `data.train` gets the
+    benchmark's training split. Raises UserError for a name that is no preset, and where there is no training split.
     """
+    section = _opened(section)
     if not isinstance(section, Mapping) or section.get("preset") is None:
         return section
-    name = section["preset"]
-    name = name.text if isinstance(name, CommandLine) else name
+    name = _read(section["preset"])
     if name not in PRESETS:
         raise UserError(f"found {name!r}, expected the name of a benchmark"
                         f"{did_you_mean(str(name), list(PRESETS))}", where=f"{where}.preset")
+    preset = PRESETS[name]
     given = {key: value for key, value in section.items() if key != "preset"}
-    source = given.get("source", PRESETS[name].fields.get("source"))
-    source = source.text if isinstance(source, CommandLine) else source
+    source = _read(given.get("source", preset.fields.get("source")))
     local = isinstance(source, str) and source.endswith(FILE_TYPES)
-    filled = {key: list(value) if isinstance(value, tuple) else value for key, value in PRESETS[name].fields.items()
+    filled = {key: list(value) if isinstance(value, tuple) else value for key, value in preset.fields.items()
               if not (local and key in ONLY_ON_THE_HUB)}
+    if where == "data.train" and not local and "split" not in given:
+        if preset.train_split is None:
+            raise UserError(f"not set, and {name} has no training split, as it is for evaluation; choose another "
+                            f"preset, or set split: {preset.fields['split']} to train on its problems all the same",
+                            where=f"{where}.split")
+        filled["split"] = preset.train_split
     return {**filled, **given}
+
+
+def _opened(section: Any) -> Any:
+    """An override of a whole section that names a preset, `data.train={preset: gsm8k}`, as a section of overrides."""
+    tree = _read(section)
+    if tree is section or not isinstance(tree, Mapping) or "preset" not in tree:
+        return section
+    return {key: CommandLine(json.dumps(value, default=str), section.source) for key, value in tree.items()}
+
+
+def _read(value: Any) -> Any:
+    """The value of an override before the type of its field is known; other values as they are."""
+    return parse_yaml(value.text, command_line=True) if isinstance(value, CommandLine) else value

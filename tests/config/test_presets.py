@@ -34,7 +34,7 @@ MATH_ROW = ROWS["math"][0]
 
 
 def spec_of(name: str, **given: Any) -> DataSpec:
-    return from_dict(DataSpec, expand({"preset": name, **given}, "data.train"))
+    return from_dict(DataSpec, expand({"preset": name, **given}, "data.probe"))
 
 
 def from_row(name: str, tmp_path: Path, row: dict[str, Any] | None = None, **given: Any) -> Problem:
@@ -123,6 +123,35 @@ def test_a_recipe_names_a_preset_and_the_command_line_changes_it(tmp_path: Path)
     probe = load_recipe(file, ["data.probe.preset=math500", "data.probe.size=7"]).data.probe
     assert (probe.source, probe.prompt, probe.size) == ("HuggingFaceH4/MATH-500", "problem", 7)
     assert probe.gold_pattern is None
+
+
+def test_a_preset_trains_on_a_training_split(tmp_path: Path) -> None:
+    """Bug: `train: {preset: gsm8k}` trains on the test problems."""
+    for name in PRESETS:
+        try:
+            split = from_dict(DataSpec, expand({"preset": name}, "data.train")).split
+        except UserError as error:
+            assert "data.train.split: not set, and" in str(error) and "for evaluation" in str(error)
+            given = expand({"preset": name, "split": "x"}, "data.train")
+        else:
+            assert split == "train"
+            given = expand({"preset": name, "split": "x"}, "data.train")
+        assert from_dict(DataSpec, given).split == "x"
+    assert spec_of("gsm8k").split == "test"
+    local = expand({"preset": "aime24", "source": "x.jsonl"}, "data.train")
+    assert "split" not in local, "a local file is read whole"
+
+
+def test_a_preset_in_a_section_given_on_the_command_line() -> None:
+    """Bug: `data.train={preset: gsm8k, chat: true}` says that preset is an unknown key."""
+    recipe = "math/gsm8k_grpo_1.5b.yaml"
+    given = ["data.train={preset: gsm8k, chat: true, size: 512, template: 'Q: {prompt}'}"]
+    train = load_recipe(recipe, given).data.train
+    assert (train.source, train.split, train.chat, train.template) == ("openai/gsm8k", "train", True, "Q: {prompt}")
+    with pytest.raises(UserError, match=r"command line: data.train.sise: unknown key; did you mean 'size'"):
+        load_recipe(recipe, ["data.train={preset: gsm8k, sise: 512}"])
+    with pytest.raises(UserError, match=r"data.train.preset: found 'gsm', expected .*; did you mean 'gsm8k'\?"):
+        load_recipe(recipe, ["data.train={preset: gsm}"])
 
 
 @pytest.mark.parametrize(("given", "fragment"), [
