@@ -221,6 +221,38 @@ def test_wrong_overrides(write, override, fragment):
     assert fragment in error(override, path=write())
 
 
+@pytest.mark.parametrize(("override", "fragment"), [
+    ("train.num_generations=8", "train.num_generations: unknown key; did you mean 'train.group_size'? (known: steps, "),
+    ("train.per_device_train_batch_size=8", "did you mean 'train.micro_batch_size'?"),
+    ("train.max_completion_length=8", "did you mean 'train.max_new_tokens'?"),
+    ("train.beta=0.1", "did you mean 'algorithm.kl_loss_coef'?"),
+    ("beta=0.1", "did you mean 'algorithm.kl_loss_coef'?"),
+    ("train.clip_high=0.28", "did you mean 'algorithm.clip_high'?"),
+    ("train.lr=1e-5", "did you mean 'train.learning_rate'?"),
+    ("output_dir=x", "did you mean 'run_dir'?"),
+    ("probes.group_size=4", "probes.group_size: unknown key; did you mean 'train.group_size'? (known: "),
+    ("train.ks=[1]", "did you mean 'probes.ks'?"),
+    ("train.run_dir=x", "did you mean 'run_dir'?"),
+    ("train.system=x", "did you mean 'data.probe.system' or 'data.train.system'?"),
+    ("judge.zzzzzz=1", "judge.zzzzzz: unknown key (known: workers, timeout)"),
+])
+def test_a_misplaced_key_or_one_of_another_trainer_is_pointed_to_its_place(write, override, fragment):
+    message = error(override, path=write())
+    assert fragment in message and ";;" not in message and "; (" not in message
+
+
+@pytest.mark.parametrize(("override", "fragment"), [
+    ("algorithm.beta=0.1", "algorithm.beta: unknown key; did you mean 'algorithm.kl_loss_coef'?"),
+    ("algorithm.epsilon=0.1", "did you mean 'algorithm.clip_low'?"),
+    ("algorithm.group_size=4", "did you mean 'train.group_size'?"),
+    ("algorithm.num_generations=4", "did you mean 'train.group_size'?"),
+])
+def test_keys_of_the_algorithm_too(write, override, fragment):
+    with pytest.raises(UserError) as caught:
+        algorithm_config(load_recipe(write(), [override]))
+    assert fragment in str(caught.value)
+
+
 # ------------------------------------------------------------------------------------------------ values
 
 

@@ -326,7 +326,7 @@ def test_mistakes_in_arms_are_one_line(
         ("{direct_answer: true, max_new_tokens: 4}", "math", ["probes.arms.d.template", "without reasoning"]),
         ("{direct_answer: true, template: '1 {prompt}'}", "math", ["max_new_tokens", "no room for reasoning"]),
         ("{direct_answer: true, template: '1 {prompt}', max_new_tokens: 4, plan: balanced}", "math",
-         ["probes.arms.d.plan", "bends accuracies"]),
+         ["probes.arms.d.plan", "biases accuracies"]),
         ("{direct_answer: true, template: '1 {prompt}', max_new_tokens: 4, match_entropy: true}", "math",
          ["match_entropy", "false with direct_answer"]),
         ("{direct_answer: true, template: '1 {prompt}', max_new_tokens: 4}", "countdown",
