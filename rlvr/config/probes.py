@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rlvr.config.fields import AtLeastOne, Positive, PositiveShare, Says, TopP
+from rlvr.types import DEFAULT_KS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class ProbeSection:
     """Sampling plan: how many samples a problem gets, and when an easy one stops early (`rlvr list`)."""
     base_plan: str = "reference-512"
     """Sampling plan of the base model's probe, which all later probes are compared with."""
-    ks: tuple[AtLeastOne, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    ks: tuple[AtLeastOne, ...] = DEFAULT_KS
     """The values of k in pass@k, in rising order; at most the largest number of samples of either plan."""
     temperature: Annotated[float, Field(gt=0), Says(
         "a number above 0: greedy samples are all alike, so pass@k would equal pass@1; 0.6 is usual")] = 0.6
