@@ -11,6 +11,7 @@ tokens, so a model whose tokenizer declares `<think>` special cannot earn a tag 
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from rlvr.rewards.boxed import END_THINK, THINK, final_answer
@@ -54,7 +55,8 @@ class Boxed:
     r"""1 if the text after any thinking holds exactly one `\boxed{}`, closed and not blank; 0 for anything else."""
 
     def __call__(self, text: str, num_tokens: int) -> float:
-        if isinstance(final_answer(text), Reason):
+        answer = final_answer(text)
+        if isinstance(answer, Reason) or not _visible(answer):
             return 0.0
         return float(text.rpartition(END_THINK)[2].count("\\boxed") == 1)
 
@@ -84,5 +86,14 @@ def _sections(text: str, tags: tuple[str, ...]) -> list[str] | None:
         before, found, text = text.partition(tag)
         if not found:
             return None
-        sections.append(before.strip())
-    return [*sections, text.strip()]
+        sections.append(_visible(before))
+    return [*sections, _visible(text)]
+
+
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters that are printed as nothing: Hangul fillers, the empty Braille pattern."""
+
+
+def _visible(text: str) -> str:
+    """`text` without characters that print nothing, such as a zero-width space, and stripped."""
+    return "".join(char for char in text if unicodedata.category(char) != "Cf" and char not in _BLANK).strip()

@@ -35,7 +35,10 @@ _DECIMALS = re.compile(r"\b(\d|one|two|three|four) decimal (?:places?|digits?)",
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4}
 _MAX_PLACES = 9
 _FONT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|textrm)\s*\{([^{}]*)\}")
-_LETTER = re.compile(r"\(?([A-Z])(?:\)|\.|:|\)\.)?(?:\s+(.+))?", re.DOTALL)
+_SPACE = re.compile(r"\\(?:[ ,;:!]|q?quad(?![A-Za-z]))|~")
+_LABEL = re.compile(r"(?:the )?(?:(?:final|correct) )?(?:answer|choice|option)(?: is)?\s*:?\s+(?=\(?[A-Z]\b)",
+                    re.IGNORECASE)
+_LETTER = re.compile(r"\(?\s*([A-Z])\s*(?:\)\.?|\.|:)?(?:\s+(.+))?", re.DOTALL)
 _SHORT_WORDS = frozenset({"yes", "no", "true", "false"})
 
 
@@ -81,7 +84,7 @@ class VisualVerifier(MathVerifier):
     def _chosen(self, options: list[str], right: int, answer: str) -> Outcome:
         if len(answer) > MAX_CHARS + max(map(len, options)):
             return Outcome(Reason.TOO_LONG, "guard")
-        plain = " ".join(_FONT.sub(r" \1 ", answer).split())
+        plain = _LABEL.sub("", " ".join(_SPACE.sub(" ", _FONT.sub(r" \1 ", answer)).split()))
         same = [i for i, option in enumerate(options) if _same_text(option, plain)]
         if same:  # an option's own text comes before its letter: the options may be letters in another order
             return Outcome(Reason.IDENTICAL if right in same else Reason.WRONG_ANSWER, "choice")

@@ -15,7 +15,7 @@ _FORMS = (
     re.compile(rf"{_FONT}\s*\{{\s*(?:\(\s*([A-J])\s*\)|([A-J])\s*[).:])\s*([^{{}}]*)\}}\s*[:.]?\s*(.*)"),
     re.compile(rf"\(?\s*{_FONT}\s*\{{\s*([A-J])\s*\}}\s*[).:]()()\s*(.*)"),
     re.compile(rf"{_FONT}\s*\{{\s*(?:[Cc]hoice|[Oo]ption|[Aa]nswer)\s*:?\s*(?:\(([A-J])\)|([A-J]))()()\s*\.?\s*\}}"),
-    re.compile(r"\(([A-J])\)()()\s*(?![-+*/^_!=,])(.*)"),
+    re.compile(r"\(([A-J])\)()()(?!\s*(?:[-+*/^_!=,]|[A-Za-z]{1,2}(?![A-Za-z])))\s*(.*)"),
     re.compile(r"([A-J])\s*(?:\)\.?|[.:])()()\s+(.*)"),
     re.compile(r"([A-J])\s*\)()()\s*(.*)"),
 )

@@ -8,6 +8,7 @@ A single bare letter is never a unit: in `6m` and `5t` it is a variable, and lea
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from rlvr.rewards.math.latex import variables
@@ -40,7 +41,8 @@ _NOT_UNITS = re.compile(
     r"unless|when|where|wrong|false|incorrect|mistake|otherwise|alternatively|versus|vs|except|guess|about|almost|"
     # an operation: "5 squared" is 25
     r"(?<![a-z]\s)(?:squared|cubed)(?!\s*[a-z])|factorial|plus|minus|less|over|by|point|times\s+\S+|divided|doubled|tripled|"
-    r"halved|off|choose|root|power|mod|modulo|pi|binary|octal|hex(?:adecimal)?|"
+    r"halved|off|choose|roots?|powers?|times|twice|thrice|doubles?|triples?|sums?|products?|differences?|remainders?|"
+    r"squares?|cubes?|primes?|reciprocals?|inverses?|fewer|more|increased?|decreased?|ratios?|mod|modulo|pi|binary|octal|hex(?:adecimal)?|"
     # a factor or a sign: "3 dozen" is 36
     r"dozens?|gross|scores?|lakhs?|crores?|mil|mn|bn|grand|tens|hundreds?|thousands?|(?:m|b|tr)illions?|negative|below|"
     r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|"
@@ -131,8 +133,18 @@ def without_decoration(gold: str, answer: str, question: str) -> tuple[str, str]
     rest, phrase = _cut(answer)
     if not rest or not phrase or is_unit(phrase) or not is_decoration(phrase) or "^" in phrase:
         return gold, answer
-    asked = frozenset({*of_gold, *re.findall("[a-z]{3,}", question.lower())})
-    return gold, rest if is_unit(phrase, asked) else answer
+    return gold, rest if is_unit(phrase, frozenset({*of_gold, *_asked(question)})) else answer
+
+
+def _asked(question: str) -> Iterator[str]:
+    """The words after "how many" and "number of", and those in the plural: what is counted."""
+    text = question.lower()
+    for found in _ASKED.findall(text):
+        yield from found.split()
+    yield from re.findall(r"\b[a-z]{3,}s\b", text)
+
+
+_ASKED = re.compile(r"\b(?:how many|number of|how much)\s+((?:[a-z]+\s+){0,2}[a-z]+)")
 
 
 def is_decoration(phrase: str) -> bool:

@@ -30,6 +30,10 @@ def wrong_answers(gold: str) -> Iterator[tuple[str, str]]:
     for rule, answer in _of_integer(bare) if _INTEGER.fullmatch(bare) else _of_expression(bare):
         if value_key(answer) != value_key(bare):
             yield rule, answer
+    yield from ((rule, answer) for rule, answer in _forms_of_names(bare) if value_key(answer) != value_key(bare))
+    yield from _named_lists(bare)
+    yield from (("constant", answer) for answer in _constants(bare))
+    yield from _with_words(bare)
     yield from (("other unit", answer) for answer in _other_units(bare, dollars=gold.strip().startswith(r"\$")))
 
 
@@ -105,6 +109,100 @@ def _other_units(gold: str, dollars: bool) -> Iterator[str]:
         yield gold.partition("^")[0] + r"\text{ radians}"
     if dollars and _PLAIN.fullmatch(gold):
         yield rf"{gold}\text{{ cents}}"
+
+
+CONSTANTS = ("0", "1", "-1", "2", "nan", "inf", r"\infty", r"-\infty", r"\text{nan}", r"\text{none}", r"\emptyset",
+             r"\{\}", "()", r"\text{true}", r"\ldots", "?", ",", "x", "i")
+"""What a lazy policy or a broken verifier may settle on."""
+
+
+def _constants(gold: str) -> Iterator[str]:
+    """Constants that the gold answer is not; numbers only for a plain number: an expression may have that value."""
+    plain = bool(_PLAIN.fullmatch(gold) or _FRACTION.fullmatch(gold))
+    words = re.findall(r"[A-Za-z0-9]+|\S", gold.casefold())
+    for constant in CONSTANTS:
+        if not plain and _PLAIN.fullmatch(constant):
+            continue
+        if value_key(constant) != value_key(gold) and constant.strip("-\\{}").casefold() not in words and not (
+                "empty" in gold or "infty" in gold or r"\{" in gold or "none" in gold.casefold()):
+            yield constant
+
+
+_CHANGING_WORDS = ("sevenths", "thirds", "halves", "hundredths", "point five", "and a half", "less three",
+                   "more than that", "over two", "by two", "squared", "cubed", "to the fourth", "factorial", "root two",
+                   "in binary", "in hexadecimal", "base seven", "mod two", "choose two", "grand",
+                   "hundred", "thousand", "million", "tens", "pi", "x", "percent off", "or nine", "or so",
+                   "guess", "maybe", "wrong", "not", "at most", "at least", "zzz", "zzz zzz")
+_ABOUT = (r"\approx", r"\cong", r"\simeq", r"\sim", r"\doteq", "≅", "≃", "≈", r"\equiv", r"\ne", r"\to", r"\Rightarrow",
+          r"\propto", r"\mid", "#", "&", r"\quad", r"\\", ";")
+"""Signs that are no equality. Whatever stands around one that a verifier does not know may be passed over."""
+
+
+def _with_words(gold: str) -> Iterator[tuple[str, str]]:
+    """The gold answer with something after it that makes another value or no answer of it."""
+    if not re.search(r"[1-9]", gold) or _NOT_ONE_VALUE.search(gold) or "\\frac" in gold.removeprefix("-")[1:]:
+        return
+    for word in _CHANGING_WORDS:
+        yield "word after the number", rf"{gold}\text{{ {word}}}"
+    yield "word after the number", f"{gold} zzz"
+    yield "word after the number", rf"{gold}\text{{ dozen}}\text{{ cm}}"
+    for unit in ("m", "cm", "apples"):
+        yield "repeated unit", gold + rf"\text{{ {unit}}}" * 100
+    if _INTEGER.fullmatch(gold):
+        yield from (("sign between two answers", f"{gold}{sign}{int(gold) + 1}") for sign in _ABOUT)
+        yield from (("sign between two answers", f"{int(gold) + 1}{sign}{gold}") for sign in _ABOUT)
+
+
+_NUMBER_WORDS = {0: "zero", 1: "one", 2: "two", 3: "three", 5: "five", 8: "eight", 12: "twelve"}
+
+
+def _forms_of_names(gold: str) -> Iterator[tuple[str, str]]:
+    """Another value behind a name or an option's letter, and other words."""
+    if _INTEGER.fullmatch(gold):
+        yield from _named_integers(gold)
+    choice = re.fullmatch(r"(?:\\text\{)?\(?([A-E])\)?\}?", gold)
+    if choice:
+        other = "B" if choice[1] == "A" else "A"
+        yield from (("other choice", form) for form in (
+            rf"\textbf{{({other})}}\ 12", rf"\text{{Choice {other}}}", f"{other}. x = 4", f"{choice[1]}+1",
+            f"2{choice[1]}", rf"({choice[1]}) \text{{ or }} ({other})", rf"\text{{not ({choice[1]})}}",
+            rf"\text{{({choice[1]}) is wrong}}"))
+    words = re.fullmatch(r"\\text\{([A-Za-z ]{3,})\}", gold)
+    if words:
+        yield from (("other words", form) for form in (
+            rf"\text{{not {words[1]}}}", rf"\text{{{words[1]} or other}}", rf"\text{{un{words[1]}}}",
+            rf"\text{{{words[1][:-1]}}}", rf"\text{{{words[1]} and more}}", rf"\text{{{words[1]} zzz}}"))
+
+
+def _named_integers(gold: str) -> Iterator[tuple[str, str]]:
+    """For an integer."""
+    n, other = int(gold), int(gold) + 1
+    for name in ("x", "[ABC]", "x^2+y^2", r"m\angle 2", "P(A)", "10a+b", r"\sum a_i", r"\text{Answer}"):
+        yield "name of another value", f"{name}={other}"
+    yield from (("name of another value", form) for form in (
+        f"{other}=x", rf"\text{{The answer is {other}}}", rf"\text{{The answer is not {n}}}", f"**{other}**",
+        rf"\text{{Answer: {n} or {other}}}"))
+    yield from (("unsolved", form) for form in (f"-x={n}", f"x+1={n}", f"x^2+1={n}", f"2x+z={n}",
+                                              f"x={n}, y={other}"))
+    yield from (("option of another value", form) for form in (
+        rf"\textbf{{(C)}}\ {other}", f"C. {other}", rf"\text{{(C) }} {n} \text{{ (D) }} {other}", f"(C)+{n}", "C"))
+    yield from (("number in words", rf"\text{{{word}}}") for value, word in _NUMBER_WORDS.items() if value != n)
+    yield from (("number in words", rf"\text{{{word} hundred}}") for value, word in _NUMBER_WORDS.items()
+                if 0 < value < 10 and 100 * value != n)
+
+
+def _named_lists(gold: str) -> Iterator[tuple[str, str]]:
+    """For several numbers, with or without names."""
+    parts, brackets = _parts(gold)
+    if len(parts) in (2, 3) and all(_PLAIN.fullmatch(part) for part in parts) and len(set(parts)) == len(parts):
+        if brackets[0] == "(":
+            yield "one name for several values", ", ".join(f"x={part}" for part in parts)
+            yield "one name for several values", r" \text{ or } ".join(f"x={part}" for part in parts)
+        yield "names in another order", ", ".join(f"{name}={part}" for name, part in zip("zyx", parts, strict=False))
+    named = [re.fullmatch(r"\s*([a-z])\s*=\s*(-?\d+)\s*", part) for part in gold.split(",")]
+    if len(named) > 1 and all(named) and len({match[1] for match in named if match}) == len(named):
+        for name in (named[0][1] if named[0] else "x", "w"):
+            yield "one name for several values", ", ".join(f"{name}={match[2]}" for match in named if match)
 
 
 def _parts(gold: str) -> tuple[list[str], tuple[str, str]]:

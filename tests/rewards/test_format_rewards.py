@@ -36,6 +36,10 @@ GOOD = "<think>3 + 4 = 7</think> <answer>7</answer>"
         ("<think>a<think>b</think><answer>7</answer>", 0.0),
         ("<answer>7</answer><think>a</think>", 0.0),  # the wrong order
         ("<think>a<answer></think>7</answer>", 0.0),
+        ("<think>\u200b</think><answer>7</answer>", 0.0),  # a zero-width space is nothing thought
+        ("<think>a</think><answer>\ufeff\u2060</answer>", 0.0),
+        ("<think>\u2800</think><answer>7</answer>", 0.0),  # the empty Braille pattern
+        (f"\u200b{GOOD}\u200b", 1.0),
         ("<think>a</think><answer>7", 0.0),
         ("", 0.0),
     ],
@@ -55,7 +59,7 @@ def test_a_prompt_that_opened_the_thinking() -> None:
 @pytest.mark.parametrize(
     ("text", "score"),
     [("<think>a</think> 7", 1.0), ("<think>a</think>", 0.0), ("<think></think>7", 0.0), ("a<think>b</think>7", 0.0),
-     ("<think>a</think>7<think>b</think>8", 0.0), ("7", 0.0)],
+     ("<think>a</think>7<think>b</think>8", 0.0), ("7", 0.0), ("<think>a</think>\u200b", 0.0)],
 )
 def test_think(text: str, score: float) -> None:
     assert Think()(text, 1) == score
@@ -64,7 +68,7 @@ def test_think(text: str, score: float) -> None:
 @pytest.mark.parametrize(
     ("text", "score"),
     [(r"so \boxed{7}", 1.0), (r"<think>\boxed{1}</think>\boxed{7}", 1.0), (r"\boxed{6} or \boxed{7}", 0.0),
-     (r"\boxed{ }", 0.0), (r"\boxed{7", 0.0), ("7", 0.0), (r"<think>\boxed{7}</think>7", 0.0),
+     (r"\boxed{ }", 0.0), ("\\boxed{\u200b}", 0.0), (r"\boxed{7", 0.0), ("7", 0.0), (r"<think>\boxed{7}</think>7", 0.0),
      (r"<think>\boxed{7}", 0.0)],
 )
 def test_boxed(text: str, score: float) -> None:

@@ -78,6 +78,11 @@ def test_precision_of_the_row() -> None:
         ("B", "B", True), ("B", "(B)", True), ("B", r"\text{B}", True), ("B", "B.", True), ("B", "b", False),
         ("B", "12 cm", True), ("B", "12", True), ("B", r"\text{(B) 12 cm}", True),
         ("B", "(B) 24 cm", False),  # the letter of one, the text of another
+        ("B", r"(B)\ \text{12 cm}", True), ("B", r"\text{Answer: B}", True), ("B", r"\text{(B)}~12", True),
+        ("B", r"\textbf{(B)}\quad 12\text{ cm}", True), ("B", "The answer is B", True),
+        ("B", r"\text{Option (B)}", True),
+        ("B", r"(B)\ \text{24 cm}", False), ("B", r"\text{Answer: A}", False), ("B", r"\text{Answer: A or B}", False),
+        ("B", r"(A)\ \text{12 cm}", False), ("B", r"\text{not B}", False), ("B", r"\text{Answer: B or A}", False),
         ("B", "A", False), ("B", "24 cm", False), ("B", "A, B", False), ("B", r"\text{A or B}", False),
         ("B", "F", False), ("B", "7", False),
         ("12 cm", "B", True), ("12 cm", "12 cm", True), ("12 cm", "A", False),  # MathVista gives the text
@@ -86,6 +91,15 @@ def test_precision_of_the_row() -> None:
 def test_options(gold: str, answer: str, correct: bool) -> None:
     found, reason = verdict(gold, answer, choices=["24 cm", "12 cm", "6 cm", "none of these"])
     assert found is correct, reason
+
+
+@pytest.mark.parametrize(("answer", "correct"), [
+    (r"(A)\ \text{red}", True), (r"\text{(A) red}", True), (r"\text{A: red}", True), ("A. red", True), ("red", True),
+    (r"(A)\ \text{blue}", False), (r"(B)\ \text{red}", False), (r"(A)\ \text{red or blue}", False),
+    (r"(A)\ \text{not red}", False),
+])
+def test_an_option_in_words_after_its_letter(answer: str, correct: bool) -> None:
+    assert verdict("A", answer, choices=["red", "blue"])[0] is correct
 
 
 def test_the_text_of_an_option_comes_before_its_letter() -> None:
