@@ -22,24 +22,29 @@ from rlvr.types import Reading
 Row = Mapping[str, Any]
 
 
+def _extra(name: str, row: Row) -> dict[str, Any]:
+    """The tests of a row and the limits of the dataset's own judge."""
+    return {"tests": getattr(test_rows, name)(row), "limits": dict(test_rows.LIMITS[name])}
+
+
 def livecodebench(row: Row) -> Reading:
     """The statement with the starter code, or with the word that input and output are the standard ones."""
     starter = row["starter_code"].strip()
     hint = (f"Use this starter code:\n```python\n{starter}\n```" if starter else
             "Read the input from standard input and print the answer to standard output.")
-    return Reading(f"{row['question_content'].strip()}\n\n{hint}", "", {"tests": test_rows.livecodebench(row)})
+    return Reading(f"{row['question_content'].strip()}\n\n{hint}", "", _extra("livecodebench", row))
 
 
 def humaneval_plus(row: Row) -> Reading:
     """The head of a function to complete. Gold: head and canonical solution."""
     return Reading(f"Complete this function:\n```python\n{row['prompt'].rstrip()}\n```",
-                   row["prompt"] + row["canonical_solution"], {"tests": test_rows.humaneval_plus(row)})
+                   row["prompt"] + row["canonical_solution"], _extra("humaneval_plus", row))
 
 
 def mbpp_plus(row: Row) -> Reading:
     """The task with its first assert, which alone names the function. Gold: the reference program."""
     question = f"{row['prompt'].strip()}\nThe program should pass this test:\n```python\n{row['test_list'][0]}\n```"
-    return Reading(question, row["code"], {"tests": test_rows.mbpp_plus(row)})
+    return Reading(question, row["code"], _extra("mbpp_plus", row))
 
 
 def code_r1(row: Row) -> Reading:
@@ -47,4 +52,4 @@ def code_r1(row: Row) -> Reading:
     users = [message["content"] for message in row["prompt"] if message["role"] == "user"]
     if not users:
         raise ValueError("the column 'prompt' has no user message")
-    return Reading(users[-1], "", {"tests": test_rows.code_r1(row)})
+    return Reading(users[-1], "", _extra("code_r1", row))

@@ -162,9 +162,10 @@ class Program:
 
 
 def _view(target: Any) -> Any:
-    """All that iteration gives: a dict of an object with keys, a list of others; None of an iterator."""
-    if hasattr(type(target), "__next__"):
-        return None
+    """All that iteration gives: a dict of an object with keys, a list of others; None where there may be no end."""
+    kind = type(target)
+    if hasattr(kind, "__next__") or not hasattr(kind, "__iter__"):
+        return [target[place] for place in range(len(target))] if hasattr(kind, "__len__") else None
     if hasattr(target, "keys") and hasattr(target, "__getitem__"):
         return {key: target[key] for key in target}
     return list(target)

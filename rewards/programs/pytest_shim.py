@@ -2,7 +2,7 @@
 
 raises, approx, fail, skip, importorskip, fixture (of functions, also with yield; made anew for each test) and the marks
 parametrize, skip, skipif and xfail, which leaves its test out; other marks do nothing. `run_functions` collects
-`test_*` functions and the methods of `Test*` classes with setup_class, setup_method and teardown_method. Fixtures of
+`test*` functions and the methods of `Test*` classes with setup_class, setup_method and teardown_method. Fixtures of
 pytest's own (capsys, monkeypatch, tmp_path) are not there: Unsupported, which is the dataset's error and not the
 program's.
 """
@@ -172,7 +172,7 @@ def run_functions(namespace: dict[str, Any], go_on: Callable[[BaseException], An
     ran = 0
     for name, value in list(namespace.items()):
         is_class = isinstance(value, type) and name.startswith("Test") and not hasattr(value, "assertEqual")
-        if not is_class and not (name.startswith("test_") and isinstance(value, FunctionType)):
+        if not is_class and not (name.startswith("test") and isinstance(value, FunctionType)):
             continue
         try:
             ran += _run_class(value, fixtures) if is_class else _run(value, fixtures)
@@ -188,7 +188,7 @@ def _run_class(tests: Any, fixtures: dict[str, Any]) -> int:
     if hasattr(tests, "setup_class"):
         tests.setup_class()
     ran = 0
-    for name in [name for name in dir(tests) if name.startswith("test_")]:
+    for name in [name for name in dir(tests) if name.startswith("test")]:
         instance = tests()
         own = {value.fixture: getattr(instance, key) for key, value in vars(tests).items() if _is_fixture(value)}
         method = getattr(instance, name)

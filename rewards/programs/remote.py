@@ -174,7 +174,7 @@ class Remote:
 
     def __init__(self, link: Link, number: int, name: str) -> None:
         vars(self).update(_rlvr_link=link, _rlvr_number=number, _rlvr_name=name, _rlvr_maker=False, _rlvr_made=False,
-                          _rlvr_leaky=False, _rlvr_seen=None, _rlvr_owner=None)
+                          _rlvr_own=False, _rlvr_leaky=False, _rlvr_seen=None, _rlvr_owner=None)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in _DUNDERS:
@@ -199,8 +199,9 @@ class Remote:
     def _rlvr_called(self, arguments: tuple[Any, ...], keywords: dict[str, Any], mirror: bool) -> Any:
         self._rlvr_changed()
         value = self._rlvr_link.ask("call", self._rlvr_number, *arguments, mirror=mirror, **keywords)
-        if isinstance(value, Remote):
-            vars(value)["_rlvr_made"] = vars(value)["_rlvr_made"] or self._rlvr_maker
+        if isinstance(value, Remote):  # a method that hands its own object back says so in place of a value
+            vars(value)["_rlvr_made"] = self._rlvr_maker
+            vars(value)["_rlvr_own"] = value._rlvr_own or self._rlvr_maker
         return value
 
     def _rlvr_changed(self) -> None:
@@ -376,7 +377,7 @@ def mirrored(function: Any) -> Any:
 
 def asserted(value: Any) -> Any:
     """What is asserted, refused where it is an object of the candidate's that may call itself true or false."""
-    if isinstance(value, Remote) and not value._rlvr_made:
+    if isinstance(value, Remote) and not (value._rlvr_own or value._rlvr_made):
         value._rlvr_refuse_plain(True)
     return value
 

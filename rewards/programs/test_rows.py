@@ -5,6 +5,21 @@
     mbpp_plus       evalplus/mbppplus
     code_r1         ganler/code-r1-12k: LeetCode and TACO tasks in the format of verl's reward model
 
+How each dataset's own judge runs and compares, and where ours differs:
+
+    preset          per test             all tests         memory    its own comparison
+    livecodebench   6 s (alarm)          7 s a test + 5 s  4 GiB     stdin: lines stripped, then decimals exactly;
+                                                                     calls: `==`, a tuple counts as a list
+    humaneval_plus  4 s, or 4 times the  60 s + 1 s        4 GiB     `==`, or numpy's allclose with the row's atol
+      and mbpp_plus reference's time
+    code_r1         30 s (firejail)      of a test file    4 GiB     stdin: the stripped output; calls: `assert`
+                                         the same 30 s
+
+Ours: the same seconds per test, but of CPU time, so that a busy machine fails no program; a sleeping one has twice as
+much. All tests together have a second more each and 4 s, test code has 61 s. Memory is the same address space. Output
+is compared as LiveCodeBench does, and numbers within 1e-6 where the expected one has a point; returned floats within
+1e-6, of LeetCode within 1e-5 (it stores five decimals). Programs see no network, no files and start no processes.
+
 A row that cannot be read is a ValueError that says why; none is quietly turned into fewer or weaker tests.
 """
 
@@ -23,6 +38,18 @@ from typing import Any
 
 Row = Mapping[str, Any]
 Tests = dict[str, Any]
+
+LIMITS: dict[str, dict[str, float]] = {
+    "livecodebench": {"seconds": 6, "memory_mib": 4096},
+    "humaneval_plus": {"seconds": 4, "memory_mib": 4096},
+    "mbpp_plus": {"seconds": 4, "memory_mib": 4096},
+    "code_r1": {"seconds": 30, "memory_mib": 4096},
+}
+"""What the dataset's own judge gives a program, as `Problem.extra["limits"]`. See the table above."""
+PRIVATE_BYTES = 2**30
+"""The longest private test cases of LiveCodeBench v6 have a tenth of that."""
+LEETCODE_ATOL = 1e-5
+"""LeetCode stores five decimal places and accepts answers within 1e-5."""
 
 PRELUDE = "\n".join([
     *(f"from {module} import *" for module in ("string", "re", "datetime", "collections", "heapq", "bisect", "copy",
@@ -45,7 +72,7 @@ def livecodebench(row: Row) -> Tests:
     if kinds != {"functional"}:
         raise ValueError(f"test types {sorted(kinds)}: expected stdin or functional")
     metadata = json.loads(row["metadata"]) if isinstance(row["metadata"], str) else row["metadata"]
-    return {"kind": "call", "entry": f"Solution.{metadata['func_name']}", "prelude": PRELUDE,
+    return {"kind": "call", "entry": f"Solution.{metadata['func_name']}", "prelude": PRELUDE, "atol": LEETCODE_ATOL,
             "cases": [{"args": [json.loads(line) for line in case["input"].split("\n")],
                        "expected": json.loads(case["output"])} for case in cases]}
 
@@ -57,7 +84,16 @@ def _lcb_cases(packed: Any) -> list[dict[str, str]]:
     try:
         return json.loads(packed)
     except json.JSONDecodeError:
-        return json.loads(_OnlyText(io.BytesIO(zlib.decompress(base64.b64decode(packed)))).load())
+        return json.loads(_OnlyText(io.BytesIO(_inflated(base64.b64decode(packed)))).load())
+
+
+def _inflated(packed: bytes) -> bytes:
+    """What zlib packed, of a size that a machine can hold: a file of a MiB can unpack to a GiB of zeros."""
+    inflater = zlib.decompressobj()
+    data = inflater.decompress(packed, PRIVATE_BYTES)
+    if inflater.unconsumed_tail:
+        raise ValueError(f"the private test cases unpack to more than {PRIVATE_BYTES >> 20} MiB")
+    return data
 
 
 class _OnlyText(pickle.Unpickler):
