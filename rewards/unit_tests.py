@@ -117,10 +117,11 @@ class UnitTestsVerifier(Verifier):
     @classmethod
     def granted(cls, problem: Problem) -> float | None:
         """The time after which a verdict ends for certain, and ten seconds to take things down on a busy machine."""
-        if form_complaint(problem) is not None:
+        try:
+            limits = Limits(**problem.extra.get("limits", {}))
+            return None if limits.total_seconds else limits.at_most(problem.extra["tests"]) + 10
+        except (TypeError, KeyError):  # of another form, as `check_gold` will say
             return None
-        limits = Limits(**problem.extra.get("limits", {}))
-        return None if limits.total_seconds else limits.at_most(problem.extra["tests"]) + 10
 
     def gold_completion(self, problem: Problem) -> str:
         """The reference program in a fenced block, where it does not stand in one already."""

@@ -266,6 +266,14 @@ class Verifier(ABC):
         """
         return None
 
+    @classmethod
+    def granted(cls, problem: Problem) -> float | None:
+        """Seconds of wall clock for a verdict on `problem`, for a verifier that ends its verdicts itself.
+
+        The Judge gives that much if it is more than its own timeout. None: the timeout.
+        """
+        return None
+
     def gold_completion(self, problem: Problem) -> str:
         """A completion text that must be judged correct: the gold answer in the form the model is asked for.
 

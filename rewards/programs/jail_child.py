@@ -236,8 +236,9 @@ def _run_as_main(codes: tuple[Any, ...], namespace: dict[str, Any], raised: int)
         if "threading" in sys.modules:
             sys.modules["threading"]._shutdown()  # waits for threads that are not daemons
         atexit._run_exitfuncs()
-        if sys.stdout is not None and not sys.stdout.closed:
-            sys.stdout.flush()
+        for stream in (sys.stdout, sys.__stdout__):  # the program may have closed or replaced it
+            if stream is not None and not stream.closed:
+                stream.flush()
         namespace.clear()  # files of the program's own on descriptor 1 are flushed when they go
     except BaseException:
         status = status or 1

@@ -64,7 +64,8 @@ class Judge:
 
     Args:
         workers: number of processes, at least 1.
-        timeout: wall-clock seconds for one verdict, counted from the moment a worker begins it.
+        timeout: wall-clock seconds for one verdict, counted from the moment a worker begins it. A verifier that ends
+            its verdicts itself may ask for more (`Verifier.granted`).
         memory_gib: how much memory a worker may use beyond its loaded verifiers, in GiB (RLIMIT_AS). A verifier
             that needs more dies, which counts as a crash. None: no limit.
         cache_size: verdicts kept between calls; 0 keeps none.
@@ -141,7 +142,7 @@ class Judge:
                     continue
                 cached = self._recall(problem.verifier, key)
                 if cached is None:
-                    items[key] = Item(data, problem.id, text)
+                    items[key] = Item(data, problem.id, text, self._granted(problem))
                     names[key] = problem.verifier
                 else:
                     known[key] = cached
@@ -166,7 +167,7 @@ class Judge:
         for less time than this Judge grants.
         """
         pickled = _Pickled()
-        items = [Item(pickled(problem)[0], problem.id, None) for problem in problems]
+        items = [Item(pickled(problem)[0], problem.id, None, self._granted(problem)) for problem in problems]
         with self._lock:
             self._run(items)
         verifiers = {name: resolve("verifiers", name) for name in {problem.verifier for problem in problems}}
@@ -213,6 +214,13 @@ class Judge:
                       type(error).__name__, error)
             self._decisives[verifier] = _all_of_it
             return text
+
+    def _granted(self, problem: Problem) -> float:
+        """Seconds that its verifier asks for; 0 where it asks for none, or cannot be loaded here."""
+        try:
+            return resolve("verifiers", problem.verifier).granted(problem) or 0.0
+        except (UserError, AttributeError):
+            return 0.0
 
     def _recall(self, verifier: str, key: bytes) -> Verdict | None:
         """The cached verdict of this version of the verifier, which is known once a worker has loaded it."""

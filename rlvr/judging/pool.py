@@ -53,6 +53,8 @@ class Item:
     label: str
     """Problem id, for log lines."""
     text: str | None
+    seconds: float = 0.0
+    """Wall clock that its verifier asks for, where that is more than the pool's timeout."""
     verdict: Verdict | None = None
     note: str = ""
     """Text of the verifier's exception, or what is wrong with the gold answer."""
@@ -193,7 +195,7 @@ class Pool:
     def _limit(self, worker: _Worker) -> float:
         """Seconds left to the worker for its current item, or for loading."""
         item, seconds = worker.current()
-        return (START_SECONDS if item == STARTING else self._timeout) - seconds
+        return (START_SECONDS if item == STARTING else max(self._timeout, worker.chunk[item].seconds)) - seconds
 
     def _receive(self, worker: _Worker) -> int | None:
         """Read one message; returns the number of verdicts in it, None when the worker is gone."""
@@ -219,7 +221,8 @@ class Pool:
     def _settle(self, item: Item, reply: Reply) -> float:
         """Give the item its verdict; returns the milliseconds it took."""
         _, correct, reason, extracted, ms, tier, version, item.note = reply
-        if ms > 1000 * self._timeout:  # finished just before it was to be killed: the limit holds all the same
+        # finished just before it was to be killed: the limit holds all the same
+        if ms > 1000 * max(self._timeout, item.seconds):
             item.verdict = Verdict(False, Reason.TIMEOUT, None, ms, "", version)
         else:
             item.verdict = Verdict(correct, _REASONS[reason], extracted, ms, tier, version, item.note)
