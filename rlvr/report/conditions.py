@@ -114,9 +114,9 @@ def findings(run: Run, conditions: Sequence[Condition]) -> list[str]:
         fewer = sum(by.high < 0 for by in changes.values())
         more = sum(by.low > 0 for by in changes.values())
         sentences.append(
-            f"With {k} tries the trained model solves fewer problems than the base under {fewer} of {len(changes)} "
-            f"conditions and more under {more}; under {len(changes) - fewer - more} the 95% interval of this one probe "
-            "contains 0.")
+            f"Under {fewer} of {len(changes)} conditions the trained model solves significantly fewer problems with "
+            f"{k} tries than the base, under {more} significantly more. Under {len(changes) - fewer - more} the 95% "
+            "interval of this one probe contains 0.")
     for one in conditions:
         if one.match and one.last and one.last.decoding:
             sentences.append(

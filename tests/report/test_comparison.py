@@ -102,7 +102,7 @@ def test_equal_tokens_let_two_percent_pass(tmp_path: Path, tokens: int, step: in
     assert [row.step for row in equal_steps(arms)] == [20, 20]
     if step is None:
         write_comparison([tmp_path], tmp_path / "page.html")
-        assert "b at no probe after the base" in comparison_summary([tmp_path])
+        assert "b before its first probe" in comparison_summary([tmp_path])
 
 
 def test_an_arm_that_generates_nothing_is_left_out_at_equal_tokens(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_arm_that_generates_nothing_is_left_out_at_equal_tokens(tmp_path: Pat
     metrics.write_text(metrics.read_text().replace("perf/generated_tokens", "perf/unknown"))
     arms = load_arms([tmp_path])
     assert token_budget(arms) == 20_000 and [row.name for row in equal_tokens(arms)] == ["a", "b"]
-    assert "every arm stands at the same step (without taught, which generated nothing in training)" in " ".join(
+    assert "every arm is at the same step (without taught, which generated nothing in training)" in " ".join(
         comparison_summary([tmp_path]).split())
     rows = list(csv.DictReader(write_comparison([tmp_path], tmp_path / "page.html").with_suffix(".csv").open()))
     steps = [(row["arm"], row["step"], float(row["value"])) for row in rows
@@ -504,7 +504,7 @@ def test_a_table_that_would_repeat_another_is_left_out(tmp_path: Path) -> None:
     written = write_comparison([tmp_path], tmp_path / "page.html")
     for text in (written.read_text(), written.with_suffix(".md").read_text(), comparison_summary([tmp_path])):
         assert "At equal steps" in text and "At equal generated tokens\n" not in text
-    assert "every arm stands at the same step" in written.read_text()
+    assert "every arm is at the same step" in written.read_text()
     assert {row["table"] for row in csv.DictReader(written.with_suffix(".csv").open())} == {
         "equal_steps", "equal_tokens", "differences"}
 

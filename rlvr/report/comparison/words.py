@@ -93,7 +93,8 @@ def base_text(arms: Arms) -> str:
     what = f"Base probe {arms.base_name}" if arms.base_name else f"The base probe of {arms.base.path.name}"
     size = f", {probe.problems} problems, {probe.samples:,} samples" if probe.problems and probe.samples else ""
     if not arms.own_base:
-        return f"{what}{size}: shared by {'all ' if total > 1 else ''}{total} run{'s' if total > 1 else ''}."
+        sharing = "1 run" if total == 1 else "both runs" if total == 2 else f"all {total} runs"
+        return f"{what}{size}: shared by {sharing}."
     return (f"{what}{size}: {len(arms.own_base)} of {total} runs measured the same base apart "
             f"({', '.join(arms.own_base)}); all differences are to this one.")
 
@@ -109,8 +110,9 @@ def _moved(metric: str, against_base: Sequence[Difference]) -> str:
             names = "" if len(by) == len(against_base) else f"{', '.join(c.arm for c in by)}, "
             parts.append(f"{word} in {_share(len(by), len(against_base))} ({names}{points})")
     if not parts:
-        return f"{metric} changed significantly in none of the {len(against_base)} arms" if len(against_base) > 1 else (
-            f"{metric} did not change significantly")
+        count = len(against_base)
+        where = "" if count == 1 else " in either arm" if count == 2 else f" in any of the {count} arms"
+        return f"{metric} did not change significantly{where}"
     return f"{metric} {' and '.join(parts)}"
 
 
@@ -192,17 +194,18 @@ def _exact(arms: Arms, one: Sequence[Difference], large: Sequence[Difference]) -
 def _tokens(arms: Arms, rows: Sequence[Row]) -> str:
     if not rows:
         return "The runs do not record their generated tokens, so there is no table at equal tokens."
-    back = [f"{row.name} at step {row.step}" if row.step is not None else f"{row.name} at no probe after the base"
+    back = [f"{row.name} at step {row.step}" if row.step is not None else f"{row.name} before its first probe"
             for row in rows if row.step != arms.last_step]
     silent = [arm.name for arm in arms.arms if arm.name not in {row.name for row in rows}]
     without = f" (without {', '.join(silent)}, which generated nothing in training)" if silent else ""
     budget = count_text(token_budget(arms))
+    if not back:
+        return f"At equal generated tokens ({budget}) every arm is at the same step{without}."
     # Rows are matched by name: an arm that generated nothing in training has none.
     by_name = {row.name: row for row in rows}
     empty = [_beyond(arms, arm) for arm in arms.arms if arm.name in by_name and by_name[arm.name].step is None]
-    return " ".join([f"At equal generated tokens ({budget}) the arms stand elsewhere{without}: {', '.join(back)}.",
-                     *empty]) if back else (
-        f"At equal generated tokens ({budget}) every arm stands at the same step{without}.")
+    some = f"At equal generated tokens ({budget}) some arms are not yet at step {arms.last_step}{without}"
+    return " ".join([f"{some}: {', '.join(back)}.", *empty])
 
 
 def _beyond(arms: Arms, arm: Arm) -> str:
