@@ -192,6 +192,8 @@ def _exact(arms: Arms, one: Sequence[Difference], large: Sequence[Difference]) -
 
 
 def _tokens(arms: Arms, rows: Sequence[Row]) -> str:
+    if len(arms.arms) == 1:
+        return ""
     if not rows:
         return "The runs do not record their generated tokens, so there is no table at equal tokens."
     back = [f"{row.name} at step {row.step}" if row.step is not None else f"{row.name} before its first probe"
