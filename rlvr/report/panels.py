@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from rlvr.report.changes import negative as negated
+from rlvr.report.changes import negative
+from rlvr.report.figures import in_points
 from rlvr.report.load import Run
 from rlvr.report.style import BASE, EXACT_DASH, SECOND, THIRD, TRAINED, add_band, add_line, figure, interval_text
 from rlvr.runs.files import read_jsonl
@@ -31,8 +32,8 @@ def panels(run: Run) -> list[tuple[str, str, go.Figure]]:
     all_panels = [
         ("pass@1", "higher is better", over_steps(run, {"pass@1": ("pass@1", TRAINED)})),
         (f"pass@{k}", "higher is better", over_steps(run, {f"pass@{k}": (f"pass@{k}", TRAINED)})),
-        ("Change of pass@k", f"below 0 the boundary shrank; band: k = {k}", over_steps(
-            run, changes, zero=True, bare=list(changes)[1:], negative=True)),
+        ("Change of pass@k, points", f"below 0 the boundary shrank; band: k = {k}", over_steps(
+            run, changes, percent=False, zero=True, bare=list(changes)[1:], change=True)),
         ("delta_se", f"from pass@1 up to the base's pass@{k}; lower is better", over_steps(
             run, {"delta_se": ("delta_se", TRAINED)})),
         ("Entropy, nats", "per token, and of the answers to a problem", over_steps(
@@ -91,7 +92,7 @@ def _ranges(x: Sequence[float], middle: FloatArray, low: FloatArray, high: Float
 
 def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool = True,
                training: Mapping[str, tuple[str, str]] | None = None, zero: bool = False,
-               bare: Collection[str] = (), negative: bool = False) -> go.Figure:
+               bare: Collection[str] = (), change: bool = False) -> go.Figure:
     """A small panel over training steps.
 
     Args:
@@ -100,7 +101,7 @@ def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool
         percent: values are fractions, shown in percent.
         zero: mark the line at 0.
         bare: curves drawn without their band, where several would cover each other.
-        negative: draw the negative of each probe metric: the change of pass@k is recorded as its shrinkage.
+        change: draw the negative of each probe metric in points: the change of pass@k is recorded as its shrinkage.
     """
     named = len(curves) + sum(bool(run.series(name)[0]) for name in training or {})
     fig = figure(210, y_percent=percent, legend="top" if named > 1 else "none", **steps_axis(run))
@@ -116,15 +117,15 @@ def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool
         if not probes:
             continue
         steps, values = [p.step for p in probes], [p.get(name) for p in probes]
-        if negative:
-            values = [negated(e) for e in values]
+        if change:
+            values = [in_points(negative(e)) for e in values]
         if name not in bare:
             add_band(fig, steps, values, colour)
         add_line(fig, steps, [e.value for e in values], label, colour,
                  hover=f"step %{{x}}: {label} %{{text}}", text=interval_text(values, percent=percent))
         known = [p for p in probes if name in p.exact]
         if known:
-            exact = [-p.exact[name] if negative else p.exact[name] for p in known]
+            exact = [-100 * p.exact[name] if change else p.exact[name] for p in known]
             add_line(fig, [p.step for p in known], exact, f"{label}, exact", colour, dash=EXACT_DASH, width=1.5,
                      markers=False, legend=False,
                      hover=f"step %{{x}}: {label}, exact %{{y:{'.2%' if percent else '.4g'}}}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rlvr.report.changes import exact_change
 from rlvr.report.export import markdown
 from rlvr.report.page import write_report
 from rlvr.report.report import load_report
@@ -46,6 +47,16 @@ def test_pass_at_1_and_pass_at_k_have_axes_of_their_own(written: Path) -> None:
     panels = {name: [t["name"] for t in figure["data"] if t.get("name")] for name, figure in data.items()
               if name.startswith("panel")}
     assert ["pass@1", "pass@1, exact"] in panels.values() and ["pass@256", "pass@256, exact"] in panels.values()
+
+
+def test_the_change_over_training_has_the_sign_and_unit_of_the_table(written: Path) -> None:
+    run = load_report(written.parent).run
+    panel = next(figure["data"] for name, figure in Page(written).data.items() if name.startswith("panel")
+                 and any(trace.get("name") == "k = 256" for trace in figure["data"]))
+    drawn = {trace["name"]: trace["y"] for trace in panel if trace.get("name")}
+    assert drawn["k = 256"] == [-100 * probe.get("shrinkage@256").value for probe in run.probes]
+    exact = [100 * exact_change(run, probe, 256) for probe in run.probes]
+    assert drawn["k = 256, exact"] == pytest.approx(exact, abs=1e-9)
 
 
 def test_a_page_is_small_and_needs_no_trace_that_the_bundle_lacks(written: Path) -> None:
