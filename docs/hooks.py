@@ -6,6 +6,7 @@ is read, not run: no part needs torch.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from functools import cache
@@ -102,6 +103,19 @@ def plans() -> str:
     return table(["plan", "stops a problem after so many samples with so many right", "at most", *DIFFICULTIES], rows)
 
 
+def code_map() -> str:
+    """Every file of the package with the first sentence of its docstring, one table per folder."""
+    folders: dict[str, list[list[str]]] = {}
+    for folder in ("rlvr", "algorithms", "rewards"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+            if about and not (folder == "rlvr" and path.parts[len(ROOT.parts) + 1] in ("algorithms", "rewards")):
+                sentence = re.split(r"(?<=[.?])\s(?=[A-Z`])", " ".join(about.partition("\n\n")[0].split()), maxsplit=1)[0]
+                place = str(path.parent.relative_to(ROOT))
+                folders.setdefault(place, []).append([f"`{path.name}`", linked(sentence.replace("|", "\\|"))])
+    return "\n\n".join(f"## `{place}`\n\n{table(['file', 'what is in it'], rows)}" for place, rows in folders.items())
+
+
 def changelog() -> str:
     """CHANGELOG.md without its title."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
@@ -196,7 +210,7 @@ def meaning(field: dict[str, Any], defs: dict[str, Any]) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PARTS = {part.__name__: part for part in (metrics, algorithms, presets, plans, changelog, api, recipe)}
+PARTS = {part.__name__: part for part in (metrics, algorithms, presets, plans, code_map, changelog, api, recipe)}
 
 
 @cache

@@ -71,6 +71,14 @@ def test_every_verifier_preset_and_plan_is_there() -> None:
     assert re.findall(r"^\| `([\w-]+)` \|", hooks().plans(), re.MULTILINE) == list(PLANS)
 
 
+def test_the_map_has_every_file_that_says_what_it_is() -> None:
+    made = hooks().code_map()
+    for place, file in (("rlvr/statistics", "plan.py"), ("algorithms", "grpo.py"), ("rewards/math", "latex.py")):
+        section = made.partition(f"## `{place}`\n")[2].partition("\n## ")[0]
+        assert f"| `{file}` | " in section
+    assert "rlvr/algorithms" not in made  # a link to the folder at the top
+
+
 def test_the_table_of_reasons_has_each_once() -> None:
     table = text_of("docs/verifiers.md").partition("## Reasons")[2].partition("\n\n|")[2]
     assert sorted(re.findall(r"`(\w+)`", table)) == sorted(reason.value for reason in Reason)
