@@ -110,7 +110,8 @@ def code_map() -> str:
         for path in sorted((ROOT / folder).rglob("*.py")):
             about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
             if about and not (folder == "rlvr" and path.parts[len(ROOT.parts) + 1] in ("algorithms", "rewards")):
-                sentence = re.split(r"(?<=[.?])\s(?=[A-Z`])", " ".join(about.partition("\n\n")[0].split()), maxsplit=1)[0]
+                first = " ".join(about.partition("\n\n")[0].split())
+                sentence = re.split(r"(?<=[.?])\s(?=[A-Z`])", first, maxsplit=1)[0]
                 place = str(path.parent.relative_to(ROOT))
                 folders.setdefault(place, []).append([f"`{path.name}`", linked(sentence.replace("|", "\\|"))])
     return "\n\n".join(f"## `{place}`\n\n{table(['file', 'what is in it'], rows)}" for place, rows in folders.items())
