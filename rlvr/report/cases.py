@@ -188,8 +188,7 @@ def _story(run: Run, history: ProblemHistory) -> tuple[str, ...]:
     parts = []
     for entry in history.events:
         where = "by the base" if entry.step == run.base.step else f"at step {entry.step}"
-        what = "by chance" if entry.event == Event.LOST else "missed by the base by chance"
-        luck = "" if math.isnan(entry.luck) else f" ({what}: {number(entry.luck)}%)"
+        luck = "" if math.isnan(entry.luck) else f" (by chance: {number(entry.luck)}%)"
         parts.append(f"{entry.event} {where}{luck}")
     if not history.solved_now and not history.lost_now:
         parts.append(f"no right sample now (by chance: {number(history.luck_now)}%)")
