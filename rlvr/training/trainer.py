@@ -12,18 +12,18 @@ micro-batches and ranks, and the metrics. One training step, in the order of the
             _generate                      and in it _generate_single_turn: completions, seeded per rollout
             _calculate_rewards             verdicts and shaped rewards; the greedy baseline where it is needed
                                            and then computes log-probabilities under the reference
-          old_values, old_logps            where the algorithm needs them
-          gathered_batch                   `credit.rollout_batch`, over all ranks
+          old_values, old_logps            under the models before the update, where the algorithm needs them
+          gathered_batch                   what the algorithm sees: all ranks (`credit.rollout_batch`)
           credit.assign_credit             the algorithm
           credit.credit_tensors            this rank's rows of its credit
-          record                           metrics
+          record                           metrics (`step_metrics`)
         credit.write_window_counts         the denominators of each optimizer update
-      _compute_loss                        forward passes and `objective.objective`
-    _clip_grad_norm, optimizer             at the last micro-batch of an update
-    critic_training.update_critic          further updates of a critic
+      _compute_loss                        `forward` passes and `objective.objective`
+    _clip_grad_norm, then the optimizer    at the last micro-batch of an update
+    critic_training.update_critic          further updates of a critic, if the algorithm asks for them
 
-What a step learns is in its `Step`; what outlives it, and a resume, in `Progress`. The private names of TRL used here
-are listed in `seams`.
+What a step learns is in its `Step`; what outlives it, and a resume, in `Progress`. `credit` and `checks` stop the run
+at what is not finite. The private names of TRL used here are listed in `seams`.
 """
 
 from __future__ import annotations
