@@ -12,6 +12,7 @@ import pytest
 import yaml
 from trl.trainer.grpo_config import GRPOConfig
 
+from rlvr.config.known_keys import FOREIGN
 from rlvr.config.presets import PRESETS
 from rlvr.config.recipe import load_recipe
 from rlvr.config.registry import BUILT_IN, names
@@ -115,6 +116,8 @@ def test_keys_of_trl_and_of_recipes_in_the_table_exist() -> None:
         first, ours, *_ = row.split(" | ")
         if row in theirs:
             assert set(re.findall(r"`(\w+)", first)) <= trl | {"GRPOConfig", "peft_config"}, row
+            for name in re.findall(r"`(\w+)`", first):  # what an error about such a key suggests is in the table too
+                assert name not in FOREIGN or f"`{FOREIGN[name]}" in ours, row
         for key in re.findall(r"`([a-z_]+(?:\.[a-z_0-9*]+)+)", ours):
             assert key in keys or "*" in key, row
 
