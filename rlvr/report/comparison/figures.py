@@ -103,7 +103,7 @@ def change_by_k(arms: Arms) -> go.Figure:
 
 def _panel(arms: Arms, curves: Sequence[Curve], axis: str, *, percent: bool) -> go.Figure:
     longest = max(len(curve.arm) for curve in curves)
-    room = 14 + round(6.3 * min(longest, 14))
+    room = 18 + 7 * min(longest, 14)  # a wide font takes 7 pixels a letter
     fig = figure(250, y_percent=percent, legend="none", margin_b=40, margin_l=52, margin_r=room)
     hover = "step %{x}: %{text}" if axis == "steps" else "%{x} tokens: %{text}"
     _curves(fig, arms, curves, hover, percent=percent, small=True)
