@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from rlvr.config.fields import fields_of
 from rlvr.config.recipe import Recipe
 from rlvr.config.registry import resolve
 from rlvr.config.strict import from_dict
@@ -24,34 +25,37 @@ def build_algorithm(recipe: Recipe) -> Algorithm[Any]:
     algorithm = _algorithm_class(recipe)(algorithm_config(recipe))
     least = algorithm.needs.min_group_size
     if recipe.train.group_size < least:
-        raise UserError(f"train.group_size: found {recipe.train.group_size}, expected at least {least} for algorithm "
-                        f"{recipe.algorithm_name!r}: it compares the rollouts of one prompt")
+        raise UserError(f"found {recipe.train.group_size}, expected at least {least} for algorithm "
+                        f"{recipe.algorithm_name!r}: it compares the rollouts of one prompt", where="train.group_size")
     from rlvr.algorithms.checks import check_shapes_and_finiteness, check_token_loss
 
-    try:  # milliseconds, where the first step of a broken plug-in comes after the base probe
+    try:  # takes milliseconds; without it a broken plug-in fails at its first step, after the base probe
         check_shapes_and_finiteness(algorithm)
         check_token_loss(algorithm)
     except AssertionError as error:
-        found = " ".join(str(error).split())
-        raise UserError(f"algorithm.name: {recipe.algorithm_name!r} fails on a small made-up batch: {found}; test it "
-                        "with rlvr.algorithms.checks.check_algorithm") from error
+        raise UserError(f"{recipe.algorithm_name!r} fails on a small made-up batch: {' '.join(str(error).split())}; "
+                        "test it with rlvr.algorithms.checks.check_algorithm", where="algorithm.name") from error
     return algorithm
 
 
 def _algorithm_class(recipe: Recipe) -> type[Algorithm[Any]]:
-    """The class that `algorithm.name` names. UserError for one that lacks what every algorithm has to have."""
-    found = resolve("algorithms", recipe.algorithm_name)
-    where = f"algorithm.name: {recipe.algorithm_name!r}"
-    if not issubclass(found, Algorithm):
+    """The class that `algorithm.name` names. UserError for one that lacks what every algorithm must have."""
+    algorithm, where = resolve("algorithms", recipe.algorithm_name), f"algorithm.name: {recipe.algorithm_name!r}"
+    if not issubclass(algorithm, Algorithm):
         raise UserError(f"{where} is not an algorithm: expected a subclass of rlvr.interfaces.Algorithm, as in "
-                        f"class {found.__name__}(Algorithm[Config])")
-    if found.__abstractmethods__:
-        raise UserError(f"{where} is not complete: it has no method {', '.join(sorted(found.__abstractmethods__))}")
-    config = getattr(found, "Config", None)
+                        f"class {algorithm.__name__}(Algorithm[Config])")
+    if algorithm.__abstractmethods__:
+        raise UserError(f"{where} is not complete: it has no method {', '.join(sorted(algorithm.__abstractmethods__))}")
+    config = getattr(algorithm, "Config", None)
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
         raise UserError(f"{where} has no Config: expected a dataclass of its settings in the class body, as in "
-                        "Config = MyConfig; an empty one will do")
-    return found
+                        "Config = MyConfig; it may be empty")
+    try:
+        fields_of(config)
+    except NameError as error:
+        raise UserError(f"{where}: the types of its Config cannot be read: {error}; import what they name outside of "
+                        "`if TYPE_CHECKING`") from error
+    return algorithm
 
 
 SLOW_CRITIC = 10
@@ -63,5 +67,5 @@ def critic_note(algorithm: Algorithm[Any], policy_rate: float) -> str:
     rate = algorithm.critic.learning_rate
     if not algorithm.needs.values or rate * SLOW_CRITIC > policy_rate:
         return ""
-    return (f"note: the critic's learning rate is {rate:g}, the policy's {policy_rate:g}: values that hardly move make "
-            "the advantage the bare reward; give the critic at least the policy's rate")
+    return (f"note: the critic's learning rate is {rate:g}, the policy's {policy_rate:g}: while the values hardly "
+            "change, the advantage is just the reward; give the critic at least the policy's rate")

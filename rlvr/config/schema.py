@@ -11,13 +11,17 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import PydanticUserError
+
 from rlvr.config.comparison import DISTILL, TRAIN, Comparison
 from rlvr.config.fields import fields_of, meanings, members
 from rlvr.config.presets import PRESETS
 from rlvr.config.recipe import Recipe
 from rlvr.config.registry import BUILT_IN, names, resolve
 from rlvr.config.strict import adapter_of
+from rlvr.config.wording import first_line
 from rlvr.statistics.plan import PLANS
+from rlvr.types import UserError
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 OWN_CLASS = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
@@ -59,8 +63,16 @@ def _algorithms(plug_ins: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """The section `algorithm` of each algorithm by its name, and the choice between them."""
     parts: dict[str, Any] = {}
     for name in _names("algorithms", plug_ins):
-        found: Any = resolve("algorithms", name)
-        own = _parts_of(found.Config)
+        try:
+            found: Any = resolve("algorithms", name)
+            own = _parts_of(found.Config)
+        except (UserError, PydanticUserError, NameError) as error:
+            if name in BUILT_IN["algorithms"]:
+                raise
+            about = f"Its settings are not known: {first_line(error)}"  # a plug-in that cannot be read hides no other
+            parts[f"algorithm.{name}"] = {"type": "object", "required": ["name"], "description": about,
+                                          "properties": {"name": {"const": name}}}
+            continue
         section = own.pop(found.Config.__name__)
         section["properties"] = {"name": {"const": name}, **section["properties"]}
         section["required"] = ["name", *section.get("required", [])]

@@ -17,6 +17,8 @@ import pytest
 
 from rlvr.algorithms.checks import check_algorithm
 from rlvr.cli.catalog import details, overview, settings
+from rlvr.config.algorithm import algorithm_config
+from rlvr.config.recipe import load_recipe
 from rlvr.config.registry import BUILT_IN, resolve
 from rlvr.interfaces import Algorithm, Credit, LossConfig, LossSpec, Needs, RolloutBatch
 from rlvr.runs.run_dir import RunDir
@@ -142,8 +144,8 @@ def test_a_plug_in_without_a_module_docstring_is_shown_once(site: Path) -> None:
     file = site / "plain_plug_in.py"
     file.write_text((site / "my_algorithms.py").read_text().split("\n", 1)[1])
     done = rlvr(site, "list", "plain_plug_in:BatchMean")
-    assert done.stdout.count("A_i = r_i - mean of the batch") == 1 and "Config(" not in done.stdout
-    assert "  clip = 0.2  (number)" in done.stdout
+    assert done.stdout.count("A_i = scale * (r_i - mean of the batch)") == 1 and "Config(" not in done.stdout
+    assert "  scale = 1.0  (number)" in done.stdout and "  clip_low = 0.2  (number)" in done.stdout
 
 
 @dataclass(frozen=True)
@@ -168,3 +170,18 @@ def test_an_algorithm_that_needs_nothing_special_is_its_formula() -> None:
     assert Short(ShortConfig()).needs == Needs()
     assert Short(ShortConfig(kl_loss_coef=0.1)).needs == Needs(ref_logps=True)
     assert Short(ShortConfig(entropy_coef=0.2)).loss == LossSpec(clip_high=0.3, entropy_coef=0.2)
+
+
+class OfTypesUnknown(Short):
+    @dataclass(frozen=True)
+    class Config(LossConfig):
+        """Its type is imported for type checkers alone."""
+
+        device: NotImported | None = None  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+
+
+def test_types_that_only_a_type_checker_sees_are_told() -> None:
+    recipe = load_recipe("quickstart/lab_grpo.yaml", ["algorithm.name=tests.algorithms.test_plugin:OfTypesUnknown"])
+    with pytest.raises(UserError, match=r"^algorithm.name: .*OfTypesUnknown': the types of its Config cannot be read: "
+                                        r"name 'NotImported' is not defined; import what they name outside"):
+        algorithm_config(recipe)
