@@ -47,7 +47,8 @@ def newest_probe(
         key, stored = _read(path.parent / "key.json"), _measurement(path)
         if key is None or stored is None or any(key.get(name) != value for name, value in measured.items()):
             continue
-        if stored.get("model") == model and {row["problem_id"] for row in stored["problems"]} == set(problem_ids):
+        measured_ids = {row["problem_id"] for row in stored["problems"]} | set(stored.get("unjudged") or ())
+        if stored.get("model") == model and measured_ids == set(problem_ids):
             return stored
     return None
 

@@ -31,6 +31,8 @@ UNREADABLE = frozenset(
     }
 )
 """Reasons that mean no answer could be read: the complement of the format rate."""
+MOST_UNJUDGED = 0.05
+"""Largest share of problems that may leave a probe because an answer could not be judged."""
 
 
 @dataclass
@@ -98,11 +100,13 @@ class ProbeResult:
     tokens: int | None
     seconds: float
     """Wall-clock of this process's share; replayed batches cost nothing."""
+    unjudged: dict[str, str] = field(default_factory=dict)
+    """Problem id -> what happened, of the problems that were left out because an answer could not be judged."""
 
     def as_json(self) -> dict[str, Any]:
         """The rows of probes.jsonl, without the step, and what they cost: what the baseline store keeps."""
         return {"samples": self.samples, "tokens": self.tokens, "seconds": self.seconds,
-                "problems": [result.row() for result in self.problems]}
+                "problems": [result.row() for result in self.problems], "unjudged": self.unjudged}
 
 
 def run_probe(
@@ -128,11 +132,13 @@ def run_probe(
         progress: called on every rank after each batch with (problems finished, problems); batches that are replayed
             from the journal count, and only the last of them is shown.
 
-    Raises: RuntimeError if a verdict is missing (our machinery failed): it must not enter n as a wrong answer.
+    A problem with an answer that could not be judged leaves the probe: to count it as wrong would bias pass@k.
+
+    Raises: RuntimeError if more than `MOST_UNJUDGED` of the problems would leave.
     """
     started = time.perf_counter()
     rounds = _Rounds(problems, plan)
-    batches = _Batches(problems, decoding, sampler, judge, seed, stream, journal, world or Solo())
+    batches = _Batches(problems, decoding, sampler, judge, seed, stream, journal, world or Solo(), rounds.check_judged)
     at_judge: Callable[[], list[dict[str, Any]]] | None = None
     try:
         while rounds.queue or at_judge:
@@ -152,6 +158,7 @@ def run_probe(
         samples=sum(r.n for r in results),
         tokens=_total(r.tokens for r in results),
         seconds=time.perf_counter() - started,
+        unjudged=rounds.unjudged,
     )
 
 
@@ -167,28 +174,52 @@ class _Rounds:
         """Problem id -> size of the round that it is in."""
         self._judged: dict[str, list[dict[str, Any]]] = {problem.id: [] for problem in problems}
         """Problem id -> sample rows of that round so far."""
+        self.unjudged: dict[str, str] = {}
+        """Problem id -> what happened, of the problems that left the probe."""
+        self._total = len(problems)
         for result in self.results.values():
             self._start_round(result)
 
     @property
     def finished(self) -> int:
-        """Problems that the plan has stopped."""
-        return len(self.results) - len(self._open)
+        """Problems that the plan has stopped or that left the probe."""
+        return self._total - len(self._open)
 
     def next_batch(self, size: int) -> list[tuple[str, int]]:
         return [self.queue.popleft() for _ in range(min(size, len(self.queue)))]
 
     def settle(self, rows: list[dict[str, Any]]) -> None:
         """Add judged samples; rounds that they complete are counted, and the next ones start."""
+        for row in _not_judged(rows):
+            self._leave(row)
         for row in rows:
             self._judged[row["problem_id"]].append(row)
         for problem_id in dict.fromkeys(row["problem_id"] for row in rows):
-            if len(self._judged[problem_id]) == self._open[problem_id]:
+            if problem_id not in self.unjudged and len(self._judged[problem_id]) == self._open[problem_id]:
                 result = self.results[problem_id]
                 result.add_round(self._judged[problem_id])
                 self._judged[problem_id] = []
                 del self._open[problem_id]
                 self._start_round(result)
+
+    def check_judged(self, rows: list[dict[str, Any]]) -> None:
+        """Raise RuntimeError if too many problems leave the probe with these rows."""
+        failed = _not_judged(rows)
+        leaving = {*self.unjudged, *(row["problem_id"] for row in failed)}
+        if failed and len(leaving) > MOST_UNJUDGED * self._total:
+            raise RuntimeError(
+                f"probe stopped: answers to {len(leaving)} of {self._total} problems could not be judged (the newest: "
+                f"problem {failed[-1]['problem_id']!r}, {_what_happened(failed[-1])}). Left out, so many would bias "
+                "pass@k. Fix the verifier or the gold answers, then resume"
+            )
+
+    def _leave(self, row: dict[str, Any]) -> None:
+        """Drop the problem of a row that was not judged, with what is still to be drawn of it."""
+        problem_id = row["problem_id"]
+        if problem_id not in self.unjudged:
+            self.unjudged[problem_id] = _what_happened(row)
+            del self.results[problem_id], self._open[problem_id]
+            self.queue = deque(request for request in self.queue if request[0] != problem_id)
 
     def _start_round(self, result: ProblemResult) -> None:
         size = self._plan.next_round(result.n, result.c)
@@ -202,12 +233,12 @@ class _Batches:
 
     def __init__(
         self, problems: Sequence[Problem], decoding: Decoding, sampler: Sampler, judge: CompletionJudge, seed: int,
-        stream: str, journal: Journal | None, world: World,
+        stream: str, journal: Journal | None, world: World, check: Callable[[list[dict[str, Any]]], None],
     ) -> None:
         self._by_id = {problem.id: problem for problem in problems}
         self._decoding, self._sampler, self._judge = decoding, sampler, judge
         self._seed, self._stream = seed, stream
-        self._journal, self._world = journal, world
+        self._journal, self._world, self._check = journal, world, check
         self._thread = ThreadPoolExecutor(1, "rlvr-probe-judge")
         self.replay = deque(world.gather(journal.batches if journal and world.rank == 0 else []))
         """Batches of the journal that are still to come, on every rank."""
@@ -227,6 +258,7 @@ class _Batches:
 
         def wait() -> list[dict[str, Any]]:
             rows = world.gather([_sample_row(c, v) for c, v in zip(completions, verdicts.result(), strict=True)])
+            self._check(rows)  # before they are recorded: a resumed probe shall judge this batch again
             if self._journal is not None:
                 self._journal.append(rows)
             return rows
@@ -248,11 +280,6 @@ def _judge(judge: CompletionJudge, requests: list[SampleRequest], completions: l
 
 
 def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
-    if verdict.correct is None:
-        raise RuntimeError(
-            f"probe stopped: sample {completion.sample} of problem {completion.problem_id!r} could not be judged "
-            f"({verdict.reason}); counting it as wrong would bias pass@k. Fix the verifier or the gold answer"
-        )
     return {
         "problem_id": completion.problem_id,
         "sample": completion.sample,
@@ -266,6 +293,14 @@ def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
         "ms": round(verdict.ms, 3),
         **({"detail": verdict.detail} if verdict.detail else {}),
     }
+
+
+def _not_judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["correct"] is None]
+
+
+def _what_happened(row: dict[str, Any]) -> str:
+    return f"sample {row['sample']}: {row['reason']}{f', {detail}' if (detail := row.get('detail')) else ''}"
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -94,8 +94,9 @@ class Prober:
         for row in rows:
             if row["step"] == 0:
                 self.base = past.base_of(self.run_dir, self.base_plan.plan)
+                self._keep({counts.problem_id for counts in self.base.counts})
                 if row.get("schedule"):
-                    self._follow(row["schedule"], {counts.problem_id for counts in self.base.counts})
+                    self._follow(row["schedule"])
         return [row["step"] for row in rows]
 
     def measure(self, step: int, model: ProbedModel, *, decoding: Decoding | None = None) -> dict[str, Any] | None:
@@ -115,7 +116,10 @@ class Prober:
         counted = self._counted(step, model, decoding, identity, world)
         if step == 0 and self.settings.budget is not None:
             counted = self._within_budget(counted, identity["problems"], world)
-        exact_p = model.exact_p(self.problems, decoding)
+        if step == 0:
+            self._keep({row["problem_id"] for row in counted["problems"]})
+        judged = {row["problem_id"] for row in counted["problems"]}
+        exact_p = model.exact_p([problem for problem in self.problems if problem.id in judged], decoding)
         now = Measurement([past.counts_of(row) for row in counted["problems"]], plan, exact_p)
         if step == 0:
             self.base = now
@@ -124,7 +128,13 @@ class Prober:
             for i, row in enumerate(counted["problems"])
         ]
         row = self._numbers(step, now, name, rows, counted, model.drawn_with(decoding), world)
+        if unjudged := counted.get("unjudged"):
+            row["unjudged"] = unjudged
         if world.rank == 0:
+            if unjudged:
+                logger.warning("step %d: %d of %d problems are left out, as an answer could not be judged: %s", step,
+                               len(unjudged), len(rows) + len(unjudged),
+                               "; ".join(f"{problem_id!r}, {what}" for problem_id, what in unjudged.items()))
             # boundary.jsonl last: its row says that everything else of this probe is on disk.
             self.run_dir.append_jsonl(self.run_dir.probes, rows)
             self.run_dir.append_jsonl(self.run_dir.boundary, [row])
@@ -192,16 +202,19 @@ class Prober:
         if isinstance(choice_of_rank_0, UserError):
             raise choice_of_rank_0
         schedule, chosen = choice_of_rank_0
-        self._follow(schedule, chosen)
+        self._follow(schedule)
         return counted | {"problems": [row for row in rows if row["problem_id"] in chosen]}
 
-    def _follow(self, schedule: dict[str, Any], chosen: set[str]) -> None:
+    def _follow(self, schedule: dict[str, Any]) -> None:
         """From now on probe as the schedule says."""
         self.schedule = schedule
         self.every = schedule["every"]
         if schedule["plan"] != self.plan.name:
             self.plan = named_plan(schedule["plan"])
-        self.problems = [problem for problem in self.problems if problem.id in chosen]
+
+    def _keep(self, ids: set[str]) -> None:
+        """From now on probe these problems alone: those that the base's probe holds."""
+        self.problems = [problem for problem in self.problems if problem.id in ids]
 
     # ---------------------------------------------------------------- counts -> numbers
 
@@ -237,8 +250,9 @@ class Prober:
         if not self._guess_known:
             # Of all problems of the base, also where a subset is probed: more wrong answers to compare with.
             keys = self.settings.answer_keys
+            judged = (row for row in read_samples(self.run_dir.samples(0)) if row["correct"] is not None)
             self._guess = baseline_of_samples(
-                read_samples(self.run_dir.samples(0)), {p.id: p.gold for p in self._all_problems},
+                judged, {p.id: p.gold for p in self._all_problems},
                 {p.id: keys[p.verifier] for p in self._all_problems if p.verifier in keys},
             )
             self._guess_known = True

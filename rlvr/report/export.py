@@ -20,7 +20,7 @@ from rlvr.report.figures import BINS
 from rlvr.report.load import ProbePoint, Run
 from rlvr.report.report import Report
 from rlvr.report.summary import cells, columns, intervals_text, verdict
-from rlvr.report.words import MISSING, budget_words, headline, over_looks, verdict_text, with_interval
+from rlvr.report.words import MISSING, budget_words, headline, over_looks, unjudged_words, verdict_text, with_interval
 from rlvr.runs.run_dir import RunDir, null_to_nan
 from rlvr.types import Estimate, UserError
 
@@ -100,7 +100,7 @@ def markdown(report: Report) -> str:
                  for k, one in sorted(probe.verdicts.items())]
         lines.append(f"- step {probe.step}: {'; '.join(words)}")
     return "\n".join([*lines, *_solvable(report), *_other_conditions(report), "",
-                      f"{how_measured(run)} {budget_words(run)}".rstrip(), ""])
+                      " ".join(filter(None, [how_measured(run), unjudged_words(run), budget_words(run)])), ""])
 
 
 def _solvable(report: Report) -> list[str]:

@@ -67,6 +67,8 @@ class ProbePoint:
     verifier: str = ""
     decoding: Decoding | None = None
     problems: int | None = None
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+    """Problem id -> what happened, of problems that this probe left out because an answer could not be judged."""
     samples: int | None = None
     tokens: int | None = None
     seconds: float | None = None
@@ -121,7 +123,8 @@ class Run:
     probes: tuple[ProbePoint, ...]
     """In order of steps, one per step; the first is the base."""
     rows: Mapping[int, Mapping[str, ProblemRow]]
-    """Probe step -> problem id -> counts. Empty when there is no probes.jsonl."""
+    """Probe step -> problem id -> counts, of the problems that no probe left out: all steps have the same. Empty when
+    there is no probes.jsonl."""
     metrics: tuple[Mapping[str, float], ...]
     """Rows of metrics.jsonl in order of steps, one per step. Empty before training."""
     problems: Mapping[str, ProblemText]
@@ -185,8 +188,10 @@ def load_run(path: Path) -> Run:
         raise UserError(f"{files.boundary}: no base probe with pass@k at the start, and every later probe is compared "
                         "with it; restore the file, or run again")
     rows: defaultdict[int, dict[str, ProblemRow]] = defaultdict(dict)
+    unjudged = {problem_id for probe in ordered for problem_id in probe.unjudged}
     for step, problem_id, row in _rows(files.probes, _problem_row):
-        rows[step][problem_id] = row
+        if problem_id not in unjudged:
+            rows[step][problem_id] = row
     metrics: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for step, values in _rows(files.metrics, _metric_row):
         metrics[step].update(values)
@@ -281,6 +286,7 @@ def _probe_point(row: dict[str, Any]) -> ProbePoint:
         verifier=row.get("verifier") or "",
         decoding=Decoding(**decoding) if decoding else None,
         problems=row.get("problems"),
+        unjudged={str(i): str(what) for i, what in (row.get("unjudged") or {}).items()},
         samples=row.get("samples"),
         tokens=row.get("tokens"),
         seconds=row.get("seconds"),

@@ -42,6 +42,7 @@ from rlvr.report.words import (
     judge_words,
     number,
     over_looks,
+    unjudged_words,
     verdict_text,
     with_interval,
 )
@@ -111,6 +112,7 @@ def render(report: Report) -> str:
         audit=_audit(run),
         cost=_cost(run),
         budget=budget_words(run),
+        unjudged=unjudged_words(run),
         judging=judge_words(run),
         recipe=json.dumps(run.recipe, indent=2, ensure_ascii=False, default=str),
         boundary=_embedded(run),

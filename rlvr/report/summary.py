@@ -19,6 +19,7 @@ from rlvr.report.words import (
     interval,
     number,
     over_looks,
+    unjudged_words,
     verdict_text,
     with_interval,
 )
@@ -113,7 +114,8 @@ def summary_table(source: Path | Report) -> str:
             body.append(["exact", *(cell.exact for cell in row), *("" for _ in last)])
     first = headline(run)
     probed = Condition(AS_PROBED, run, run.last)
-    paragraphs = [f"{intervals_text(run)} Higher is better, except for delta_se.", budget_words(run),
+    paragraphs = [f"{intervals_text(run)} Higher is better, except for delta_se.", unjudged_words(run),
+                  budget_words(run),
                   f"Measured at {probed.decoding}; {probed.measured}."]
     lines = [*wrapped(first.finding), *(line for note in first.notes for line in wrapped(note)), "",
              *aligned(["step", *heads], body), "",

@@ -101,6 +101,16 @@ def budget_words(run: Run) -> str:
             f"the base's probe, which all runs from this base share, it is {number(last.token_share)}%.")
 
 
+def unjudged_words(run: Run) -> str:
+    """Which problems were left out because an answer could not be judged, in one sentence; empty if none was."""
+    if not (probes := [probe for probe in run.probes if probe.unjudged]):
+        return ""
+    named = "; ".join(f"step {probe.step}: " + ", ".join(f"{i} ({what})" for i, what in probe.unjudged.items())
+                      for probe in probes)
+    return (f"Left out of a probe, and of every comparison with it, as an answer could not be judged: {named}. "
+            "Counting such answers as wrong would bias pass@k.")
+
+
 def judge_words(run: Run) -> str:
     """How long training waited for verdicts; empty for a run that has not recorded it."""
     medians, longest, waited = (run.series(f"perf/judge_{name}")[1] for name in ("p50_ms", "max_ms", "seconds"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,16 @@ class Measurement:
     plan: SamplingPlan
     exact_p: np.ndarray | None = None
     """(P,) exact success probabilities in the order of `counts`."""
+
+    @property
+    def ids(self) -> set[str]:
+        return {one.problem_id for one in self.counts}
+
+    def of(self, ids: Collection[str]) -> Measurement:
+        """The part of these problems."""
+        kept = [index for index, one in enumerate(self.counts) if one.problem_id in ids]
+        exact_p = None if self.exact_p is None else self.exact_p[kept]
+        return Measurement([self.counts[index] for index in kept], self.plan, exact_p)
 
 
 def headline_k(ks: Sequence[int]) -> int:
@@ -83,6 +93,12 @@ def boundary_row(
         guess: guess rates frozen from the base's samples; None where they do not apply.
     """
     earlier = earlier or {}
+    # A problem with an answer that could not be judged is in some probes only. Differences are of the problems that
+    # both probes hold, and what rests on the whole course of the run is of those that all probes hold.
+    base = base.of(now.ids)
+    course = {0: base, **earlier, step: now}
+    common = set.intersection(*(probe.ids for probe in course.values()))
+    course = {at: probe.of(common) for at, probe in course.items()}
     population, benchmark = _estimates(now, base, ks, problem_rows, is_base=step == 0)
     return {
         "step": step,
@@ -100,8 +116,9 @@ def boundary_row(
         "estimates": {k: as_json(v) for k, v in population.items()},
         "benchmark": {k: as_json(v) for k, v in benchmark.items()},
         "exact": _exact(now, base, ks),
-        "sequential": None if step == 0 else sequential_verdicts(base, [*earlier.values(), now], ks, planned_looks),
-        **_ledger_fields(None if step == 0 else ledger_of({0: base, **earlier, step: now})),
+        "sequential": None if step == 0 else sequential_verdicts(
+            course[0], [probe for at, probe in course.items() if at > 0], ks, planned_looks),
+        **_ledger_fields(None if step == 0 else ledger_of(course)),
         "companions": companions(
             now.counts, now.plan, None if step == 0 else (base.counts, base.plan), headline_k(ks)
         ),

@@ -259,6 +259,26 @@ def test_a_missing_verdict_stops_the_probe() -> None:
         probe(judge=Broken())
 
 
+def test_nothing_more_is_drawn_of_a_problem_that_left() -> None:
+    drawn: list[str] = []
+
+    class Recording(FakeSampler):
+        def sample(self, requests: Any, *rest: Any, **how: Any) -> list[Completion]:
+            drawn.extend(request.problem.id for request in requests)
+            return super().sample(requests, *rest, **how)
+
+    class Unable(FakeJudge):
+        def judge(self, problems: Any, texts: Any) -> list[Verdict]:
+            return [Verdict(None, Reason.GOLD_ERROR) if problem.id == "p30" else verdict
+                    for problem, verdict in zip(problems, super().judge(problems, texts), strict=True)]
+
+    many = [Problem(id=f"p{i}", prompt="", gold="1", verifier="fake") for i in range(40)]
+    SUCCESS.update({problem.id: 0.5 for problem in many[7:]})
+    result = run_probe(many, SamplingPlan((16,)), Decoding(), Recording(), Unable(), seed=0, stream="", batch_size=2)
+    assert drawn.count("p30") == 4 and drawn.count("p31") == 16  # a batch is drawn while the one before is judged
+    assert list(result.unjudged) == ["p30"] and "p30" not in {each.problem_id for each in result.problems}
+
+
 class Threads:
     """Ranks as threads: a gather meets at a barrier."""
 

@@ -14,10 +14,13 @@ import pytest
 from rlvr.interfaces import SampleRequest
 from rlvr.probes.prober import Prober
 from rlvr.probes.settings import ProbeSettings
+from rlvr.report.load import load_run
+from rlvr.report.words import unjudged_words
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
+from rlvr.statistics.intervals import shrinkage
 from rlvr.statistics.plan import SamplingPlan
-from rlvr.types import Completion, Decoding, Problem, UserError
+from rlvr.types import Completion, Counts, Decoding, Problem, Reason, UserError, Verdict
 from tests.probes.test_engine import PROBLEMS, FakeJudge, FakeSampler
 from tests.support.small_run import rows
 
@@ -133,3 +136,150 @@ def test_the_decoding_of_one_probe_is_recorded_and_sampled_with(tmp_path: Path) 
 def test_a_k_that_a_plan_cannot_estimate_is_refused_before_anything_is_measured() -> None:
     with pytest.raises(UserError):
         ProbeSettings(plan=PLAN, base_plan=PLAN, ks=(1, 32))
+
+
+# ---------------------------------------------------------------- answers that cannot be judged
+
+MANY = [Problem(id=f"p{i}", prompt="", gold="1", verifier="fake") for i in range(40)]
+
+
+class Unable(FakeJudge):
+    """Cannot judge some answers to these problems at some calls; says what it was asked."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids, self.asked = set(ids), 0
+
+    def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+        self.asked += len(texts)
+        verdicts = super().judge(problems, texts)
+        return [Verdict(None, Reason.HARNESS_ERROR, detail="the sandbox is gone") if problem.id in self.ids else verdict
+                for problem, verdict in zip(problems, verdicts, strict=True)]
+
+
+class Half(FakeModel):
+    """Solves every problem half of the time."""
+
+    def __init__(self, weights: str) -> None:
+        super().__init__(weights)
+
+        class Sampler(FakeSampler):
+            def sample(
+                self, requests: Sequence[SampleRequest], decoding: Decoding, *, seed: int, stream: str
+            ) -> list[Completion]:
+                self.calls.append(len(requests))
+                return [Completion(r.problem.id, r.sample, "12"[(r.sample + hash_of(r.problem.id)) % 2], 3, False, 0.5)
+                        for r in requests]
+
+        self.sampler = Sampler()
+
+    def exact_p(self, problems: Sequence[Problem], decoding: Decoding) -> np.ndarray:
+        return np.array([hash_of(problem.id) / 100 for problem in problems])
+
+
+def hash_of(problem_id: str) -> int:
+    return int(problem_id[1:])
+
+
+def many(folder: Path, judge: Any, name: str = "run", **hooks: Any) -> Prober:
+    settings = ProbeSettings(plan=PLAN, base_plan=SamplingPlan((16,)), ks=(1, 4), batch_size=30,
+                             baselines=folder / "baselines", versions={"fake": "1"})
+    return Prober(MANY, settings, judge=judge, run_dir=folder / name, **hooks)
+
+
+def test_a_problem_that_cannot_be_judged_leaves_one_probe_with_its_base_pair(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bug: one harness error ended a training of days."""
+    judge = Unable()
+    probes = many(tmp_path, judge)
+    probes.measure(0, Half("base"))
+    judge.ids = {"p3", "p7"}
+    caplog.clear()
+    row = probes.measure(10, Half("ten"))
+    assert row is not None and row["problems"] == 38
+    assert row["unjudged"].keys() == {"p3", "p7"} and "harness_error, the sandbox is gone" in row["unjudged"]["p3"]
+    assert "step 10: 2 of 40 problems are left out, as an answer could not be judged: 'p" in caplog.text
+    stored = rows(RunDir(tmp_path / "run").probes)
+    assert len(stored) == 78 and not {"p3", "p7"} & {r["problem_id"] for r in stored if r["step"] == 10}
+    assert all(r["exact_p"] == hash_of(r["problem_id"]) / 100 for r in stored)
+    # Paired: the difference is that of the 38 problems both probes hold, which did not change at all.
+    now, before = ([Counts(r["problem_id"], r["n"], r["c"]) for r in stored
+                    if r["step"] == step and r["problem_id"] not in ("p3", "p7")] for step in (10, 0))
+    difference = shrinkage(before, SamplingPlan((16,)), now, PLAN, 4)
+    assert row["estimates"]["boundary/shrinkage@4"]["value"] == pytest.approx(difference.population.value)
+    judge.ids = set()
+    later = probes.measure(20, Half("twenty"))  # it is back, but the verdict over all looks is of what all hold
+    assert later is not None and later["problems"] == 40 and "unjudged" not in later
+    assert later["sequential"]["look"] == 2
+    report = load_run(tmp_path / "run")
+    assert {step: len(of_step) for step, of_step in report.rows.items()} == {0: 38, 10: 38, 20: 38}
+    assert "step 10: p3 (sample" in unjudged_words(report)
+
+
+def test_a_problem_that_the_base_cannot_judge_leaves_the_run(tmp_path: Path) -> None:
+    judge = Unable("p5")
+    probes = many(tmp_path, judge)
+    base = probes.measure(0, Half("base"))
+    assert base is not None and base["problems"] == 39 and list(base["unjudged"]) == ["p5"]
+    judge.ids = set()
+    row = probes.measure(10, Half("ten"))
+    assert row is not None and row["problems"] == 39 and "unjudged" not in row
+    resumed = many(tmp_path, judge)
+    assert resumed.restore() == [0, 10] and len(resumed.problems) == 39
+    again = many(tmp_path, Unable(), "other").measure(0, Half("base"))  # from the baseline store
+    assert again is not None and again["unjudged"] == base["unjudged"] and again["problems"] == 39
+
+
+def test_too_many_of_them_stop_the_run_and_a_resume_judges_anew(tmp_path: Path) -> None:
+    judge = Unable()
+    many(tmp_path, judge).measure(0, Half("base"))
+    judge.ids = {"p1", "p2", "p3"}  # 7.5% of 40
+    begun = many(tmp_path, judge)
+    begun.restore()
+    with pytest.raises(RuntimeError, match=r"answers to 3 of 40 problems could not be judged .*harness_error"):
+        begun.measure(10, Half("ten"))
+    judge.ids, judge.asked = set(), 0
+    resumed = many(tmp_path, judge)
+    assert resumed.restore() == [0]
+    row = resumed.measure(10, Half("ten"))
+    assert row is not None and row["problems"] == 40 - len(row.get("unjudged", {}))
+    whole = many(tmp_path, FakeJudge(), "whole")
+    whole.measure(0, Half("base"))
+    whole.measure(10, Half("ten"))
+    left = set(row.get("unjudged", {}))
+    ours, theirs = (rows(tmp_path / name / "probes.jsonl") for name in ("run", "whole"))
+    assert [r for r in ours if r["problem_id"] not in left] == [r for r in theirs if r["problem_id"] not in left]
+
+
+def test_a_killed_probe_with_such_a_problem_resumes_to_the_same_rows(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    class Kills(Half):
+        def __init__(self, weights: str, after: int) -> None:
+            super().__init__(weights)
+            sampler, real = self.sampler, self.sampler.sample
+
+            def sample(*arguments: Any, **how: Any) -> list[Completion]:
+                if len(sampler.calls) == after:
+                    raise Killed
+                return real(*arguments, **how)
+
+            sampler.sample = sample
+
+    for name in ("whole", "killed"):
+        many(tmp_path, FakeJudge(), name).measure(0, Half("base"))
+    whole = many(tmp_path, Unable("p9"), "whole")
+    whole.restore()
+    whole.measure(10, Half("ten"))
+    for after in (3, 2):
+        probes = many(tmp_path, Unable("p9"), "killed")
+        probes.restore()
+        with pytest.raises(Killed):
+            probes.measure(10, Kills("ten", after))
+    probes = many(tmp_path, Unable("p9"), "killed")
+    probes.restore()
+    probes.measure(10, Half("ten"))
+    for file in ("probes.jsonl", "boundary.jsonl"):
+        ours, theirs = (rows(tmp_path / name / file) for name in ("killed", "whole"))
+        assert [row | {"seconds": 0} for row in ours] == [row | {"seconds": 0} for row in theirs]
