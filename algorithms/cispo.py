@@ -14,7 +14,7 @@ from rlvr.interfaces import TokenBatch
 
 @dataclass(frozen=True)
 class CISPOConfig(GRPOConfig):
-    """No lower clip, as in the paper, which gives no number for the upper one: weights up to 5, as in TRL."""
+    """No lower clip, as in the paper. The paper gives no number for the upper clip; 5 is TRL's."""
 
     clip_low: float = 1.0
     """The weight is clipped at 1 - clip_low; 1 or more: never from below."""

@@ -1,4 +1,4 @@
-"""Clip-Cov: GRPO that silences a few tokens whose update would cost the most entropy (2505.22617)."""
+"""Clip-Cov: GRPO without gradient on a few of the tokens that would lower the entropy most (2505.22617)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ClipCovConfig(GRPOConfig):
     """The authors' setting."""
 
     share: float = 2e-4
-    """Tokens silenced, as a share of all tokens of the step; at least one, if the band holds any."""
+    """Tokens without gradient, as a share of all tokens of the step; at least one if there are any in the band."""
     cov_low: float = 1.0
-    """Lower end of the covariance band they are drawn from."""
+    """Lower end of the band of covariances that they are drawn from."""
     cov_high: float = 5.0
     """Upper end of that band."""
 
@@ -41,7 +41,7 @@ class ClipCov(Algorithm[ClipCovConfig]):
 
     cov = (A - mean A) * (logp - mean logp), means over all tokens of judged rollouts of the step, logp of the policy
     that starts it. A likely token with a high A (or an unlikely one with a low A) has a high cov and narrows the
-    policy. Silent tokens still count in the denominators. No token is drawn if the band is empty.
+    policy. Tokens without gradient still count in the denominators. If the band is empty, no token is drawn.
     """
 
     Config = ClipCovConfig

@@ -11,18 +11,18 @@ from rlvr.interfaces import Algorithm, Credit, GroupFilter, Needs, RolloutBatch
 
 @dataclass(frozen=True)
 class DAPOConfig(GRPOConfig):
-    """Overlong shaping is off: it changes the reward. The paper has `overlong_buffer: 4096` of 20480 tokens."""
+    """Overlong shaping is off, as it changes the reward. The paper uses `overlong_buffer: 4096` of 20480 tokens."""
 
     clip_high: float = 0.28
-    """The ratio is clipped at 1 + clip_high: above clip_low, unlikely tokens have room to grow."""
+    """The ratio is clipped at 1 + clip_high. A clip_high above clip_low leaves unlikely tokens room to grow."""
     dynamic_sampling: bool = True
-    """Replace groups that are all correct or all wrong by fresh ones, judged on accuracy and not on shaped reward."""
+    """true: replace groups that are all correct or all wrong by new ones. The accuracy decides, not the reward."""
     max_num_gen_batches: int = 10
-    """Generation batches a step may draw to fill up with mixed groups; 0: no limit."""
+    """Largest number of generation batches per step, to find enough mixed groups; 0: no limit."""
     when_exhausted: Literal["error", "fewer"] = "error"
-    """Then stop the run with an error, or train on the mixed groups there are."""
+    """At that limit: stop the run with an error, or train on the mixed groups there are."""
     overlong_buffer: int = 0
-    """Tokens before the generation limit over which the penalty grows from 0 to overlong_penalty; 0: no penalty."""
+    """The penalty grows from 0 to overlong_penalty over this many tokens before the generation limit; 0: no penalty."""
     overlong_penalty: float = 1.0
     """Penalty at the limit; 1 takes a correct completion (+1) half-way to a wrong one (-1)."""
 
@@ -32,7 +32,7 @@ class DAPO(Algorithm[DAPOConfig]):
 
     +-1 stands for accuracy 1/0 and extras for what rewards_N holds beyond it.
     penalty(L) = -overlong_penalty * clamp((L - (max_length - overlong_buffer)) / overlong_buffer, 0, 1).
-    Overlong filtering, an ablation of the paper, is the trainer's way to treat truncated rollouts and not done here.
+    Overlong filtering, an ablation of the paper, is `train.truncated: mask` and not done here.
     Groups of equal accuracy should not arrive here; if they do, equal scores give 0, but shaped ones do not.
     """
 

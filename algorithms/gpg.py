@@ -14,7 +14,7 @@ from rlvr.interfaces import Algorithm, Credit, LossConfig, RolloutBatch, TokenBa
 
 @dataclass(frozen=True)
 class GPGConfig(LossConfig):
-    """The paper's, with F = 1. There is no ratio, so nothing to clip: meant for one update per rollout."""
+    """The paper's setting with F = 1. There is no ratio and so no clip: use one update per rollout batch."""
 
     def __post_init__(self) -> None:
         refuse_unused(self, "gpg", "clip_low", "clip_high", "dual_clip")

@@ -13,14 +13,14 @@ from rlvr.interfaces import Algorithm, Credit, LossConfig, RolloutBatch
 
 @dataclass(frozen=True)
 class GRPOConfig(LossConfig):
-    """As the paper's, but with the mean over tokens instead of sequences, and without KL.
+    """The paper's setting, but with the mean over tokens instead of sequences, and without KL.
 
     The paper's own loss is `aggregation: seq-mean-token-mean, kl_loss_coef: 0.04`.
     Dr. GRPO (2503.20783) is `scale_by_std: false, aggregation: seq-mean-token-sum-norm`.
     """
 
     scale_by_std: bool = True
-    """Divide by the group's standard deviation. Off, very hard and very easy prompts weigh less than the others."""
+    """true: divide by the group's standard deviation. false: very hard and very easy prompts weigh less than others."""
     std_eps: float = 1e-6
     """Added to that standard deviation."""
 

@@ -18,11 +18,11 @@ class GSPOConfig(GRPOConfig):
     """The paper's clip range and mean over sequences."""
 
     clip_low: float = 3e-4
-    """The sequence ratio, which moves far less than a token's, is clipped at 1 - clip_low."""
+    """The sequence ratio is clipped at 1 - clip_low. It moves far less than a token's ratio."""
     clip_high: float = 4e-4
     """The sequence ratio is clipped at 1 + clip_high."""
     aggregation: Aggregation = "seq-mean-token-mean"
-    """How token losses become one number. Anything but seq-mean-token-mean is no longer the paper's."""
+    """How token losses become one number. The paper uses seq-mean-token-mean."""
 
     def __post_init__(self) -> None:
         refuse_unused(self, "gspo", "dual_clip")

@@ -1,4 +1,4 @@
-"""KL-Cov: GRPO that holds back the tokens whose update would cost the most entropy (2505.22617)."""
+"""KL-Cov: GRPO with a penalty on the tokens that would lower the entropy most (2505.22617)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rlvr.types import UserError
 
 @dataclass(frozen=True)
 class KLCovConfig(GRPOConfig):
-    """The authors' setting for 7B. Nothing is clipped, so the clip ranges are refused."""
+    """The authors' setting for 7B models. Nothing is clipped, so setting a clip range is an error."""
 
     share: float = 2e-3
-    """Tokens held back, as a share of all tokens of the step; at least one."""
+    """Tokens with the penalty, as a share of all tokens of the step; at least one."""
     penalty_coef: float = 1.0
-    """Weight of |logp - old_logp| in their loss."""
+    """Weight of the penalty |logp - old_logp| in the loss of these tokens."""
 
     def __post_init__(self) -> None:
         refuse_unused(self, "kl_cov", "clip_low", "clip_high", "dual_clip")
@@ -34,7 +34,7 @@ class KLCov(Algorithm[KLCovConfig]):
     """GRPO's advantage A; loss -A * ratio, plus penalty_coef * |logp - old_logp| on the tokens of highest cov.
 
     cov = (A - mean A) * (logp - mean logp), means over all tokens of judged rollouts of the step, logp of the policy
-    that starts it. Only a positive cov is held back, so a step without signal has no penalty.
+    that starts it. Only tokens of positive cov get the penalty, so a step without signal has none.
 
     With one update per rollout the ratio is 1 and the penalty has no gradient: this is then GRPO. It acts from the
     second update on.

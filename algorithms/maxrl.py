@@ -13,7 +13,7 @@ from rlvr.interfaces import Algorithm, Credit, LossConfig, RolloutBatch
 
 @dataclass(frozen=True)
 class MaxRLConfig(LossConfig):
-    """The clipped token loss without KL. Nothing to tune: G sets how close the objective is to log-likelihood."""
+    """The clipped token loss without KL. The group size sets how close the objective is to log-likelihood."""
 
 
 class MaxRL(Algorithm[MaxRLConfig]):

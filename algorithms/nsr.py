@@ -14,7 +14,7 @@ from rlvr.types import UserError
 
 @dataclass(frozen=True)
 class NSRConfig(LossConfig):
-    """Negative sample reinforcement: push down what was wrong, leave what was right to itself."""
+    """Negative sample reinforcement: lower the probability of wrong completions and leave the correct ones out."""
 
     positive_weight: float = 0.0
     """Advantage of a right completion; 0 takes right completions out of the batch."""
@@ -31,7 +31,8 @@ class NSRConfig(LossConfig):
 
 @dataclass(frozen=True)
 class PSRConfig(NSRConfig):
-    """Positive sample reinforcement: raise what was right. Sharpens fast and loses pass@k at large k."""
+    """Positive sample reinforcement: raise the probability of correct completions. It narrows the policy fast and
+    lowers pass@k at large k."""
 
     positive_weight: float = 1.0
     negative_weight: float = 0.0
@@ -39,7 +40,7 @@ class PSRConfig(NSRConfig):
 
 @dataclass(frozen=True)
 class WReinforceConfig(NSRConfig):
-    """W-REINFORCE: both, the right completions weakly."""
+    """W-REINFORCE: both, the correct completions with a small weight."""
 
     positive_weight: float = 0.1
 
@@ -50,7 +51,7 @@ class NSR(Algorithm[NSRConfig]):
     A_i = +positive_weight if completion i is right, -negative_weight if it is wrong, on every token.
     By accuracy, not by shaped reward. As in the authors' code, a class of weight 0 leaves the batch: its tokens count
     in no denominator, so the gradient does not shrink with the share of the other class. No groups, any group size.
-    Not judged rollouts leave too. A batch without the kept class has no tokens and no gradient.
+    Rollouts that were not judged leave too. A batch without the kept class has no tokens and no gradient.
     """
 
     Config = NSRConfig

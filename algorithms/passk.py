@@ -17,7 +17,7 @@ class PassKConfig(LossConfig):
     """GRPO's loss with the advantage of pass@4."""
 
     k: int = 4
-    """Completions of which one has to be right. 1 is GRPO with the biased standard deviation."""
+    """The k of pass@k: one of k completions must be correct. 1 is GRPO with the biased standard deviation."""
     std_eps: float = 1e-6
     """Added to the standard deviation."""
 
@@ -32,7 +32,8 @@ class PassK(Algorithm[PassKConfig]):
     rho = 1 - C(G-c, k) / C(G, k) is the group's unbiased pass@k, s = sqrt(rho (1 - rho)): the advantages of all sets
     of k completions, averaged over the sets that hold completion i. By accuracy, not by shaped reward.
     Zero for all right, for all wrong, and once fewer than k are wrong (every set then holds a right one): a group has
-    to be larger than k. Zero too for a group with fewer than k judged rollouts; not judged ones are left out of G.
+    to be larger than k. Zero too for a group with fewer than k judged rollouts; rollouts that were not judged do not
+    count in G.
     """
 
     Config = PassKConfig

@@ -13,7 +13,7 @@ from rlvr.interfaces import Algorithm, Credit, CriticSpec, KLRewardConfig, LossS
 
 @dataclass(frozen=True)
 class PPOConfig(KLRewardConfig):
-    """gamma = lam = 1 without KL: the advantage is reward minus value, whitened.
+    """With gamma = lam = 1 and without KL the advantage is reward minus value, whitened.
 
     VC-PPO (2503.01491) is `lam: 0.95, lam_value: 1.0, critic_pretraining_steps: 50`. VAPO (2504.05118) adds
     `length_adaptive_alpha: 0.05, positive_nll_coef: 0.1, clip_high: 0.28` and `critic_learning_rate: 2.0e-6`.
@@ -22,17 +22,18 @@ class PPOConfig(KLRewardConfig):
     gamma: float = 1.0
     """Discount per token."""
     lam: float = 1.0
-    """GAE lambda of the advantages. 1 is unbiased; at 0.95 credit fades to 0.95^100 = 0.006 within 100 tokens."""
+    """GAE lambda of the advantages. 1 is unbiased; with 0.95, credit fades to 0.95^100 = 0.006 within 100 tokens."""
     lam_value: float | None = None
     """GAE lambda of the value targets; null: same as lam. 1 gives the plain discounted return."""
     length_adaptive_alpha: float | None = None
-    """Replaces lam by 1 - 1 / max(alpha * L, 1) for a completion of L tokens; null: off."""
+    """alpha: lam becomes 1 - 1 / max(alpha * L, 1) for a completion of L tokens; null: off."""
     whiten: bool = True
-    """Normalise the advantages to mean 0 and variance 1 over all tokens of the batch."""
+    """true: scale the advantages to mean 0 and variance 1 over all tokens of the batch."""
     value_clip: float | None = 0.5
-    """The value loss clips values to the old ones +- this; null: no clip."""
+    """In the value loss, values are clipped to within this distance of the old ones; null: no clip."""
     critic_learning_rate: float = 1e-5
-    """Of the value model, ten times the policy's default: too low, and the advantage is the bare reward."""
+    """Learning rate of the value model; the default is ten times the policy's. If it is too low, the advantage is just
+    the reward."""
     critic_lr_warmup_steps: int = 0
     """Updates over which that learning rate rises from 0."""
     critic_pretraining_steps: int = 0
@@ -40,9 +41,9 @@ class PPOConfig(KLRewardConfig):
     critic_updates_per_rollout: int = 1
     """Critic updates for every update of the policy, on the same rollouts. verl did 8 until April 2025."""
     critic_max_grad_norm: float = 1.0
-    """The value model's gradients are scaled down to this norm; 0: never."""
+    """Gradients of the value model are scaled down to this norm; 0: never."""
     positive_nll_coef: float = 0.0
-    """Weight of the negative log-likelihood of correct completions, a mean over their tokens (VAPO: 0.1)."""
+    """Weight of the negative log-likelihood of correct completions, averaged over their tokens (VAPO: 0.1)."""
 
 
 class PPO(Algorithm[PPOConfig]):
@@ -53,7 +54,7 @@ class PPO(Algorithm[PPOConfig]):
     variance (n - 1) over all tokens, 1e-8 inside the root; returns stay as they are.
 
     Any group size. gamma = lam = 1: A[t] = R - V[t] before whitening, returns = R.
-    Not judged rollouts get no credit and are taken out of the loss mask, so that the critic does not learn from them.
+    Rollouts that were not judged get no credit and leave the loss mask, so that the critic does not learn from them.
     """
 
     Config = PPOConfig

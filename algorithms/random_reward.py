@@ -1,4 +1,4 @@
-"""Random reward: GRPO on coin flips, the control arm of every gain (2506.10947)."""
+"""Random reward: GRPO on coin flips, a control for any reported gain (2506.10947)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlvr.types import UserError
 
 @dataclass(frozen=True)
 class RandomRewardConfig(GRPOConfig):
-    """Fair coins. What this arm gains was not learnt from the verifier."""
+    """Fair coins. Whatever a run with it gains, it did not learn from the verifier."""
 
     rate: float = 0.5
     """Probability of a reward of 1."""
@@ -29,8 +29,8 @@ class RandomReward(Algorithm[RandomRewardConfig]):
     """A_i as in GRPO on r_i ~ Bernoulli(rate), whatever the verifier says.
 
     The expected gradient is zero with one update per rollout; with several, the clip biases it towards what the
-    policy already prefers, to which the authors put down the gains they saw.
-    Not judged rollouts get no credit, so that the arm has as many as a real one.
+    policy already prefers, which the authors take for the cause of the gains they saw.
+    Rollouts that were not judged get no credit, so that as many count as in a real run.
 
     The draw depends on `batch.seed` and on a rollout's place when rows are sorted by group id, rows of one group in
     their order in the batch: it is the same on all ranks, on any device, and however groups are interleaved.

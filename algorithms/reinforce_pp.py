@@ -18,9 +18,9 @@ class ReinforcePPConfig(KLRewardConfig):
     """The base variant without KL. The paper's -baseline variant adds `kl_loss_kind: k2` with a small kl_loss_coef."""
 
     variant: Literal["base", "baseline"] = "base"
-    """base: no groups, any group size. baseline: the group's mean reward is taken off first."""
+    """base: no groups, any group size. baseline: first subtract the mean reward of the group."""
     gamma: float = 1.0
-    """Discount per token of the base variant; below 1 the reward hardly reaches the start of a long completion."""
+    """Discount per token in the base variant. Below 1, little reward reaches the start of a long completion."""
 
     def __post_init__(self) -> None:
         if self.variant not in ("base", "baseline"):
@@ -38,7 +38,7 @@ class ReinforcePP(Algorithm[ReinforcePPConfig]):
     equal rewards share a small common offset when lengths differ.
 
     A batch of equal rewards gives 0. One success among wrong rollouts gets about 1 / sqrt(its share of the tokens).
-    Not judged rollouts get 0 and stay out of mean and var.
+    Rollouts that were not judged get 0 and do not count in mean and var.
     """
 
     Config = ReinforcePPConfig

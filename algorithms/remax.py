@@ -19,9 +19,9 @@ class ReMaxConfig(KLRewardConfig):
     """
 
     kl_credit: Literal["to-go", "one-step"] = "to-go"
-    """A token is charged for the KL of all tokens from it on, or (authors' code) for its own KL alone."""
+    """to-go: a token pays for the KL of all tokens from it on. one-step (authors' code): for its own KL alone."""
     gamma: float = 1.0
-    """Discount per token of the reward difference, the last token included, as in the authors' code."""
+    """Discount per token of the reward difference, with the last token discounted too, as in the authors' code."""
 
     def __post_init__(self) -> None:
         if self.kl_credit not in ("to-go", "one-step"):

@@ -13,10 +13,10 @@ from rlvr.types import UserError
 
 @dataclass(frozen=True)
 class UnlikelinessConfig(GRPOConfig):
-    """GRPO with the authors' rank penalty. They also took two updates per rollout."""
+    """GRPO with the authors' rank penalty. They also made two updates per rollout batch."""
 
     rank_penalty: float = 0.25
-    """Share of the reward that the likeliest completion of a group (nearly) loses; 0 is GRPO."""
+    """Share of its reward that the likeliest completion of a group loses, almost; 0 is GRPO."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank_penalty <= 1:
