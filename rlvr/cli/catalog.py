@@ -182,7 +182,7 @@ def _summary(kind: str, name: str) -> str:
 
 
 def _written(target: str) -> tuple[str | None, str | None]:
-    """Docstrings of what is built in, the one to prefer first, from its source: a list needs no torch."""
+    """Docstrings of a built-in, the preferred one first, read from its source so that the list needs no torch."""
     module, _, name = target.partition(":")
     spec = find_spec(module)
     assert spec is not None and spec.origin is not None

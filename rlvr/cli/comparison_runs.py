@@ -47,7 +47,7 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
 
     for run in runs:
         if run.begun and not resume:
-            raise UserError(f"{run.path}: not empty; go on with this comparison by --resume, or choose another name")
+            raise UserError(f"{run.path}: not empty; continue this comparison with --resume, or choose another name")
         if run.begun:
             RunDir.create(run.path, resume=True, quiet=True)
             if RunDir(run.path).recipe.is_file():

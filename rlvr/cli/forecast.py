@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What is known of a recipe before its model loads."""
+    """A recipe with its data, before the model loads."""
 
     steps: StepPlan
     probe: list[Problem]
     """The probe problems; empty if they were not looked up."""
     problems: str
-    """The problems in words."""
+    """How many problems there are, as text."""
     model: str
-    """The base model in words."""
+    """The base model, as text."""
     example: list[str]
     """A prompt as the model reads it with the stop tokens, and a gold answer as it is judged."""
 
@@ -121,8 +121,8 @@ def _data_lines(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def _check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Problem]) -> tuple[str, list[str]]:
-    """A local model in words, and an example of what it reads, after a look at all its files but the weights and at
-    every prompt. A hub id is left to the training, as it may need a download.
+    """Check a local model's files, without its weights, and every prompt. Returns the model and an example of what it
+    reads, as text. A hub id is checked by the training, as it may need a download.
     """
     path = recipe.model.path
     if path != "lab" and not Path(path).is_dir():
@@ -168,7 +168,7 @@ def _algorithm_lines(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def _generated_too(recipe: Recipe) -> str:
-    """What the algorithm generates beyond the rollouts it trains on, in words."""
+    """Text on what the algorithm generates beyond the rollouts it trains on."""
     algorithm, words = build_algorithm(recipe), ""
     if algorithm.needs.greedy_baseline:
         words += f"; a greedy completion per prompt on top (1 per {recipe.train.group_size} rollouts)"

@@ -39,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; `run` is what to call with it. Exits with code 2 and a message for one that is wrong.
+    """The command line; `run` is what to call with it. Exits with code 2 and a message if it is wrong.
 
-    argparse takes words before the first option only; ours may stand behind one too, as in `FILE --resume key=value`.
+    argparse takes positional words before the first option only; ours may also follow one: `FILE --resume key=value`.
     """
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)

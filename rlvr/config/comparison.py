@@ -77,7 +77,7 @@ class PlannedRun:
 
     @property
     def log(self) -> Path:
-        """What the run says, beside its directory (which has to be empty when it starts)."""
+        """Log file of the run, beside its directory (which has to be empty when the run starts)."""
         return self.path.with_name(f"{self.path.name}.log")
 
     @property

@@ -45,7 +45,7 @@ class FileSampler:
     def sample(
         self, requests: Sequence[SampleRequest], decoding: Decoding, *, seed: int, stream: str
     ) -> list[Completion]:
-        """The completions asked for. Raises UserError for one that the file does not have."""
+        """The requested completions. Raises UserError if the file lacks one."""
         for request in requests:
             self._check_has(request.problem.id, request.sample + 1)
         return [self._by_problem[request.problem.id][request.sample] for request in requests]

@@ -63,7 +63,7 @@ def problem_set_hash(problems: Iterable[Problem]) -> str:
 
 
 def _text(content: Any) -> str:
-    """The text of a message; of one in parts, what is written in them."""
+    """The text of a message; if it has parts, their texts."""
     if isinstance(content, str):
         return content
     return "".join(part["text"] if part.get("type") == "text" else "" if part == {"type": "image"}

@@ -52,7 +52,7 @@ def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             try:
                 row = json.loads(line, object_pairs_hook=_once)
             except _Twice as error:
-                raise UserError(f"the key {str(error)!r} stands in it twice; remove one",
+                raise UserError(f"the key {str(error)!r} occurs twice; remove one",
                                 where=f"{path}:{number}") from None
             except (ValueError, RecursionError) as error:
                 cause = "nested too deeply" if isinstance(error, RecursionError) else error

@@ -1,8 +1,8 @@
 """Tell a verifier that is down from completions that take too long.
 
 A verifier may ask a service (a reward model, a sandbox on another host). While that hangs, every verdict would be
-`timeout`: wrong, with a reward of 0. Such a batch is told from honest timeouts by the gold answers, which were judged
-correct before the run began: if they time out as well, nothing was judged.
+`timeout`: wrong, with a reward of 0. When many verdicts of a batch time out, some gold answers are judged again. They
+were correct before the run began; if they time out now, the verifier is down and the batch is not judged yet.
 """
 
 from __future__ import annotations

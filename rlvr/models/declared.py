@@ -1,7 +1,6 @@
-"""What a model's files declare, read without its weights, and whether a recipe can work with it.
+"""Checks of a model's config and tokenizer files against a recipe, without loading the weights.
 
-Each check here is of something that otherwise shows after hours: at the first checkpoint, or as completions that never
-end.
+Each one finds a fault that would otherwise show after hours: at the first checkpoint, or as completions that never end.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ def declared(model: ModelSpec) -> tuple[Any, Any]:
 
 
 def check_declared(model: ModelSpec, processing: Any, lengths: Mapping[str, int], *, chat: bool) -> str:
-    """Raises UserError for a model that the recipe cannot train; returns its stop tokens in words, with a note if chats
-    do not end with one.
+    """Raises UserError for a model that the recipe cannot train. Returns its stop tokens as text, with a note if chat
+    messages do not end with one.
 
     `lengths`: recipe key of a token limit -> longest prompt plus that limit. `chat`: prompts are chat messages.
     """

@@ -87,10 +87,10 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _whole_members(path: Path) -> list[list[dict[str, Any]]]:
-    """The rows of the members up to the first that is not whole; what follows is cut off the file.
+    """The rows of all members before the first incomplete one, where the file is truncated.
 
-    What a kill tore is dropped. If whole members follow, the disk or an edit did the damage, and the file is kept as
-    `<name>.damaged`; the samples that are cut off will be drawn again, and are the same.
+    The incomplete batch of a killed probe is dropped. If complete members follow, the disk or an edit did the damage,
+    and a copy is kept as `<name>.damaged`. The lost samples will be drawn again, and are the same.
     """
     end, members = 0, []
     with open(path, "rb") as file:

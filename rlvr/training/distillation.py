@@ -52,7 +52,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     """Train the base on the solver's answers, with the probes of `recipe`, and write its run directory.
 
     Of the recipe count name, seed, run_dir, data.probe, probes, judge, tracking and, of `train`, steps, save_every,
-    keep_checkpoints and log_every; see `distilled` for what stands in place of the others. Everything is computed in
+    keep_checkpoints and log_every; see `distilled` for the others. Everything is computed in
     this process. About 2 CPU minutes for 300 steps and three probes. Raises UserError as `distilled` does, and for a
     run directory that is not empty without `resume`.
     """
