@@ -24,7 +24,7 @@ from rlvr.rewards.math.exact import as_numbers
 from rlvr.rewards.math.guards import bad_form, bomb, other_case, other_points, unreadable
 from rlvr.rewards.math.inequalities import as_intervals
 from rlvr.rewards.math.known_units import in_dollars, other_unit
-from rlvr.rewards.math.latex import squeezed
+from rlvr.rewards.math.latex import split_top, squeezed
 from rlvr.rewards.math.letters import in_same_argument, in_same_letters
 from rlvr.rewards.math.normalize import normalize
 from rlvr.rewards.math.numbers import plus_and_minus, read_sequence
@@ -32,7 +32,7 @@ from rlvr.rewards.math.options import by_option
 from rlvr.rewards.math.outcome import REASONS, WRONG, Outcome
 from rlvr.rewards.math.quantities import is_constant, is_name, is_quantity
 from rlvr.rewards.math.solutions import as_tuples, same_chain, without_chains
-from rlvr.rewards.math.structure import compare_parts, set_for_tuple
+from rlvr.rewards.math.structure import compare_parts, indexed, names_of, set_for_tuple
 from rlvr.rewards.math.units import spelled_out, without_decoration, without_unit
 from rlvr.rewards.math.words import CHOICE, as_text, words
 from rlvr.types import Reason
@@ -71,6 +71,7 @@ class Comparison:
         answer = spelled_out(gold, answer)
         if other_unit(gold, answer, dollars=(in_dollars(raw_gold), in_dollars(raw_answer))):
             return WRONG
+        answer = _last_of_deduction(gold, answer)
         gold, answer = without_decoration(gold, answer, question)
         gold, answer = without_conditions(turned(gold), answer)
         if gold == answer or bomb(gold, answer) is None:
@@ -178,8 +179,29 @@ def _value_of_quantity(gold: str, answer: str) -> str | None:
     return sides[1] if is_quantity(sides[0]) and not is_constant(sides[0]) else None
 
 
+def _last_of_deduction(gold: str, answer: str) -> str:
+    r"""`m+n = 13` of `\frac{m}{n} = \frac{6}{7} \Rightarrow m+n = 13`, where the gold answer is a constant.
+
+    Only an equation is a result: what stands left of a bare value may be another answer, as in `8 \Rightarrow 9`.
+    """
+    steps = split_top(answer, _ARROWS)
+    if len(steps) < 2 or not is_constant(gold) or "=" not in steps[-1] or "," in answer or _OR.search(answer):
+        return answer
+    names = [squeezed(split_top(step, frozenset({"="}))[0]) for step in steps]
+    return steps[-1] if names[-1] not in names[:-1] and all(steps) else answer
+
+
+_ARROWS = frozenset({r"\Rightarrow", r"\implies", r"\Longrightarrow"})
+_OR = re.compile(r"(?<![A-Za-z\\])or(?![A-Za-z])|\\lor(?![A-Za-z])")
+
+
 def _in_one_form(gold: str, answer: str) -> tuple[str, str] | None:
-    """Named solutions as tuples or bare values, on both sides; None where the names contradict each other."""
+    """Named solutions as tuples or bare values, on both sides; None where the form contradicts the gold answer's."""
+    if gold[:1] == "(" and _brackets(gold) == "()" and _OR.search(answer) and _brackets(answer) == "":
+        return None  # 1 or 2 is no point
+    if answer[:2] == r"\{" and "=" in gold and (several := read_sequence(gold)) and (
+            len(names_of(several)) > 1 and not indexed(several)):
+        return None  # a set says not which is which
     if "=" not in gold and "=" not in answer:
         return gold, answer
     if read_sequence(gold) is not None or "=" in gold:
@@ -189,6 +211,11 @@ def _in_one_form(gold: str, answer: str) -> tuple[str, str] | None:
     if isinstance(tuples, bool):
         return None
     return without_common_names(*(tuples or (gold, answer)))
+
+
+def _brackets(text: str) -> str | None:
+    sequence = read_sequence(text)
+    return None if sequence is None else sequence.brackets
 
 
 def _same_count(gold: str, answer: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlvr.rewards.math.latex import split_top, variables
+from rlvr.rewards.math.latex import rename, split_top, variables
 
 _TEXT = r"\\(?:text|mathrm|mbox|textbf)"
 _TAIL = re.compile(
@@ -37,7 +37,7 @@ def without_conditions(gold: str, answer: str) -> tuple[str, str]:
     (gold_head, gold_kind), (head, kind) = _cut(gold), _cut(answer)
     if gold_kind and kind and gold_kind != kind:
         return gold, answer
-    gold, answer = gold_head, head
+    gold, answer = gold_head, _same_parameter(gold_head, head, kind)
     return gold, _without_domain(gold, answer)
 
 
@@ -47,6 +47,14 @@ def _identically(gold: str, answer: str) -> str:
     if match is None or match[1][:1] != gold[:1] or "(" not in gold.partition("=")[0]:
         return answer
     return f"{gold.partition('=')[0]}={answer[match.end() :]}"
+
+
+def _same_parameter(gold: str, answer: str, kind: str) -> str:
+    r"""The answer with the gold answer's name for an integer: `n \pi, n \in \mathbb{Z}` for `k \pi`."""
+    wanted, given = (variables(one) - variables(other) for one, other in ((gold, answer), (answer, gold)))
+    if kind == "Z" and len(wanted) == len(given) == 1 and (wanted | given) <= set("knmjlrt"):
+        return rename(answer, {given.pop(): wanted.pop()})
+    return answer
 
 
 def _cut(text: str) -> tuple[str, str]:
@@ -71,6 +79,6 @@ def _without_domain(gold: str, answer: str) -> str:
     parts = split_top(answer, frozenset({",", ";"}))
     if len(parts) != 2 or re.search(r"[<>,;]|\\(?:[lg]e|in|ne)(?![A-Za-z])", gold):
         return answer
-    function = re.match(r"[A-Za-z]\s*\(\s*([a-z])\s*\)\s*=", parts[0])
+    function = re.match(r"[A-Za-z]\s*(?:\(\s*|_\s*\{?\s*)([a-z])\s*[)}]?\s*=", parts[0])
     domain = re.match(r"([a-z])\s*(?:\\(?:in|[lg]e|ne)(?![A-Za-z])|[<>])", parts[1])
     return parts[0] if function and domain and function[1] == domain[1] and "=" not in parts[1] else answer

@@ -24,7 +24,10 @@ _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 _BUILDER = re.compile(r"\\\{\s*([A-Za-z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\||:)\s*(.*)\\\}")
 _MODULUS = re.compile(r"\|\s*([A-Za-z])\s*(?:([-+])\s*([^|]+?))?\s*\|\s*(<|>|\\le|\\ge)\s*([^<>=|,]+)")
 _WITHOUT = re.compile(r"(?:[A-Za-z]\s*\\in\s*)?(?:\\mathbb\{R\}|\(-\\infty ?, ?\\infty ?\))\s*"
-                      r"(?:\\setminus|-|\\)\s*\\\{(.+)\\\}")
+                      r"(?:\\setminus|-|\\)\s*\\\{(.+)\\\}|"
+                      r"(?:\\text\s*\{\s*)?all real numbers except(?: for)?\s*\}?\s*(?:x\s*=\s*)?([^{}]+)\}?")
+_HALF = re.compile(r"\\mathbb\{R\}\s*(?:\^\s*(?:\{\s*\+\s*\}|\+)|_\s*(?:\{\s*(?:\+|>\s*0|(\\ge\s*0))\s*\}|\+))")
+_NOT_PLUS_MINUS = re.compile(r"\\ne\s*\\pm\s*([^,\\]+)$")
 _ALL = re.compile(r"\\mathbb\{R\}|(?:\\text\s*\{\s*)?all real numbers\s*\}?|"
                   r"[A-Za-z]\s*\\in\s*(?:\\mathbb\{R\}|\(-\\infty ?, ?\+?\\infty ?\))")
 
@@ -60,9 +63,14 @@ def read_region(text: str) -> Region | None:
     """
     if _ALL.fullmatch(text):
         return Region("", r"(-\infty,\infty)", False)
+    half = _HALF.fullmatch(text)
+    if half is not None:
+        return Region("", r"[0,\infty)" if half[1] else r"(0,\infty)", False)
+    text = _NOT_PLUS_MINUS.sub(r"\\ne -\1, \1", text)
     without = _WITHOUT.fullmatch(text)
     if without is not None:
-        union = _all_but(split_top(without[1], frozenset({",", ";"})))
+        union = _all_but([part for each in split_top(without[1] or without[2], frozenset({",", ";"}))
+                          for part in _AND.split(each)])
         return union and Region("", union, False)
     builder = _BUILDER.fullmatch(text)
     if builder is not None:

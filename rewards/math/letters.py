@@ -15,6 +15,8 @@ _VECTOR = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)\s*(?:\{\s*(
 _POSITIVE = re.compile(r"\\mathbb\{([ZRQ])\}\s*(?:\^\s*(?:\{\s*\+\s*\}|\+)|_\s*(?:\{\s*\+\s*\}|\+|\{\s*>\s*0\s*\}))")
 _INDEX = re.compile(r"(?P<base>\\[A-Za-z]+|[A-Za-z})])\s*_\s*(?P<index>\{(?:[^{}]|\{[^{}]*\})*\}|[A-Za-z]|"
                     r"\\[A-Za-z]+(?:\s*\{[^{}]*\})?)")
+_COMBINATIONS = re.compile(r"(?<![A-Za-z\\])C\s*(?:_\s*\{?\s*([\w+-]+?)\s*\}?\s*\^\s*\{?\s*(\w+)\s*\}?|"
+                           r"\(\s*([\w+-]+)\s*,\s*([\w+-]+)\s*\))")
 _STAR = re.compile(r"(?<=[A-Za-z})])\^\*")
 _NO_LETTERS = frozenset(rf"\{name}" for name in ("log", "sum", "prod", "int", "lim", "max", "min", "sup", "cap", "cup"))
 _FONT = re.compile(r"\\(?:text|mathrm|mbox|operatorname|textbf|rm)(?![A-Za-z])|[{}\\ ]")
@@ -31,7 +33,7 @@ _DUMMIES = "kjmrsuvw"
 
 def in_same_letters(gold: str, answer: str) -> tuple[str, str]:
     """Both normalized answers with one spelling for each letter."""
-    for step in (_same_glyphs, _same_sets, _same_derivatives, _same_indices, _same_bound):
+    for step in (_same_binomials, _same_glyphs, _same_sets, _same_derivatives, _same_indices, _same_bound):
         if squeezed(gold) == squeezed(answer):
             break
         gold, answer = step(gold, answer)
@@ -49,6 +51,13 @@ def _same_glyphs(gold: str, answer: str) -> tuple[str, str]:
         if r"\ell" in one and r"\ell" not in other and "l" in variables(other) and "l" not in variables(one):
             gold, answer = (re.sub(r"\\ell(?![A-Za-z])", "l ", text) for text in (gold, answer))
     return gold.strip(), answer.strip()
+
+
+def _same_binomials(gold: str, answer: str) -> tuple[str, str]:
+    """`C_n^k` and `C(n,k)` as binomials, where the gold answer has one."""
+    if r"\binom" not in gold or "C" in variables(gold):
+        return gold, answer
+    return gold, _COMBINATIONS.sub(lambda match: rf"\binom{{{match[1] or match[3]}}}{{{match[2] or match[4]}}}", answer)
 
 
 def _same_sets(gold: str, answer: str) -> tuple[str, str]:
@@ -136,9 +145,13 @@ def in_same_argument(gold: str, answer: str, question: str) -> tuple[str, str]:
         body = rename(body, {argument: function[2]})
     constant, given = (variables(one) - variables(other) for one, other in ((sides[1], body), (body, sides[1])))
     fixed = {"e", "i", "d", "x", "y", "z"} | _letters(question)
-    if len(constant) == len(given) == 1 and not (constant | given) & fixed:
-        body = rename(body, {given.pop(): constant.pop()})
+    if 0 < len(constant) == len(given) <= 3 and not (constant | given) & fixed:
+        body = rename(body, dict(zip(_in_order(body, given), _in_order(sides[1], constant), strict=True)))
     return gold, f"{sides[0]}={body}"
+
+
+def _in_order(text: str, letters: set[str]) -> list[str]:
+    return sorted(letters, key=text.index)
 
 
 def _letters(question: str) -> set[str]:

@@ -35,6 +35,7 @@ _CHARACTERS = {
         "⌈": r"\lceil", "⌉": r"\rceil", "Δ": r"\Delta", "Ω": r"\Omega"}.items()},
     **{ord(sign): rf"\frac{{{a}}}{{{b}}}" for sign, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅛18")},
     ord("°"): r"^\circ",
+    ord("、"): ",",
     ord("∶"): ":",
 }
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
@@ -132,12 +133,18 @@ _RULES: list[_Rule] = [(re.compile(pattern), replacement) for pattern, replaceme
      lambda match: _repeating(match[1], match[2], match[3] or match[4])),
 )]
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])(\d{1,3})((?:\s*(?:\\,|,?\s*\\!)\s*\d{3})+)(?!\d)")
-_NO_LABEL = r"(?!.{0,60}\b(?:not|no|never|isn|less|more|greater|than|neither|least|most|about|between|above|below)\b)"
+_LABEL_WORDS = (
+    r"\s*(?i:(?:(?:so|thus|hence|therefore|and),? )?(?:the |our |its )?(?:(?:final|correct|required|desired|total|"
+    r"least|greatest|smallest|largest|maximum|minimum|exact) )?"
+    r"(?:answer|result|value|solution|number|total|sum|product|area|"
+    r"volume|probability|length|perimeter|cost|price|distance|time|remainder|ratio|radius|maximum|minimum|it)"
+    r"(?: of [a-z ]{1,30}?)?)")
 _LABEL = re.compile(r"^(?:\\therefore(?![A-Za-z])|\\(?:approx|cong|simeq|approxeq)(?![A-Za-z])|=|"
                     r"\\text\s*\{\s*(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is)?\s*:?\s*\}\s*:?|"
                     r"(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer\s*:|"
-                    rf"\\text\s*\{{{_NO_LABEL}\s*[A-Za-z ]{{3,40}}(?:\b(?:is|are|equals)|:)\s*\}}(?=\s*[-+\\\d(]))\s*")
-_LABELLED = re.compile(rf"\\text\s*\{{{_NO_LABEL}\s*[A-Za-z ]{{0,40}}(?:\b(?:is|are|equals)\b|[:=])"
+                    r"\\text\s*\{\s*(?:[Tt]herefore|[Ss]o|[Tt]hus|[Hh]ence),?\s*\}|"
+                    rf"\\text\s*\{{{_LABEL_WORDS}(?: (?:is|are|equals)|\s*:)\s*:?\s*\}}(?=\s*[-+\\\d(]))\s*")
+_LABELLED = re.compile(rf"\\text\s*\{{{_LABEL_WORDS}(?: (?:is|are|equals)|\s*[:=])"
                        r"\s*([-+]?\d[\d.,]*|[A-E])\s*\.?\s*\}")
 """A label and a number in one group: \text{Answer: 7}."""
 _TAIL = re.compile(r"(?:\s|(?<!\.)\.|[,;]|\\)+$")

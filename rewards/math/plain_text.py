@@ -14,14 +14,17 @@ _FUNCTIONS = ("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos"
 _GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "iota", "kappa",
           "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "phi", "varphi", "chi", "psi", "omega",
           "Gamma", "Delta", "Theta", "Lambda", "Pi", "Sigma", "Phi", "Psi", "Omega")
+_INVERSE = ("asin", "acos", "atan")
 _INFINITY = ("infinity", "Infinity", "infty", "inf", "oo")
-_WITH_BRACKETS = {"sqrt": (r"\sqrt{", "}"), "exp": ("e^{", "}"), "floor": (r"\lfloor ", r"\rfloor "),
+_WITH_BRACKETS = {"sqrt": (r"\sqrt{", "}"), "cbrt": (r"\sqrt[3]{", "}"), "exp": ("e^{", "}"),
+                  "floor": (r"\lfloor ", r"\rfloor "),
                   "ceil": (r"\lceil ", r"\rceil "), "ceiling": (r"\lceil ", r"\rceil "), "abs": ("|", "|")}
 _NAME = re.compile(
     r"\\(?:text[a-z]*|mathrm|mbox|operatorname|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|"
-    rf"(?<![A-Za-z])(?P<name>{'|'.join((*_WITH_BRACKETS, *_FUNCTIONS, *_GREEK, *_INFINITY))})(?![A-Za-z])")
+    rf"(?<![A-Za-z])(?P<name>{'|'.join((*_WITH_BRACKETS, *_FUNCTIONS, *_INVERSE, *_GREEK, *_INFINITY))})(?![A-Za-z])")
 _SENTENCE = re.compile(r"[A-Za-z]{2,}(?:[ ,.'-]+[A-Za-z]+)+[.]?")
 _SQUARE_ROOT = re.compile(r"(?<![A-Za-z\\])sqrt\s*(\d+|[a-z](?![a-z]))")
+_LOGARITHM = re.compile(r"(?<![A-Za-z\\])log_(\d+)")
 _POWER = re.compile(r"\s*\*\*\s*(?:\(([^()]*)\)|([-+]?\s*(?:\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))))")
 _BOLD = re.compile(r"(?:^|(?<=[ :]))\*\*\s*([^*]+?)\s*\*\*(?=[ .,]|$)")
 _IMAGINARY = re.compile(r"(?<=[\d)}])\s*\*\s*I(?![A-Za-z_])")
@@ -34,6 +37,7 @@ def with_commands(text: str) -> str:
         text = _IMAGINARY.sub("i", _POWER.sub(lambda power: f"^{{{power[1] or power[2]}}}", text))
     if not _NAME.search(text) or _is_sentence(text):
         return text
+    text = _LOGARITHM.sub(r"log_{\1}", text)
     text = _SQUARE_ROOT.sub(r"\\sqrt{\1}", text)
     for name, (left, right) in _WITH_BRACKETS.items():
         text = _bracketed(text, name, left, right)
@@ -64,4 +68,6 @@ def _command(match: re.Match[str]) -> str:
     name = match["name"]
     if name is None or name in _WITH_BRACKETS:
         return match[0]
+    if name in _INVERSE:
+        return rf"\arc{name[1:]} "
     return rf"\{'infty' if name in _INFINITY else name} "

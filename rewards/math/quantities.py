@@ -51,6 +51,7 @@ def is_quantity(text: str) -> bool:
     bare = _EXPECTATION.sub("T", _EXPONENT.sub("", bare))
     for _ in range(3):
         bare = _ARGUMENT.sub("T", bare)
+    bare = re.sub(r"(\\(?:sin|cos|tan|cot|sec|csc))\s*\d+(?=\s*[A-Za-z\\])", r"\1 ", bare).replace("!", "")
     bare = re.sub(r"\\frac\s*\{\s*1\s*\}", r"\\frac{T}", bare)
     if _PLACES.fullmatch(bare):
         return True

@@ -92,8 +92,12 @@ def _equal(gold: str, answer: str) -> bool | None:
         return False  # equations are solved for whatever letters they have: dx/dt = k would equal dq/dt = k
     if differ(parsed_gold, parsed_answer) or _kindsdiffer(parsed_gold, parsed_answer):
         return False
-    return _verified(parsed_gold, parsed_answer) or (
-        (other := (_exact(parsed_gold), _exact(parsed_answer))) != (parsed_gold, parsed_answer) and _verified(*other))
+    forms = [(parsed_gold, parsed_answer)]
+    for rewrite in (_exact, _split_roots):
+        pair = rewrite(parsed_gold), rewrite(parsed_answer)
+        if pair not in forms:
+            forms.append(pair)
+    return any(_verified(*pair) for pair in forms)
 
 
 def _verified(gold: Any, answer: Any) -> bool:
@@ -109,8 +113,15 @@ def _exact(parsed: Any) -> Any:
     decimals = {number for exponent in exponents for number in exponent.atoms(sympy.Float)}
     exact = parsed.xreplace({number: sympy.Rational(str(number)) for number in decimals})
     if exact.free_symbols:
-        exact = sympy.powdenest(exact, force=True)  # sqrt(x^3) is x^{3/2}; _differ has looked at negative x
+        exact = sympy.powdenest(exact, force=True)  # sqrt(x^3) is x^{3/2}; `differ` has looked at negative x
     return sympy.expand_log(exact, force=True) if exact.has(sympy.log) and exact.free_symbols else exact
+
+
+def _split_roots(parsed: Any) -> Any:
+    """With roots of products as products of roots: sqrt(ab) is sqrt(a) sqrt(b) where both are positive."""
+    if not isinstance(parsed, sympy.Expr) or not parsed.free_symbols:
+        return parsed
+    return sympy.expand_power_base(_exact(parsed), force=True)
 
 
 def _summed(parsed: Any) -> Any:

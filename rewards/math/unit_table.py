@@ -18,7 +18,7 @@ _METRIC = {"m": "meter metre", "g": "gram gramme", "s": "second sec", "L": "l li
 _OTHERS = """inch inches in; foot feet ft; yard yd; mile mi; acre; pound lb £; ounce oz; ton tonne; gallon gal; quart
 qt; pint pt; minute min; hour hr h; day; week wk; month; year yr; dollar USD buck; cent penny pennies; euro € EUR;
 rupee Rs INR; yen JPY; yuan RMB CNY; peso; franc; crown; degree deg °; radian rad; celsius; fahrenheit; percent pct;
-angstrom Å; micron; dyne; erg; atm atmosphere; mmHg; psi; au AU; lightyear; steradian sr; revolution rev; rpm;
+angstrom Å; micron; dyne; erg; atm atmosphere; mmHg; psi; au AU; lightyear ly; steradian sr; revolution rev; rpm;
 hectare ha; fortnight; decade; century centuries; knot; molar; decibel dB; dioptre diopter; nautical; Kelvin; GBP;
 cup; tablespoon tbsp; teaspoon tsp; stone; carat; horsepower hp; rod; furlong; fathom; arcminute arcmin;
 arcsecond arcsec; cycle; rotation; turn; byte; kB kilobyte; MB megabyte; GB gigabyte; TB terabyte; tesla;

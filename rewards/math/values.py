@@ -69,7 +69,8 @@ def values_of(gold: Any, answer: Any) -> list[tuple[complex, complex]]:
     for point in (*_POINTS, _NEGATIVE) if names else _POINTS[:1]:
         at = {name: point + 0.1234567 * index for index, name in enumerate(names)}
         left, right = value_of(gold, at), value_of(answer, at)
-        if left is not None and right is not None and (point > 0 or left.imag == right.imag == 0):
+        if left is not None and right is not None and (
+                point > 0 or (left.imag == right.imag == 0 and _real_inside(gold, at) and _real_inside(answer, at))):
             pairs.append((left, right))
     return pairs
 
@@ -84,6 +85,14 @@ def value_of(expression: Any, values: dict[str, float]) -> complex | None:
     except FAILURES:
         return None  # no number: an unevaluated function, an overflow, a sum from 1 to 0.7
     return value if math.isfinite(value.real) and math.isfinite(value.imag) else None
+
+
+def _real_inside(expression: Any, at: dict[str, float]) -> bool:
+    """Whether no root or logarithm in it has a negative argument there: sqrt(a) sqrt(b) is for positive a and b."""
+    inner = [power.base for power in expression.atoms(sympy.Pow) if not power.exp.is_integer and power.exp.is_number]
+    inner += [function.args[0] for function in expression.atoms(sympy.log)]
+    values = [value_of(part, at) for part in inner if part.free_symbols]
+    return all(value is None or value.real >= 0 for value in values)
 
 
 _LETTERS_FOR_INTEGERS = frozenset("nmkNMKrjpq")

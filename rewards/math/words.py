@@ -31,6 +31,8 @@ def words(text: str, *, where_words_are_due: bool = False) -> str | None:
 
     Short bare words such as `yes` may be products of variables, so they count only where words are due.
     """
+    if text[-1:] == "'" != text[:1]:  # B' is no quotation
+        return None
     without_fonts = FONTS.sub(r" \1 ", text.strip("\"“”`' ")).strip(" .")
     if where_words_are_due or (without_fonts != text and not FONTS.sub("", text).strip(" .,()")):
         if not (_WORDS.fullmatch(without_fonts) or _DATE_FIRST.fullmatch(without_fonts.strip())):
@@ -50,7 +52,7 @@ def as_text(gold: str, answer: str) -> Outcome | None:
         return Outcome(Reason.IDENTICAL, "text")  # Yes and \text{Yes}
     if gold_words is None or number_of_words(gold_words, with_unit=False) is not None:
         return None
-    answer_words = words(answer, where_words_are_due=True)
+    answer_words = "no solution" if answer == r"\emptyset" else words(answer, where_words_are_due=True)
     if answer_words is None and CHOICE.fullmatch(gold):
         return None  # a single capital may as well be a variable
     same = answer_words is not None and (answer_words == gold_words or
@@ -60,7 +62,7 @@ def as_text(gold: str, answer: str) -> Outcome | None:
 
 def _usual(text: str, gold: str) -> str:
     """One form for what says the same: no article, the month before the day, `impossible` for `not possible`."""
-    text = _ARTICLE.sub("", text.replace("not possible", "impossible"))
+    text = _ARTICLE.sub("", text.replace("not possible", "impossible").replace("no solutions", "no solution"))
     text = _DAY_LAST.sub(r"\1 \2", _DAY_FIRST.sub(r"\2 \1", text))
     if gold in ("yes", "no"):
         text = "yes" if _YES.fullmatch(text) else "no" if _NO.fullmatch(text) else text

@@ -21,7 +21,6 @@ from rlvr.types import Problem, Reason
 
 CASES = [json.loads(line) for line in (Path(__file__).parents[1] / "files/math_cases_2.jsonl").read_text().splitlines()]
 REFUSED = {
-    "t0010": "an arrow: what stands left of it may be another answer, as in 8 => 9",
     "t0350": "a set of two numbers for two ordered pairs",
     "t0422": "dots between factors: which are left out is not read",
 }
@@ -576,6 +575,277 @@ x <- \text{x or y}
 5 <- \frac{5}{}
 5 <- \sqrt{}5
 """,
+    "a second round": r"""
+8 <- 8\text{ eighths}
+8 <- 8\text{ elevenths}
+8 <- 8\text{ point 5}
+8 <- 8\text{ point 25}
+8 <- 8\text{ plus one}
+8 <- 8\text{ times two}
+8 <- 8\text{ over 3}
+8 <- 8\text{ per nine}
+8 <- 8\text{ in base 9}
+8 <- 8\text{ base nine}
+8 <- 8\text{ maybe nine}
+8 <- 8\text{ close to it}
+8 <- 8\text{ roughly}
+8 <- 8\text{ approx}
+8 <- 8\text{ units less three}
+8 <- 8\text{ and 9}
+8 <- 8\text{, 9}
+8 <- 8\text{ ten}
+8 <- 8\text{ zero}
+8 <- 8\text{ hundred apples}
+8 <- 8\text{ dozen apples}
+8 <- 8\text{ apples and 3}
+8 <- 8\text{ apples plus two oranges}
+8 <- 8\text{ half}
+8 <- 8\text{ negative}
+8 <- \text{minus } 8
+8 <- \text{negative } 8
+8 <- \text{not } 8
+8 <- \text{half of } 8
+8 <- \text{twice } 8
+8 <- \text{about } 8
+8 <- \text{at least } 8
+8 <- \text{more than } 8
+8 <- \text{less than } 8
+8 <- \text{three quarters of } 8
+8 <- \text{square root of } 8
+8 <- \text{the square of } 8
+8 <- \text{the square root is } 8 \text{ squared}
+8 <- \text{3 plus } 8
+8 <- \text{3} 8
+8 <- \text{log } 8
+8 <- \text{sqrt } 8
+8 <- \text{ceil} 8.5
+8 <- \text{the answer is not } 8
+8 <- \text{the answer is less than } 8
+8 <- \text{one more than the answer is } 8
+8 <- \text{double the answer is } 8
+8 <- \text{the wrong answer is } 8
+8 <- \text{A wrong value is } 8
+8 <- \text{Bob thinks it is } 8
+8 <- 8 \text{ is wrong}
+8 <- 8\text{ mod }9
+8 <- 8 \bmod 9
+8 <- 8 \cdot
+8 <- 8 \times
+8 <- 8 +
+8 <- 8 -
+8 <- 8 / 
+8 <- / 8
+8 <- 8 ^
+8 <- 8 \div
+8 <- 8 \cap 9
+8 <- 8 \setminus 9
+8 <- 8 \subset 9
+8 <- 8 \sqcup 9
+8 <- 8 \ast 9
+8 <- 8 \star 9
+8 <- 8 * 9
+8 <- 8 \diamond 9
+8 <- 8 \square
+8 <- 8 \hat{9}
+8 <- 8 \overline{9}
+8 <- 8 \vec{9}
+8 <- \hat{8} 9
+8 <- 8 \prime
+8 <- 8 \angle 9
+8 <- 8 \triangle 9
+8 <- 8 \in 9
+8 <- 9 \in 8
+8 <- 8 \ni 9
+8 <- 8 \models 9
+8 <- 8 \vdash 9
+8 <- 8 \therefore 9
+8 <- 8 \because 9
+8 <- 9 \therefore 8
+8 <- 8 \overset{?}{=} 9
+8 <- 8 \underset{x}{9}
+8 <- 8 \substack{9}
+8 <- 8 \hspace{1cm} 9
+8 <- 8 \newline 9
+8 <- 8 \text{ }9
+8 <- 8 \mbox{} 9
+8 <- 8 \label{9}
+8 <- 8 \tag{9}
+8 <- 8 \footnote{9}
+8 <- 8 \cancel{9}
+8 <- \cancel{8} 9
+8 <- \cancel{8}
+8 <- \xcancel{8}
+8 <- \sout{8}
+8 <- \not 8
+8 <- \lnot 8
+8 <- \neg 8
+8 <- \sim 8
+8 <- ¬8
+8 <- !8
+8 <- 8!
+8 <- 8?
+8 <- 8…
+8 <- 8′
+8 <- 8″
+8 <- 8''
+8 <- 8^{th}
+8 <- 8th
+8 <- 8^{\text{th}}
+8 <- 8\text{th}
+8 <- 8\text{th root of } 9
+8 <- \sqrt[8]{}
+8 <- 8e
+8 <- 8i
+8 <- 8j
+8 <- 8\pi
+8 <- 8\%5
+8 <- 8‰
+8 <- 8 ppm
+8 <- 8 \text{ ppm}
+8 <- 8 \text{ pp}
+8 <- 8 bps
+8 <- ⅛
+8 <- 8½
+8 <- 8⅝
+8 <- 8⁄9
+8 <- 8∕9
+8 <- 8÷9
+8 <- 8‒9
+8 <- 8–9
+8 <- 8—9
+8 <- 8〜9
+8 <- 8～9
+8 <- 8、9
+8 <- 8；9
+8 <- 8／9
+8 <- 8＋9
+8 <- 8＝9
+8 <- 8≠9
+8 <- 8±9
+8 <- 8∨9
+8 <- 8∧9
+8 <- 8⟹9
+8 <- 8⇔9
+8 <- 8∥9
+8 <- 8⊥9
+8 <- 8⋯9
+8 <- 8•9
+8 <- 8∙9
+8 <- 8∗9
+8 <- 8⊗9
+8 <- 8≲9
+8 <- 8≳9
+8 <- 8≙9
+8 <- 8≜9
+8 <- 8≟9
+8 <- 8:=9
+8 <- 8==9
+8 <- 8=:9
+8 <- 8=>9
+8 <- 8->9
+8 <- 8<-9
+8 <- 8<=>9
+8 <- 8~=9
+8 <- 8!=9
+8 <- 8<>9
+8 <- 8||9
+8 <- 8&&9
+8 <- 8//9
+8 <- 8%%9
+8 <- 8++
+8 <- 8--
+(1,2) <- x=1 \lor x=2
+(1,2) <- x_1=1; x_1=2
+(1,2) <- a=1,a=2
+(1,2) <- \{x=1,x=2\}
+(1,2) <- x\in\{1,2\}
+(1,2) <- 1 \text{ or } 2
+x=1,y=2 <- 2,1
+x=1,y=2 <- x=y=1
+x=1,y=2 <- x=1 \text{ or } y=2, x=3
+x=1,y=2 <- \{1,2\}
+x=1,y=1 <- 1
+x=1,y=2 <- x=1,y=2,z=3
+x=1,y=2 <- x=-1,y=-2
+AB=4,CD=5 <- 5,4
+AB=4,CD=5 <- AB=5,CD=4
+AB=4,CD=5 <- AB=4,AB=5
+f(x)=ax+b <- f(x)=ax
+f(x)=ax+b <- f(x)=ax+a
+f(x)=x^2 <- f(x^2)=x
+f(x)=x^2 <- f(x)=2x
+f(x)=kx^2 <- f(x)=kx
+a_n=2^n <- a_n=2^{n-1}
+a_n=2^n <- a_{n+1}=2^n
+x=\frac{\pi}{4}+k\pi <- x=\frac{\pi}{4}+2k\pi, k\in\mathbb{Z}
+x=\frac{\pi}{4}+k\pi <- x=\frac{\pi}{4}
+\frac{\pi}{4}+k\pi, k\in\mathbb{Z} <- \frac{\pi}{4}+k\pi, k\in\mathbb{R}
+(-1,1) <- |x|<2
+(0,\infty) <- \{x : x \ge 0\}
+(0,\infty) <- \mathbb{R}
+(0,\infty) <- x \ne 0
+[0,1) <- ]0,1]
+\mathbb{R}\setminus\{-1,1\} <- x\ne 1
+\mathbb{R}\setminus\{-1,1\} <- x \ne \pm 2
+35 <- C_7^2
+35 <- P_7^3
+45^\circ 30' <- 45.3^\circ
+45^\circ 30' <- 45^\circ 3'
+\frac{2\pi}{3} <- 2pi/3 + 1
+\frac{2\pi}{3} <- 3pi/2
+\ln 5 <- ln 5x
+e^x <- exp(-x)
+\sqrt{3} <- sqrt(3)i
+7 <- x^2-y^2 = 8
+7 <- x+y = 7 = z = 8
+7 <- (7,7)
+12 <- (B) 12 or (C) 13
+12 <- (B) 12, (C) 13
+12 <- \text{(B) 12 or 13}
+B <- \text{(B) or (C)}
+B <- \text{B and C}
+B <- \text{(A)(B)}
+B <- AB
+B <- \text{A, B}
+B <- \text{neither B}
+B <- \text{All but B}
+B <- \text{(B)?}
+B <- \text{B?}
+B <- B'
+B <- -B
+B <- B^2
+B <- \overline{B}
+B <- \neg B
+5\text{ cm} <- 5\text{ cm}^2
+5\text{ m} <- 5\,\text{km}
+5\ \Omega <- 5\text{ kg}
+5 \text{ K} <- 5\text{ h}
+5\text{ K} <- 5^\circ\text{C}
+5\ \mu\text{m} <- 5\text{ nm}
+5\text{ hours} <- 5 \text{ days}
+5\text{ mg} <- 5\text{ g}
+5\text{ W} <- 5\text{ kW}
+5\text{ cups} <- 5\text{ pints}
+5\text{ apples} <- 6\text{ apples}
+m_e c^2 <- m_e^2 c
+\epsilon_0 <- \mu_0
+\varphi <- \psi
+\vec{a} <- \vec{b}
+\hat{i} <- \hat{j}
+\mathbb{Z} <- \mathbb{Q}
+\ell <- L
+x=1 <- y=1
+n^2 <- n^3
+\lfloor n/2\rfloor <- \lceil n/2\rceil
+\lfloor n/2\rfloor <- \lfloor (n+1)/2\rfloor
+\binom{n}{k} <- \binom{k}{n}
+\binom{n}{k} <- \frac{n!}{k!}
+2^{n-1} <- 2^n-1
+n! <- (n-1)!
+n! <- n!!
+\sum_{k=1}^n k <- \sum_{k=0}^{n-1} k
+\sum_{k=1}^{n} \frac{1}{k} <- \sum_{k=2}^{n} \frac{1}{k}
+""",
 }
 RIGHT = {
     "units by name": r"""
@@ -1043,6 +1313,242 @@ x=1,y=2 <- \begin{array}{l} x=1\\ y=2\end{array}
 \max(a,b) <- \max\{a,b\}
 \min(a,b) <- \min \{ a, b\}
 1+\sqrt3 i <- 2\operatorname{cis} 60^\circ
+""",
+    "a second round": r"""
+120 <- \boxed{\binom{10}{7}}
+\frac{1}{2} <- \textbf{(A)}\ \frac12
+E <- \text{E}
+E <- (E)
+C <- \textbf{C}
+D <- \text{(D)}\ 7
+D <- (D)\ 7
+7 <- D) 7
+7 <- (D) \ 7
+025 <- 25
+27.0 <- 27
+7 <- \text{Answer} = 7
+13 <- m+n = 13
+13 <- \frac{m}{n} = \frac{6}{7} \Rightarrow m+n = 13
+\frac{2\pi}{3} <- 2pi/3
+\frac{2\pi}{3} <- 2*pi/3
+\frac{\pi}{2} <- pi/2
+\sqrt{3}-1 <- sqrt(3) - 1
+\sqrt[3]{2} <- cbrt(2)
+\sqrt[3]{2} <- 2^(1/3)
+\sqrt[3]{2} <- 2**(1/3)
+\arctan 2 <- atan(2)
+\arctan 2 <- arctan(2)
+\tan x <- tan(x)
+\ln(x+1) <- ln(x+1)
+\log_{10} 5 <- log_10(5)
+\frac{1}{x} <- 1/x
+x^2y <- x^2*y
+\frac{x+1}{x-1} <- (x + 1)/(x - 1)
+e^x <- exp(x)
+e <- exp(1)
+\lambda <- lambda
+\omega t <- omega t
+\omega t <- omega*t
+2\omega <- 2*omega
+\Delta x <- Delta x
+[-1, \infty) <- [-1, inf)
+[-1, \infty) <- [-1, oo)
+[-1, \infty) <- x >= -1
+x \le 2 <- x <= 2
+x \le 2 <- (-inf, 2]
+7 <- |AB| = 7
+7 <- \overline{AB} = 7
+7 <- AB = 7
+7 <- |x - y| = 7
+7 <- \min(x) = 7
+7 <- \max_{x} f(x) = 7
+7 <- \lim_{x\to 0} f(x) = 7
+7 <- \int_0^1 f(x)\,dx = 7
+7 <- f(3) - f(2) = 7
+7 <- a_7 = 7
+7 <- a_{n} = 7
+7 <- x_1 + x_2 = 7
+7 <- x_1^2 + x_2^2 = 7
+7 <- \cos\theta = 7
+\frac{3}{5} <- \sin\theta = \frac{3}{5}
+\frac{3}{5} <- \sin 2\theta = \frac{3}{5}
+\frac{3}{5} <- \sin^2\theta = \frac{3}{5}
+\frac{3}{5} <- \tan(\alpha+\beta) = \frac35
+7 <- \angle BAC = 7^\circ
+7 <- m\angle A = 7^\circ
+7 <- 3x = 7
+7 <- xy = 7
+7 <- xyz = 7
+7 <- ab+bc+ca = 7
+7 <- \frac{x}{y} = 7
+7 <- \frac{a+b}{c} = 7
+7 <- n! = 7
+7 <- \text{Number of ways} = 7
+7 <- \text{Total cost} = \$7
+7 <- \text{The value is } 7
+7 <- \text{So, the answer is } 7
+7 <- \text{Therefore } 7
+7 <- \text{Area} = 7 \text{ cm}^2
+7 <- A = 7 \text{ square units}
+\epsilon <- ε
+\phi <- ϕ
+\varphi <- φ
+\alpha\beta <- αβ
+\frac{\varepsilon}{2} <- \epsilon/2
+\theta <- \vartheta
+\hat{x} <- \hat{\mathbf{x}}
+\vec{F} <- \mathbf{F}
+\mathbf{F} <- \vec{F}
+\vec{v}=2\hat{i} <- \vec{v} = 2\hat{\imath}
+T_{\text{eff}} <- T_{eff}
+T_{\text{eff}} <- T_{\mathrm{eff}}
+L_{\odot} <- L_\odot
+2 L_{\odot} <- 2L_\odot
+m_p <- m_{p}
+\frac{m_e}{m_p} <- \frac{m_{e}}{m_{p}}
+q_e <- q_{e}
+V_{rms} <- V_{\text{rms}}
+V_{\text{rms}} \sqrt{2} <- \sqrt{2} V_{rms}
+x=1, y=2 <- x = 1 \text{ and } y = 2
+x=1, y=2 <- x = 1 ; y = 2
+x=1, y=2 <- (1, 2)
+(1,2) <- x = 1, y = 2
+(1,2),(2,1) <- (2,1),(1,2)
+(1,2),(2,1) <- x=1,y=2; x=2,y=1
+(1,2),(2,1) <- \{(1,2),(2,1)\}
+(1,2),(2,1) <- (x,y) \in \{(1,2),(2,1)\}
+(1,2),(2,1) <- (1,2) \text{ or } (2,1)
+(1,2),(2,1) <- (x, y) = (1,2) \text{ and } (2,1)
+1, 2, 3 <- x_1 = 1, x_2 = 2, x_3 = 3
+1, 2, 3 <- x = 1, x = 2, x = 3
+1, 2, 3 <- x = 1, 2, 3
+1, 2, 3 <- x=1 \lor x=2 \lor x=3
+f(x) = 2x+1 <- f(x) = 2x + 1 \text{ for all } x \in \mathbb{R}
+f(x) = 2x+1 <- f(y) = 2y+1
+f(x) = 2x+1 <- 2x+1
+f(n) = n+1 <- f(x)=x+1
+f(x) = kx <- f(x) = cx
+f(x)=kx^2 <- f(x) = cx^2, c \in \mathbb{R}
+f(x)=x <- f(x)=x \ \forall x
+f(x)=x <- f(x) = x \text{ for every real number } x
+P(x)=x^2+1 <- P(t)=t^2+1
+a_n = 2^n <- a_n = 2^n, n \ge 1
+a_n = 2^n <- 2^n
+y=2x <- f(x)=2x
+x=\frac{\pi}{4}+k\pi <- x = \frac{\pi}{4}+n\pi, n \in \mathbb{Z}
+\frac{\pi}{4}+k\pi <- \frac{\pi}{4}+k\pi, k\in\mathbb{Z}
+(-1,1) <- |x| < 1
+[-1,1] <- |x|\leq 1
+(2,4) <- |x-3|<1
+(0,\infty) <- \{x \in \mathbb{R} : x > 0\}
+(0,\infty) <- x > 0
+(0,\infty) <- \mathbb{R}^+
+(0,\infty) <- \mathbb{R}_{>0}
+[0,1) <- [0, 1[
+(-\infty, 3] <- ]-\infty, 3]
+(-\infty, 2)\cup(2,\infty) <- \mathbb{R}\setminus\{2\}
+(-\infty, 2)\cup(2,\infty) <- \mathbb{R} - \{2\}
+(-\infty, 2)\cup(2,\infty) <- x \neq 2
+(-\infty, 2)\cup(2,\infty) <- \{x \mid x \neq 2\}
+(-\infty, 2)\cup(2,\infty) <- \text{all real numbers except } 2
+\mathbb{R}\setminus\{-1,1\} <- (-\infty,-1)\cup(-1,1)\cup(1,\infty)
+\mathbb{R}\setminus\{-1,1\} <- x \ne \pm 1
+\mathbb{R}\setminus\{-1,1\} <- x \neq -1, 1
+\mathbb{R}\setminus\{-1,1\} <- x \neq -1 \text{ and } x \neq 1
+\{1,2\} <- x \in \{1,2\}
+x=2, y=-1 <- \begin{cases} x = 2 \\ y = -1 \end{cases}
+x=2, y=-1 <- \begin{aligned} x &= 2, \\ y &= -1 \end{aligned}
+(2,-1) <- \begin{cases} x = 2 \\ y = -1 \end{cases}
+42 <- \text{Answer: } \mathbf{42}
+42 <- **42**
+42 <- \mathbf{42}
+42 <- \text{The answer is: } 42
+42 <- \text{Answer is 42}
+42 <- \text{Result: 42}
+5 <- 5 \Omega
+5 <- 5\ \mathrm{\Omega}
+5 <- 5\,\Omega
+5 <- 5 \mu\text{C}
+5 <- 5\ \mu\text{s}
+5 <- 5\ \mathrm{\mu m}
+5 <- 5\ \text{nm}
+5 <- 5\,\mathrm{eV}
+5 <- 5\ \mathrm{keV}
+5 <- 5\,\text{GHz}
+5 <- 5\ \text{K}
+5 <- 5 K
+5 <- 5\,\text{h}
+5 <- 5 h
+5 <- 5\text{ hr}
+5 <- 5\text{ kWh}
+5 <- 5 \mathrm{~km} / \mathrm{s}
+5 <- 5\ \mathrm{erg\ s^{-1}}
+5 <- 5\text{ W m}^{-2}
+5 <- 5\text{ \mu m}
+5 <- 5 \text{ moles}
+5 <- 5\ \mathrm{mol}
+5 <- 5\text{ g/mol}
+5 <- 5\text{ atm}
+5 <- 5\text{ N/m}
+5 <- 5\text{ arcseconds}
+5 <- 5\text{ AU}
+5 <- 5\text{ ly}
+5 <- 5\text{ pc}
+5 <- 5\text{ rev/s}
+5 <- 5\text{ bits}
+5 <- 5\text{ cups}
+5 <- 5\text{ points per game}
+5 <- 5\text{ times}
+5 <- 5\text{ boys}
+5 <- 5\text{ miles per hour}
+5 <- 5\text{ years}
+3 <- \text{three}
+3 <- Three
+11 <- \text{eleven}
+40 <- \text{forty}
+42 <- \text{forty-two}
+300 <- \text{three hundred}
+1 <- \text{one}
+6 = x <- 6
+6 = x <- x=6
+-3 = y <- -3
+\lfloor n/2 \rfloor + \lceil n/2 \rceil <- n
+\frac{n(n+1)}{2} <- \binom{n+1}{2}
+\sum_{k=1}^n k^3 <- \left(\frac{n(n+1)}{2}\right)^2
+\frac{(2n)!}{n!} <- 2^n (2n-1)!!
+\binom{n}{k} <- \frac{n!}{k!(n-k)!}
+\binom{n}{k} <- C_n^k
+\binom{n}{2} <- C(n,2)
+35 <- C_7^3
+35 <- C_{7}^{3}
+35 <- {7 \choose 3}
+35 <- ^7C_3
+35 <- _7C_3
+210 <- P_7^3
+45.5^\circ <- 45^\circ 30'
+45^\circ 30' <- 45.5^\circ
+22^\circ 37' <- 22^{\circ}37^{\prime}
+\sum_{i=1}^n a_i <- \sum_{k=1}^n a_k
+\sum_{i=1}^n i^2 <- \sum_{j=1}^n j^2
+\int_0^1 e^{-x^2} dx <- \int_0^1 e^{-t^2} dt
+\max\{x,y\} <- \max(x,y)
+\gcd(a,b) <- \gcd(b,a)
+\sqrt{ab} <- \sqrt{a}\sqrt{b}
+\ln(ab) <- \ln a + \ln b
+\sqrt{x^2 y} <- \sqrt{y x^2}
+3:2 <- 3 \text{ to } 2
+3:2 <- 3/2
+3:2 <- 6:4
+\text{Yes} <- \text{Yes, they are}
+\text{No} <- \text{No, it isn't}
+\text{parabola} <- \text{a parabola}
+\text{Bob} <- \text{Bob wins.}
+\text{impossible} <- \text{not possible}
+\text{no solution} <- \text{No solutions}
+\text{no solution} <- \emptyset
+\text{May 5} <- \text{5 May}
+①②④ <- ①、②、④
+①② <- ①②
 """,
 }
 
