@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rlvr.train", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recipe", help="path of a recipe, e.g. recipes/quickstart/lab_grpo.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe settings to change")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the recipe's run_dir")
+    parser.add_argument("--resume", action="store_true", help="continue the run in the recipe's run_dir")
     arguments = parser.parse_args(argv)
     try:
         run(arguments.recipe, arguments.overrides, resume=arguments.resume)
