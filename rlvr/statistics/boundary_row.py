@@ -92,13 +92,8 @@ def boundary_row(
         planned_looks: probes after the base that the run is meant to have; None when unknown.
         guess: guess rates frozen from the base's samples; None where they do not apply.
     """
-    earlier = earlier or {}
-    # A problem with an answer that could not be judged is in some probes only. Differences are of the problems that
-    # both probes hold, and what rests on the whole course of the run is of those that all probes hold.
-    base = base.of(now.ids)
-    course = {0: base, **earlier, step: now}
-    common = set.intersection(*(probe.ids for probe in course.values()))
-    course = {at: probe.of(common) for at, probe in course.items()}
+    base = base.of(now.ids)  # a problem with an answer that could not be judged is in some probes only
+    course = _of_common_problems({0: base, **(earlier or {}), step: now})
     population, benchmark = _estimates(now, base, ks, problem_rows, is_base=step == 0)
     return {
         "step": step,
@@ -124,6 +119,12 @@ def boundary_row(
         ),
         "guess": guess_controls(guess, now.counts, now.plan, ks),
     }
+
+
+def _of_common_problems(probes: Mapping[int, Measurement]) -> dict[int, Measurement]:
+    """The part of every probe that all of them hold, for what rests on the whole course of the run."""
+    common = set.intersection(*(probe.ids for probe in probes.values()))
+    return {step: probe.of(common) for step, probe in probes.items()}
 
 
 def _estimates(
