@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import gc
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ from rlvr.rewards.programs.code_block import in_block, last_program
 from rlvr.rewards.programs.form import code_complaint, form_complaint
 from rlvr.rewards.programs.jail import Jails
 from rlvr.rewards.programs.limits import Limits, positive
+from rlvr.rewards.programs.packages import find
 from rlvr.rewards.programs.run import Run, idle
 from rlvr.rewards.programs.sandbox import choose_tier
 from rlvr.types import Problem, Reason, Verdict
@@ -43,6 +44,7 @@ class UnitTestsVerifier(Verifier):
 
     Args:
         tier: "bwrap" or "landlock"; None takes the first that holds on this machine.
+        packages: what programs may import besides the standard library, as `judge.packages` of a recipe names it.
 
     Raises UserError where no tier does. The constructor proves the tier with a canary program (50 ms).
     """
@@ -51,9 +53,11 @@ class UnitTestsVerifier(Verifier):
     version = "4"
     answer_alone = False
 
-    def __init__(self, tier: str | None = None) -> None:
+    def __init__(self, tier: str | None = None, packages: Sequence[str] = ()) -> None:
         self.tier = choose_tier(tier)
-        self._jails = Jails(self.tier)
+        found = find(tuple(packages))
+        self.version = "+".join((type(self).version, *found.versions))
+        self._jails = Jails(self.tier, packages=found)
         self._jails.refill()
         self._last_checked: tuple[Mapping[str, Any] | None, str | None] = (None, None)
         self._good_preludes = {""}

@@ -57,13 +57,13 @@ class Budget:
 class Jail:
     """One jail with one job. `start` returns at once; the jail boots while the caller does something else."""
 
-    def __init__(self, tier: str) -> None:
+    def __init__(self, tier: str, packages: Any = None) -> None:
         self._socket, inside = socket.socketpair()
         # the kernel then adds to each message the sender's process id as this process sees it
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._pid = 0
         self._init: int | None = None
-        words, pass_fds, info = command(tier), (), -1
+        words, pass_fds, info = command(tier, packages), (), -1
         before, giving_up = identity()
         try:
             if tier == "bwrap":
@@ -80,7 +80,7 @@ class Jail:
         self.tier = tier
         self._ready = False
         with suppress(BrokenPipeError):  # it is dead already: `ready` will say so
-            self._socket.sendall(payload(tier == "landlock", os.getpid()))
+            self._socket.sendall(payload(tier == "landlock", os.getpid(), packages))
 
     def ready(self) -> bool:
         """Wait until it has booted; False if it could not, or died since."""
@@ -262,8 +262,8 @@ def waited(pid: int) -> float:
 class Jails:
     """Jails of one tier, `ahead` of them booted or booting at any time."""
 
-    def __init__(self, tier: str, ahead: int = 2) -> None:
-        self.tier, self._ahead = tier, ahead
+    def __init__(self, tier: str, ahead: int = 2, packages: Any = None) -> None:
+        self.tier, self._ahead, self._packages = tier, ahead, packages
         self._waiting: deque[Jail] = deque()
         self._pid = os.getpid()
         weakref.finalize(self, _kill_all, self._waiting, self._pid)
@@ -275,7 +275,7 @@ class Jails:
         false_starts = 0
         while false_starts < MAX_FALSE_STARTS:
             fresh = not self._waiting
-            jail = Jail(self.tier) if fresh else self._waiting.popleft()
+            jail = Jail(self.tier, self._packages) if fresh else self._waiting.popleft()
             if jail.ready():
                 return jail
             jail.kill()
@@ -286,7 +286,7 @@ class Jails:
         """Start as many as are missing."""
         try:
             while len(self._waiting) < self._ahead:
-                self._waiting.append(Jail(self.tier))
+                self._waiting.append(Jail(self.tier, self._packages))
         except OSError as error:  # no reason to lose the verdict that is under way; `take` tries again and says so
             log.warning("a jail could not be started ahead of need: %s", error)
 

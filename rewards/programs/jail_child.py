@@ -72,9 +72,10 @@ def main(options: dict[str, Any]) -> None:
         seccomp.control(seccomp.PR_SET_NO_NEW_PRIVS, 1)
         from rlvr.rewards.programs.landlock import restrict
 
-        restrict(options["readable"], ("/dev/null", "/dev/zero"))
+        restrict(options["readable"], ("/dev/null", "/dev/zero"), options["roots"])
         os.chdir("/")
-    _import_ahead()
+    sys.path += options["roots"]
+    _import_ahead(options["modules"])
     channel.send({"ready": list(sys.version_info[:3])})
     job = channel.receive()
     if job["kind"] == "stdin":
@@ -99,8 +100,9 @@ def _quiet_descriptors() -> int:
     return channel
 
 
-def _import_ahead() -> None:
-    """Modules that most programs import, loaded while nobody waits, and the `exit` and `quit` that -S leaves out."""
+def _import_ahead(modules: list[str]) -> None:
+    """Modules that most programs import, and `modules`, loaded while nobody waits, and the `exit` and `quit` that -S
+    leaves out."""
     import _sitebuiltins
     import bisect  # noqa: F401
     import collections  # noqa: F401
@@ -112,6 +114,8 @@ def _import_ahead() -> None:
     import string  # noqa: F401
     import typing  # noqa: F401
 
+    for name in modules:
+        __import__(name)
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
 

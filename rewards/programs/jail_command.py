@@ -119,22 +119,29 @@ def _outermost(paths: list[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-@lru_cache(maxsize=4)
-def payload(landlock: bool, parent: int) -> bytes:
-    """What a jail is sent first: options and the modules it runs, compiled where its Python reads our bytecode."""
+@lru_cache(maxsize=8)
+def payload(landlock: bool, parent: int, packages: Any = None) -> bytes:
+    """What a jail is sent first: options and the modules it runs, compiled where its Python reads our bytecode.
+
+    `packages`: what programs may import besides the standard library (`rlvr.rewards.programs.packages.Packages`).
+    """
     python = interpreter()
     ours = importlib.util.MAGIC_NUMBER.hex() == python.magic
     modules = []
     for name in _MODULES:
         source = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
         modules.append((name, compile(source, name, "exec", dont_inherit=True) if ours else source))
-    options = {"landlock": landlock, "parent": parent, "readable": [*python.directories, *_DEVICES]}
+    options = {"landlock": landlock, "parent": parent, "readable": [*python.directories, *_DEVICES],
+               "roots": [], "modules": []}
+    if packages is not None:
+        options["readable"] += packages.paths
+        options.update(roots=list(packages.roots), modules=list(packages.modules))
     data = marshal.dumps((options, modules), 4)
     return len(data).to_bytes(4, "big") + data
 
 
-@lru_cache(maxsize=2)
-def command(tier: str) -> list[str]:
+@lru_cache(maxsize=8)
+def command(tier: str, packages: Any = None) -> list[str]:
     """What `identity` is put before; `{info}` stands for the descriptor on which bubblewrap names its child."""
     python = interpreter()
     run = [python.executable, "-s", "-S", "-X", "utf8", "-c", _BOOT]
@@ -152,6 +159,8 @@ def command(tier: str) -> list[str]:
         words += ["--ro-bind", directory, directory]
     if not python.executable.startswith(python.directories):
         words += ["--ro-bind", python.executable, python.executable]
+    for path in packages.paths if packages is not None else ():
+        words += ["--ro-bind", path, path]
     for name in ("/lib", "/lib64", "/usr/lib64"):  # where the program loader is looked for
         if os.path.islink(name):
             words += ["--symlink", os.readlink(name), name]

@@ -26,8 +26,9 @@ def version() -> int:
     return max(0, ctypes.CDLL(None, use_errno=True).syscall(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str] = ()) -> None:
-    """From now on only what lies beneath `readable` can be read, and only `writable` files written; for ever.
+def restrict(readable: Iterable[str], writable: Iterable[str] = (), listable: Iterable[str] = ()) -> None:
+    """From now on only what lies beneath `readable` can be read, and only `writable` files written; for ever. Of what
+    lies beneath `listable` the names can be read.
 
     Needs PR_SET_NO_NEW_PRIVS. Paths that do not exist are left out. OSError if the kernel cannot do it.
     """
@@ -40,6 +41,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str] = ()) -> None:
     try:
         for path in readable:
             _allow(rules, path, _READ_FILE | _READ_DIR if os.path.isdir(path) else _READ_FILE)
+        for path in listable:
+            _allow(rules, path, _READ_DIR)
         for path in writable:
             _allow(rules, path, _READ_FILE | _WRITE_FILE)
         _call(_RESTRICT, ctypes.c_int(rules), ctypes.c_uint32(0))

@@ -156,13 +156,16 @@ class JudgeSection:
     """Largest number of workers per training process. There are fewer where the processes of one machine would
     together have more workers than it has cores: time-outs would then depend on the load."""
     timeout: Positive = 10.0
-    """Seconds per verdict. After that the worker is killed and the answer is wrong, with the reason `timeout`."""
+    """Seconds per verdict. After that the worker is killed and the answer is wrong, with the reason `timeout`. Programs
+    against unit tests have as long as their tests allow."""
+    packages: tuple[str, ...] = ()
+    """Installed packages, as [numpy, sortedcontainers], that programs may import; [] for the standard library alone."""
 
     def options(self) -> dict[str, Any]:
         """Arguments of `rlvr.judging.judge.Judge` for this process. Launchers set LOCAL_WORLD_SIZE to the number of
         processes on this machine."""
         cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return {"workers": max(1, min(self.workers, cores)), "timeout": self.timeout}
+        return {"workers": max(1, min(self.workers, cores)), "timeout": self.timeout, "packages": self.packages}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,12 @@ class Judge:
         memory_gib: how much memory a worker may use beyond its loaded verifiers, in GiB (RLIMIT_AS). A verifier
             that needs more dies, which counts as a crash. None: no limit.
         cache_size: verdicts kept between calls; 0 keeps none.
+        packages: for a verifier whose constructor takes them: what programs may import besides the standard library.
     """
 
     def __init__(
-        self, workers: int = 2, timeout: float = 10.0, *, memory_gib: float | None = 4.0, cache_size: int = 65536
+        self, workers: int = 2, timeout: float = 10.0, *, memory_gib: float | None = 4.0, cache_size: int = 65536,
+        packages: Sequence[str] = (),
     ) -> None:
         if workers < 1:
             raise ValueError(f"Judge(workers={workers}): expected at least 1")
@@ -81,7 +83,7 @@ class Judge:
         if memory_gib is not None and memory_gib <= 0:
             raise ValueError(f"Judge(memory_gib={memory_gib}): expected a positive number, or None for no limit")
         self.workers, self.timeout = workers, timeout
-        self._pool = Pool(workers, timeout, None if memory_gib is None else int(memory_gib * 2**30))
+        self._pool = Pool(workers, timeout, None if memory_gib is None else int(memory_gib * 2**30), packages)
         self._cache: OrderedDict[tuple[str, bytes], Verdict] = OrderedDict()
         self._cache_size = cache_size
         self._decisives: dict[str, Callable[[str], str]] = {}

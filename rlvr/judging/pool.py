@@ -65,7 +65,7 @@ class Item:
 class _Worker:
     """One child process and the chunk it is judging. Only the pool's thread calls the methods."""
 
-    def __init__(self, memory_bytes: int | None) -> None:
+    def __init__(self, memory_bytes: int | None, packages: tuple[str, ...]) -> None:
         self.connection, child_end = Pipe()
         lifeline_read, self._lifeline = os.pipe()
         with tempfile.TemporaryFile() as file:
@@ -84,7 +84,7 @@ class _Worker:
         self.ready = False
         self.served = False
         path = [os.path.abspath(entry) for entry in sys.path]
-        self.connection.send_bytes(pickle.dumps((path, memory_bytes)))
+        self.connection.send_bytes(pickle.dumps((path, memory_bytes, packages)))
 
     def begin(self, chunk: list[Item]) -> None:
         self.chunk = chunk
@@ -113,8 +113,11 @@ class _Worker:
 class Pool:
     """Gets a verdict for every item, even when workers hang or die."""
 
-    def __init__(self, workers: int, timeout: float, memory_bytes: int | None) -> None:
+    def __init__(
+        self, workers: int, timeout: float, memory_bytes: int | None, packages: Sequence[str] = ()
+    ) -> None:
         self._size, self._timeout, self._memory_bytes = workers, timeout, memory_bytes
+        self._packages = tuple(packages)
         self._workers: list[_Worker] = []
         self._false_starts = 0
         self._mean_ms = 1.0
@@ -160,7 +163,7 @@ class Pool:
 
     def _assign(self, waiting: deque[Item]) -> None:
         while len(self._workers) < self._size and sum(not worker.chunk for worker in self._workers) < len(waiting):
-            self._workers.append(_Worker(self._memory_bytes))
+            self._workers.append(_Worker(self._memory_bytes, self._packages))
         for worker in self._workers:
             if not waiting or worker.chunk or not worker.ready:
                 continue

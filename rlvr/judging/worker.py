@@ -8,6 +8,7 @@ when its pipe is closed, and in the middle of an item when the parent dies.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import mmap
 import os
@@ -55,6 +56,8 @@ class Worker:
     connection: Connection
     shared: memoryview
     memory_bytes: int | None
+    packages: tuple[str, ...] = ()
+    """For verifiers whose constructor takes them."""
     verifiers: dict[str, Verifier] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -101,7 +104,8 @@ class Worker:
             if missing := [part for part in INTERFACE if not hasattr(verifier_class, part)]:
                 raise UserError(f"verifier {name!r} has no {' and no '.join(missing)}; derive it from "
                                 "rlvr.interfaces.Verifier and give it a name and a version")
-            verifier = verifier_class()
+            takes_packages = self.packages and "packages" in inspect.signature(verifier_class).parameters
+            verifier = verifier_class(packages=self.packages) if takes_packages else verifier_class()
             version = verifier.version
         except UserError:
             raise
@@ -207,6 +211,6 @@ def main() -> None:
     _die_with_parent(lifeline)
     logging.basicConfig(format="judge worker %(process)d: %(message)s", level=logging.WARNING)
     connection = Connection(pipe)
-    sys.path[:], memory_bytes = pickle.loads(connection.recv_bytes())
+    sys.path[:], memory_bytes, packages = pickle.loads(connection.recv_bytes())
     shared = memoryview(mmap.mmap(shared_file, SHARED_BYTES)).cast("q")
-    Worker(connection, shared, memory_bytes).run()
+    Worker(connection, shared, memory_bytes, packages).run()

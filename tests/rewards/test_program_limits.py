@@ -23,8 +23,9 @@ from rlvr.rewards.programs.compare import Clock, TooLong, received, same_value
 from rlvr.rewards.programs.limits import Limits
 from rlvr.rewards.programs.wire import pack
 from rlvr.rewards.unit_tests import UnitTestsVerifier
-from rlvr.types import Problem, Reason, Verdict
+from rlvr.types import Problem, Reason, UserError, Verdict
 from tests.rewards.test_unit_tests import CODE_R1_LEETCODE, CODE_R1_TACO, HUMANEVAL, LCB_FUNCTIONAL, LCB_STDIN, MBPP
+from tests.support.sandbox_tiers import each_tier
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +184,35 @@ def test_a_comparison_has_a_clock_of_its_own(verifier: UnitTestsVerifier) -> Non
 ])
 def test_sets_and_dicts_that_came_back(value: Any, expected: Any, same: bool) -> None:
     assert same_value(received(pack(value), Clock()), expected) is same
+
+
+@each_tier
+def test_packages_that_the_recipe_names_can_be_imported(tier: str) -> None:
+    """And nothing else beside them; what they return crosses the wall as numbers and lists."""
+    tests = {"kind": "call", "entry": "f", "cases": [{"args": [[1, 2]], "expected": [2, 4]}]}
+    program = "import numpy as np\ndef f(x): return np.array(x) * 2"
+    bare = UnitTestsVerifier(tier)
+    assert judged(bare, tests, program).reason is Reason.CRASHED and bare.version == UnitTestsVerifier.version
+    bare.close()
+    verifier = UnitTestsVerifier(tier, packages=("numpy", "sortedcontainers"))
+    assert "numpy-" in verifier.version and "sortedcontainers-" in verifier.version
+    assert judged(verifier, tests, program).reason is Reason.TESTS_PASSED
+    assert judged(verifier, stdin(("3 1", "[1, 3]")), "from sortedcontainers import SortedList\n"
+                  "print(list(SortedList(map(int, input().split()))))").reason is Reason.TESTS_PASSED
+    code = {"kind": "assert", "entry": "f",
+            "code": "import numpy\nassert f([1]) == [2] and f([1])[0] == numpy.int64(2)"}
+    assert judged(verifier, code, program).reason is Reason.TESTS_PASSED
+    assert judged(verifier, tests, "import yaml\n" + program).reason is Reason.CRASHED
+    verifier.close()
+
+
+def test_packages_come_from_the_recipe() -> None:
+    from rlvr.config.sections import JudgeSection
+
+    tests = {"kind": "call", "entry": "f", "cases": [{"args": [], "expected": 3}]}
+    problem = Problem("p", "", "", "unit_tests", {"tests": tests, "limits": {"seconds": 2}})
+    with Judge(**JudgeSection(workers=1, packages=("numpy",)).options()) as judge:
+        (verdict,) = judge.judge([problem], [in_block("import numpy\ndef f(): return numpy.int64(3)")])
+    assert verdict.reason is Reason.TESTS_PASSED and "numpy-" in verdict.version
+    with pytest.raises(UserError, match=r"^judge.packages: 'nothing-of-the-kind' is not installed here: pip install"):
+        UnitTestsVerifier(packages=("nothing-of-the-kind",))
