@@ -8,16 +8,18 @@
 
 `entry` may be a method, `Solution.add`: each call gets a new Solution. `atol` is optional, and so is `prelude`: imports
 that the dataset promises to its programs. `Problem.extra["limits"]` may set "seconds" (CPU time of one test),
-"total_seconds" (wall time of all) and "memory_mib". `rlvr.rewards.programs.test_rows` reads the rows of public
-datasets.
+"total_seconds" (wall time of all) and "memory_mib" (`rlvr.rewards.programs.limits`). `rlvr.rewards.programs.test_rows`
+reads the rows of public datasets. `judge.packages` of a recipe names packages that programs may import.
 
 How a program is kept from forging a verdict: expected values never enter its jail; what it answers comes back as plain
 JSON and is compared here; its exit status alone never passes; test code runs in a jail of its own and calls the
-program through a proxy. All tests have to pass, the first that fails ends the run.
+program through a proxy (`rlvr.rewards.programs.remote`). All tests have to pass, the first that fails ends the run.
+Nothing that a program does makes a verdict anything but wrong: the tests are at fault only where a program that does
+nothing shows that too.
 
-What this does not do: no packages beyond the standard library, no writable file system and no child processes for the
-program (threads are fine); no answers that only a checker program can judge; test code can hand the program plain data
-only, no functions. A program whose own output varies from run to run gets verdicts that vary.
+What this does not do: no writable file system and no child processes for the program (threads are fine); no answers
+that only a checker program can judge; test code can hand the program plain data and the program's own objects, but no
+functions or objects of its own. A program whose own output varies from run to run gets verdicts that vary.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 from rlvr.rewards.programs.code_block import last_program
 from rlvr.rewards.programs.leetcode import HELPERS
 from rlvr.rewards.programs.limits import LEAST_MIB, LIMITS, positive
-from rlvr.rewards.programs.test_code import bound_names, free_names, star_imports
+from rlvr.rewards.programs.test_code import bound_names, derived_classes, free_names, star_imports
 from rlvr.rewards.programs.wire import pack
 from rlvr.types import Problem
 
@@ -94,6 +94,10 @@ def code_complaint(problem: Problem) -> str | None:
 
 def _names_complaint(tests: Mapping[str, Any], code: ast.Module, prelude: ast.Module, gold: str) -> str | None:
     """Names that the test code uses and nobody defines: the program under test could then define them as it likes."""
+    derived = derived_classes(code, (free_names(code) | {tests["entry"].partition(".")[0]}) - HELPERS.keys())
+    if derived:
+        return (f"the test code derives its class {derived[0]!r} from one of the program's, which stays in another "
+                "process")
     if star_imports(code):
         return None
     missing = free_names(code) - HELPERS.keys() - {tests["entry"].partition(".")[0]} - bound_names(prelude)

@@ -163,6 +163,8 @@ def raised(error: BaseException) -> dict[str, Any]:
     with suppress(BaseException):  # its __str__ may raise anything, its arguments may be of any class: less goes then
         reply["text"] = str(error)[:_ERROR_CHARS]
         reply["args"] = [pack(argument) for argument in error.args]
+    with suppress(BaseException):
+        reply["vars"] = {name: pack(value) for name, value in vars(error).items() if type(name) is str}
     return reply
 
 

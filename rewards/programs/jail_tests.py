@@ -19,8 +19,8 @@ from typing import Any
 from rlvr.rewards.programs.jail_child import Channel, compiled, describe, lock_down
 from rlvr.rewards.programs.leetcode import HELPERS
 from rlvr.rewards.programs.pytest_shim import Unsupported
-from rlvr.rewards.programs.remote import Link, Refused, asserted, mirrored
-from rlvr.rewards.programs.test_code import MIRROR, TRUTH, free_names, needed_modules, prepared
+from rlvr.rewards.programs.remote import Link, Refused, asserted, mirrored, type_of
+from rlvr.rewards.programs.test_code import MIRROR, TRUTH, TYPE, free_names, needed_modules, prepared
 
 
 def run(channel: Channel, job: dict[str, Any]) -> None:
@@ -60,7 +60,7 @@ def run(channel: Channel, job: dict[str, Any]) -> None:
 
 def _fill(link: Link, namespace: dict[str, Any], free: set[str], entry: str, job: dict[str, Any]) -> None:
     """Give the test code the names it does not define. The candidate must define its entry."""
-    namespace.update({MIRROR: mirrored, TRUTH: asserted})
+    namespace.update({MIRROR: mirrored, TRUTH: asserted, TYPE: type_of})
     own = free - {entry}
     if job["prelude"] and own - HELPERS.keys():
         before: dict[str, Any] = {}

@@ -16,6 +16,7 @@ A refusal is no exception of the test's: `assertRaises` does not see it, and no 
 from __future__ import annotations
 
 import builtins
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from rlvr.rewards.programs.jail_child import Channel, describe
@@ -26,6 +27,8 @@ _DUNDERS = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__modu
                       "__defaults__", "__members__", "__slots__", "__mro__", "__bases__", "__cause__",
                       "__match_args__"))
 """What is asked of the candidate; other names in double underscores are Python's business."""
+_PREDICATES = frozenset(("startswith", "endswith", "issubset", "issuperset", "isdisjoint", "is_integer", "equals"))
+"""Questions that the tests ask of text, sets and numbers, with what they expect: an object answers them as it likes."""
 
 
 class Refused(BaseException):
@@ -150,6 +153,8 @@ class Link:
         except Exception:  # UnicodeDecodeError wants five arguments: one that a candidate subclassed may have others
             error = kind.__new__(kind)
             error.args = (text,)
+        with suppress(Exception):  # what cannot be read of its attributes is left out
+            vars(error).update(unpack({"d": list(map(list, reply.get("vars", {}).items()))}, self.remote))
         vars(error)["candidate_text"] = text
         return error
 
@@ -179,6 +184,8 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in _DUNDERS:
             raise AttributeError(name)
+        if name in _PREDICATES and not self._rlvr_made:
+            self._rlvr_refuse_plain(name)
         value = self._rlvr_link.ask("get", self._rlvr_number, name)
         if isinstance(value, Remote):
             vars(value)["_rlvr_owner"] = self
@@ -366,6 +373,11 @@ def _differs(view: Any, key: Any, value: Any) -> bool:
     if isinstance(seen, Remote) or isinstance(value, Remote):
         return seen is not value
     return type(seen) is not type(value) or not (seen == value or seen != seen)
+
+
+def type_of(value: Any) -> Any:
+    """`type(value)`, of an object of the candidate's its class there."""
+    return value._rlvr_link.operate("class", value._rlvr_number) if isinstance(value, Remote) else type(value)
 
 
 def mirrored(function: Any) -> Any:

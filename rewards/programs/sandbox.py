@@ -9,8 +9,8 @@ Two tiers, the first that proves itself on this machine is used; programs are ne
 
 In both the process drops to uid 65534 where it is root, gets an empty environment and rlimits, and forbids itself by
 seccomp to start processes, to open sockets and to signal or inspect others (`rlvr.rewards.programs.seccomp`). Since a
-candidate
-cannot start processes, its memory is bounded by one RLIMIT_AS, and killing one process ends everything it started.
+candidate cannot start processes, its memory is bounded by one RLIMIT_AS, and killing one process ends everything it
+started.
 
 A jail dies with this process: bubblewrap and the landlock child ask the kernel for SIGKILL when the thread that started
 them ends, and a jail that waits for work exits when its socket closes.

@@ -5,7 +5,8 @@
 1. what a program does to an argument happens to the test's own object only where the test asks for that
    (`sort(data)` as a statement; `k = compact(data)` and then `data[:k] == [1, 2]`). In `f(data) == sorted(data)` the
    test computes what it expects from its data, and a program that empties its argument must not decide that;
-2. `assert x` refuses an object of the program's own class, which may call itself true or false as it likes.
+2. `assert x` refuses an object of the program's own class, which may call itself true or false as it likes;
+3. `type(x)` and `x.__class__` are the class that such an object has in the program.
 
 Runs inside the jail too: standard library only.
 """
@@ -16,8 +17,8 @@ import ast
 import builtins
 from collections.abc import Iterator
 
-MIRROR, TRUTH = "_rlvr_mirror", "_rlvr_truth"
-"""Names in the prepared code: of a call whose arguments the program may change, and of what is asserted."""
+MIRROR, TRUTH, TYPE = "_rlvr_mirror", "_rlvr_truth", "_rlvr_type"
+"""Names in the prepared code: of a call whose arguments the program may change, of what is asserted, of `type(x)`."""
 
 
 def bound_names(tree: ast.AST) -> set[str]:
@@ -64,8 +65,14 @@ def needed_modules(tree: ast.AST) -> set[str]:
     return names
 
 
+def derived_classes(tree: ast.AST, programs: set[str]) -> list[str]:
+    """Classes of the test code that are derived from one of the program's, whose names are `programs`."""
+    return [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+            and any(_root_of(base) in programs | {"solution"} for base in node.bases)]
+
+
 def prepared(tree: ast.Module) -> ast.Module:
-    """The code with the two marks of the module's docstring. Lines stay as they are."""
+    """The code with the marks of the module's docstring. Lines stay as they are."""
     free = free_names(tree) | {alias.asname or alias.name for node in ast.walk(tree)
                                if isinstance(node, ast.ImportFrom) and node.module == "solution"
                                for alias in node.names} | {"solution"}
@@ -82,9 +89,15 @@ class _Marker(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         marked = node in self.marks
         self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) == 1 and not node.keywords:
+            return _applied(TYPE, node.args[0])
         if marked:
             node.func = _applied(MIRROR, node.func)
         return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        return _applied(TYPE, node.value) if node.attr == "__class__" and isinstance(node.ctx, ast.Load) else node
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         self.generic_visit(node)

@@ -135,6 +135,15 @@ HONEST: list[tuple[str, str, str]] = [
     ("f", "data = [3, 1, 3]\nk = f(data)\nassert k == 2 and data[:k] == [1, 3]",
      "def f(d): d[:] = [1, 3, 0]; return 2"),
     ("f", "data = [3, 1]\nassert f(data=data) is None and data == [1, 3]", "def f(data): data.sort()"),
+    ("f", "try: f()\nexcept Bad as e: assert e.code == 3 and str(e) == 'no'\nelse: assert False",
+     "class Bad(ValueError):\n  def __init__(s, text, code): super().__init__(text); s.code = code\n"
+     "def f(): raise Bad('no', 3)"),
+    ("Dog", "assert type(Dog()).__name__ == Dog().__class__.__name__ == 'Dog' and type(Dog()) is Dog\n"
+     "assert type(3) is int and issubclass(Dog, Animal) and isinstance(Dog(), Animal)",
+     "class Animal: pass\nclass Dog(Animal): pass"),
+    ("f", "g = f(3)\nassert next(g) == 0 and list(g) == [1, 2]\nassert f(9).send(None) == 0",
+     "def f(n): yield from range(n)"),
+    ("f", "assert f(3)(4) == 7 and f.__name__ == 'f'", "def f(a): return lambda b: a + b"),
     ("f", "assert (lambda x: (f(x), x)[1])([3, 1]) == [1, 3]", "def f(d): d.sort()"),
 ]
 
@@ -167,6 +176,15 @@ WRONG: list[tuple[str, str, str, str]] = [
      "class f:\n  def __init__(s, x): pass\n  def __eq__(s, o): return isinstance(o, int)"),
     ("assert", "Solution", "assert Solution().f(1) == 5",
      "class Solution:\n  def f(s, x): return s\n  def __eq__(s, o): return isinstance(o, int)"),
+    ("assert", "f", "assert f(1).startswith('abc')",
+     "class E:\n  def startswith(s, x): return True\ndef f(x): return E()"),
+    ("assert", "f", "assert f(1).issubset({1, 2})", "class E:\n  issubset = lambda s, x: True\ndef f(x): return E()"),
+    ("assert", "f", "assert f(1) in [5]", "class E:\n  def __eq__(s, x): return x == 5\ndef f(x): return E()"),
+    ("assert", "f", "assert f(1) in {5}", "class E:\n  def __eq__(s, x): return x == 5\n  def __hash__(s): return 5\n"
+     "def f(x): return E()"),
+    ("unittest", "f", "import unittest\nclass T(unittest.TestCase):\n"
+     "  def test(self): self.assertAlmostEqual(f(1), 5)",
+     "class E:\n  def __eq__(s, x): return x == 5\n  def __sub__(s, o): return 0\ndef f(x): return E()"),
     # exceptions of ours that the test took for the program's
     ("unittest", "f", RAISES.format("ValueError", "f(-1)"),
      "def f(x):\n  l = []\n  for _ in range(400): l = [l]\n  return l"),
@@ -259,6 +277,7 @@ def test_nodes_cross_the_wall_as_they_are() -> None:
     ("assert close(f(1), f(2), tol)", "", "the test code uses 'close', 'tol' and"),
     ("from solution import f, G\nassert f(1) == G(2)", "", None), ("assert f(1) == G(2)", "def G(x): pass", None),
     ("assert f(1) == list_node([1]).val", "", None), ("assert f(1) == Counter('a')", "", None),
+    ("class A(f): pass\nassert A()", "", "the test code derives its class 'A' from one of the program's"),
     ("from solution import *\nassert f(1) == G(2)", "", None),
     ("for i in [1]:\n    assert f(i) == (lambda k: k)(i)", "", None),
 ])
