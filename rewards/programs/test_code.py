@@ -17,14 +17,32 @@ import ast
 import builtins
 from collections.abc import Iterator
 
+_LEAVES = (ast.Constant, ast.Load, ast.Store, ast.Del)
 MIRROR, TRUTH, TYPE = "_rlvr_mirror", "_rlvr_truth", "_rlvr_type"
 """Names in the prepared code: of a call whose arguments the program may change, of what is asserted, of `type(x)`."""
+
+
+def walk(tree: ast.AST, closed: tuple[type, ...] = ()) -> Iterator[ast.AST]:
+    """The nodes of a tree in the order of the text, outer ones first. Constants are left out (megabytes of test data),
+    and so is what is inside nodes of a type in `closed`."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        yield node
+        if node is not tree and isinstance(node, closed):
+            continue
+        for name in reversed(node._fields):
+            value = getattr(node, name, None)
+            if type(value) is list:
+                stack += [part for part in reversed(value) if isinstance(part, ast.AST) and type(part) not in _LEAVES]
+            elif isinstance(value, ast.AST) and type(value) not in _LEAVES:
+                stack.append(value)
 
 
 def bound_names(tree: ast.AST) -> set[str]:
     """Names that the code binds, in whatever scope."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             names.add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -40,22 +58,22 @@ def bound_names(tree: ast.AST) -> set[str]:
 
 def free_names(tree: ast.AST) -> set[str]:
     """Names that the code uses, does not bind, and that are not built in."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    used = {node.id for node in walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     return {name for name in used - bound_names(tree) if not hasattr(builtins, name) and name != "__file__"}
 
 
 def star_imports(tree: ast.AST) -> set[str]:
     """Modules from which everything is imported."""
-    return {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+    return {node.module or "" for node in walk(tree) if isinstance(node, ast.ImportFrom)
             and any(alias.name == "*" for alias in node.names)}
 
 
 def needed_modules(tree: ast.AST) -> set[str]:
     """Modules that the code imports, less those whose absence it is prepared for."""
-    caught = {inner for node in ast.walk(tree) if isinstance(node, ast.Try) and node.handlers
-              for part in node.body for inner in ast.walk(part)}
+    caught = {inner for node in walk(tree) if isinstance(node, ast.Try) and node.handlers
+              for part in node.body for inner in walk(part)}
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if node in caught:
             continue
         if isinstance(node, ast.Import):
@@ -67,42 +85,37 @@ def needed_modules(tree: ast.AST) -> set[str]:
 
 def derived_classes(tree: ast.AST, programs: set[str]) -> list[str]:
     """Classes of the test code that are derived from one of the program's, whose names are `programs`."""
-    return [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    return [node.name for node in walk(tree) if isinstance(node, ast.ClassDef)
             and any(_root_of(base) in programs | {"solution"} for base in node.bases)]
 
 
 def prepared(tree: ast.Module) -> ast.Module:
     """The code with the marks of the module's docstring. Lines stay as they are."""
-    free = free_names(tree) | {alias.asname or alias.name for node in ast.walk(tree)
+    free = free_names(tree) | {alias.asname or alias.name for node in walk(tree)
                                if isinstance(node, ast.ImportFrom) and node.module == "solution"
                                for alias in node.names} | {"solution"}
     marks: set[ast.Call] = set()
-    for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))]:
+    nodes = list(walk(tree))
+    for scope in [tree, *(node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))]:
         marks |= _Scope(scope, free).mirrored()
-    return ast.fix_missing_locations(_Marker(marks).visit(tree))
-
-
-class _Marker(ast.NodeTransformer):
-    def __init__(self, marks: set[ast.Call]) -> None:
-        self.marks = marks
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        marked = node in self.marks
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) == 1 and not node.keywords:
-            return _applied(TYPE, node.args[0])
-        if marked:
+    for node in nodes:
+        if isinstance(node, ast.Assert):
+            node.test = _judged(node.test)
+        elif isinstance(node, ast.Call) and _dotted(node.func) == "type" and len(node.args) == 1 and not node.keywords:
+            node.func = ast.copy_location(ast.Name(TYPE, ast.Load()), node.func)
+        elif node in marks:
             node.func = _applied(MIRROR, node.func)
-        return node
+    if any(isinstance(node, ast.Attribute) and node.attr == "__class__" for node in nodes):
+        tree = _Classes().visit(tree)
+    return tree
+
+
+class _Classes(ast.NodeTransformer):
+    """Every `x.__class__` becomes the call that `type(x)` becomes."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         self.generic_visit(node)
         return _applied(TYPE, node.value) if node.attr == "__class__" and isinstance(node.ctx, ast.Load) else node
-
-    def visit_Assert(self, node: ast.Assert) -> ast.stmt:
-        self.generic_visit(node)
-        node.test = _judged(node.test)
-        return node
 
 
 def _applied(name: str, value: ast.expr) -> ast.expr:
@@ -124,8 +137,8 @@ class _Scope:
     """One function of the test code, or its top level."""
 
     def __init__(self, scope: ast.AST, free: set[str]) -> None:
-        self.nodes = list(_own_nodes(scope))
-        parameters = {arg.arg for arg in ast.walk(scope.args) if isinstance(arg, ast.arg)} if isinstance(
+        self.nodes = list(walk(scope, (ast.FunctionDef, ast.AsyncFunctionDef)))[1:]
+        parameters = {arg.arg for arg in walk(scope.args) if isinstance(arg, ast.arg)} if isinstance(
             scope, ast.FunctionDef | ast.AsyncFunctionDef) else set()
         called = {node.func.id for node in self.nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
         self.programs = free | (parameters & called) | {"self"}
@@ -154,17 +167,28 @@ class _Scope:
     def mirrored(self) -> set[ast.Call]:
         """Calls after which the test looks at its own arguments to see what became of them."""
         statements = {node.value for node in self.nodes if isinstance(node, ast.Expr)}
-        comparisons = list(self._comparisons())
+        looked_at = self._looked_at()
         found: set[ast.Call] = set()
         for call in self.nodes:
-            if not isinstance(call, ast.Call):
-                continue
-            texts = {ast.unparse(argument) for argument in (*call.args, *(word.value for word in call.keywords))
-                     if isinstance(argument, ast.Name | ast.Attribute)}
-            if call in statements or any(self._in_place(text, side, other) for line, side, other in comparisons
-                                         if line >= call.lineno for text in texts):
-                found.add(call)
+            if isinstance(call, ast.Call):
+                texts = map(_dotted, (*call.args, *(word.value for word in call.keywords)))
+                if call in statements or any(looked_at.get(text, 0) >= call.lineno for text in texts):
+                    found.add(call)
         return found
+
+    def _looked_at(self) -> dict[str, int]:
+        """The last line in which a comparison looks at a variable alone, and compares it with what no program had a
+        hand in."""
+        lines: dict[str, int] = {}
+        for line, side, others in self._comparisons():
+            if any(map(self.tainted, others)):
+                continue
+            elsewhere = set().union(*map(self._mentioned, others))
+            tainted, may_be_left_out = self.tainted(side), any(isinstance(part, ast.BoolOp) for part in walk(side))
+            for text in self._mentioned(side) - elsewhere:
+                if not tainted or (may_be_left_out and not self.tainted(side, text)):
+                    lines[text] = max(line, lines.get(text, 0))
+        return lines
 
     def _comparisons(self) -> Iterator[tuple[int, ast.expr, list[ast.expr]]]:
         """Line, one side and the other sides of all comparisons, those of assertEqual and its relatives too."""
@@ -178,15 +202,10 @@ class _Scope:
             for side in sides:
                 yield node.end_lineno or node.lineno, side, [other for other in sides if other is not side]
 
-    def _in_place(self, text: str, side: ast.expr, others: list[ast.expr]) -> bool:
-        """Whether a comparison looks at `text` alone, and compares it with what no program had a hand in."""
-        if not self._mentions(side, text) or self.tainted(side, text):
-            return False
-        return not any(self.tainted(other) or self._mentions(other, text) for other in others)
-
-    def _mentions(self, node: ast.expr, text: str) -> bool:
+    def _mentioned(self, node: ast.expr) -> set[str]:
+        """Variables in an expression, and those from which these were made."""
         texts = _texts(node)
-        return text in texts or any(text in self.aliases.get(name, ()) for name in texts)
+        return texts.union(*(self.aliases.get(text, ()) for text in texts))
 
     def tainted(self, node: ast.expr, beside: str = "") -> bool:
         """Whether the value depends on what the program returned, indices and slices aside; in `f(x) or x` the first
@@ -194,7 +213,7 @@ class _Scope:
         stack: list[ast.AST] = [node]
         while stack:
             node = stack.pop()
-            if isinstance(node, ast.BoolOp) and beside and ast.unparse(node.values[-1]) == beside:
+            if isinstance(node, ast.BoolOp) and beside and _dotted(node.values[-1]) == beside:
                 continue
             if isinstance(node, ast.Subscript):
                 picked = _picked(node)
@@ -213,16 +232,6 @@ class _Scope:
         return False
 
 
-def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a scope, those of functions inside it left out; lambdas are part of it."""
-    stack = list(ast.iter_child_nodes(scope))[::-1]
-    while stack:
-        node = stack.pop()
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            stack += list(ast.iter_child_nodes(node))[::-1]
-
-
 def _picked(node: ast.Subscript) -> ast.expr | None:
     """The element that `(f(x), x)[1]` is."""
     place = node.slice
@@ -236,13 +245,22 @@ def _is_indexing(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
 
 
+def _dotted(node: ast.AST) -> str:
+    """`a.b.c`, "" for an expression that is no name with attributes."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
 def _texts(node: ast.AST) -> set[str]:
-    return {ast.unparse(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute)}
+    return {_dotted(part) for part in walk(node) if isinstance(part, ast.Name | ast.Attribute)} - {""}
 
 
 def _target_names(node: ast.AST) -> set[str]:
-    return {ast.unparse(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute)
-            and not isinstance(part.ctx, ast.Load)}
+    return {_dotted(part) for part in walk(node) if isinstance(part, ast.Name | ast.Attribute)
+            and not isinstance(part.ctx, ast.Load)} - {""}
 
 
 def _name_of(node: ast.expr) -> str:
