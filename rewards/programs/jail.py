@@ -163,6 +163,7 @@ class Jail:
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
         while not poller.poll(1000 * clock.patience()):
+            clock.look()
             clock.check()
         _, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(12))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
@@ -176,6 +177,7 @@ class Jail:
         poller.register(self._socket, select.POLLIN)
         while size:
             while not poller.poll(1000 * clock.patience()):
+                clock.look()
                 clock.check()
             clock.check()
             try:
@@ -222,7 +224,7 @@ class _Clock:
         self._pid, self._budget = pid, budget
         self._cpu_limit = None if seconds is None else self._cpu() + seconds
         self._end = math.inf if wall_seconds is None else time.monotonic() + wall_seconds
-        self._waited = waited(pid) if pid else 0.0
+        self._waited: float | None = None
 
     def _cpu(self) -> float:
         try:
@@ -233,13 +235,18 @@ class _Clock:
     def patience(self) -> float:
         return max(0.001, min(POLL_SECONDS, min(self._end, self._budget.deadline) - time.monotonic()))
 
+    def look(self) -> None:
+        """To be called while there is no answer. Most are there before the first look, which takes a while."""
+        if self._waited is None:
+            self._waited = waited(self._pid)
+
     def check(self) -> None:
         if self._cpu_limit is not None and self._cpu() >= self._cpu_limit:
             raise Stopped(Reason.TIMEOUT)
         if time.monotonic() < min(self._end, self._budget.deadline):
             return
         now_waited = waited(self._pid)
-        granted, self._waited = now_waited - self._waited, now_waited
+        granted, self._waited = now_waited - (self._waited or 0.0), now_waited
         self._end += granted
         self._budget.extend(granted)
         if time.monotonic() >= min(self._end, self._budget.deadline):

@@ -11,7 +11,6 @@ Names that the test code uses and does not define come from the prelude, then fr
 from __future__ import annotations
 
 import ast
-import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
@@ -84,6 +83,8 @@ def _told(link: Link, raised: BaseException, code: str) -> str:
 
 
 def _missing_modules(link: Link, names: set[str], style: str) -> None:
+    import importlib.util  # 3 ms that jails with nothing to audit do without
+
     known = {"solution", "tests", "pytest"} if style == "pytest" else {"solution", "tests"}
     for name in sorted(names - known):
         if name not in sys.modules and importlib.util.find_spec(name) is None:
