@@ -262,7 +262,7 @@ def test_a_jail_that_dies_while_it_waits_is_replaced(tier: str) -> None:
 
 
 def test_jails_that_do_not_start_are_our_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jail_module, "command", lambda tier: ["/bin/false"])
+    monkeypatch.setattr(jail_module, "command", lambda *_: ["/bin/false"])
     with pytest.raises(SandboxError, match="3 landlock jails in a row"):
         Jails("landlock").take()
 

@@ -343,7 +343,7 @@ def test_tests_that_test_nothing_or_cannot_run_are_the_datasets_error(
 
 def test_our_own_failure_is_not_judged(monkeypatch: pytest.MonkeyPatch, verifier: UnitTestsVerifier) -> None:
     """Bug: a sandbox that does not start teaches the model that its program was wrong."""
-    monkeypatch.setattr("rlvr.rewards.programs.jail.command", lambda tier: ["/bin/false"])
+    monkeypatch.setattr("rlvr.rewards.programs.jail.command", lambda *_: ["/bin/false"])
     monkeypatch.setattr(verifier, "_jails", Jails(verifier.tier, ahead=0))
     verdict, note = _judge(verifier, problem(CALL), in_block(ADD))
     assert (verdict.correct, verdict.reason) == (None, Reason.HARNESS_ERROR)
