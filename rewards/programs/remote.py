@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from rlvr.rewards.programs.jail_child import Channel, describe
 from rlvr.rewards.programs.wire import MAX_FRAME, TooDeep, dump, pack, unpack
+from rlvr.rewards.programs.wire_rare import update
 
 _ENDINGS = (StopIteration, StopAsyncIteration)
 _DUNDERS = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__module__", "__wrapped__", "__annotations__",
@@ -71,7 +72,7 @@ class Link:
         after = self._read(reply, "args") if mirror and "args" in reply else []
         given = (*arguments, *keywords.values())
         for argument, changed in zip(given, after, strict=False):
-            _update(argument, changed)
+            update(argument, changed)
         for argument in given:
             if isinstance(argument, Remote):
                 argument._rlvr_changed()
@@ -392,19 +393,3 @@ def asserted(value: Any) -> Any:
     if isinstance(value, Remote) and not (value._rlvr_own or value._rlvr_made):
         value._rlvr_refuse_plain(True)
     return value
-
-
-def _update(argument: Any, after: Any) -> None:
-    """What the candidate did to a mutable argument happens to the test's own object too."""
-    if type(argument) is not type(after):
-        return
-    if isinstance(argument, (list, bytearray)):
-        argument[:] = after
-    elif isinstance(argument, (dict, set)):
-        argument.clear()
-        argument.update(after)
-    elif type(argument).__name__ in ("ListNode", "TreeNode"):
-        vars(argument).update(vars(after))
-    elif hasattr(argument, "popleft"):
-        argument.clear()
-        argument.extend(after)

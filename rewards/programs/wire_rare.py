@@ -182,6 +182,22 @@ def _decimal(content: str) -> Any:
     return number
 
 
+def update(argument: Any, after: Any) -> None:
+    """What the candidate did to a mutable argument happens to the test's own object too."""
+    if type(argument) is not type(after):
+        return
+    if isinstance(argument, (list, bytearray)):
+        argument[:] = after
+    elif isinstance(argument, (dict, set)):
+        argument.clear()
+        argument.update(after)
+    elif type(argument).__name__ in ("ListNode", "TreeNode"):
+        vars(argument).update(vars(after))
+    elif hasattr(argument, "popleft"):
+        argument.clear()
+        argument.extend(after)
+
+
 MAKERS: dict[str, Callable[[Any, Unpack, Check], Any]] = {
     "a": lambda content, unpack, check: bytearray.fromhex(content),
     "b": lambda content, unpack, check: bytes.fromhex(content),

@@ -165,7 +165,8 @@ class JudgeSection:
         """Arguments of `rlvr.judging.judge.Judge` for this process. Launchers set LOCAL_WORLD_SIZE to the number of
         processes on this machine."""
         cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return {"workers": max(1, min(self.workers, cores)), "timeout": self.timeout, "packages": self.packages}
+        return {"workers": max(1, min(self.workers, cores)), "timeout": self.timeout,
+                **({"packages": self.packages} if self.packages else {})}
 
 
 @dataclass(frozen=True, slots=True)

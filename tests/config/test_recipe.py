@@ -73,7 +73,7 @@ def test_resolved_recipe_is_json_and_reads_back_the_same(write):
     recipe = load_recipe(write(), ["model.lora.r=4", "tracking.tags=[a, b]", "algorithm.std_eps=1e-6"])
     tree = json.loads(json.dumps(resolved(recipe), allow_nan=False))
     assert tree["model"]["lora"] == {"r": 4, "alpha": 32.0, "dropout": 0.0, "target_modules": "all-linear"}
-    assert tree["judge"] == {"workers": 2, "timeout": 10.0}
+    assert tree["judge"] == {"workers": 2, "timeout": 10.0, "packages": []}
     assert tree["algorithm"] == {"name": "grpo", "std_eps": 1e-6}
     assert from_dict(Recipe, tree) == recipe
 
@@ -234,7 +234,7 @@ def test_wrong_overrides(write, override, fragment):
     ("train.ks=[1]", "did you mean 'probes.ks'?"),
     ("train.run_dir=x", "did you mean 'run_dir'?"),
     ("train.system=x", "did you mean 'data.probe.system' or 'data.train.system'?"),
-    ("judge.zzzzzz=1", "judge.zzzzzz: unknown key (known: workers, timeout)"),
+    ("judge.zzzzzz=1", "judge.zzzzzz: unknown key (known: workers, timeout, packages)"),
 ])
 def test_a_misplaced_key_or_one_of_another_trainer_is_pointed_to_its_place(write, override, fragment):
     message = error(override, path=write())
