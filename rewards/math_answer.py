@@ -22,7 +22,7 @@ from importlib.metadata import version as installed
 from rlvr.interfaces import Verifier
 from rlvr.rewards.boxed import decisive_box, final_answer
 from rlvr.rewards.math.clock import OutOfTime, within
-from rlvr.rewards.math.compare import CONTROL, Comparison, normalized_gold
+from rlvr.rewards.math.compare import CONTROL, Comparison, normalized
 from rlvr.rewards.math.equations import value_side
 from rlvr.rewards.math.exact import CLOCK, RATIO
 from rlvr.rewards.math.guards import MAX_CHARS, bomb, numeral
@@ -65,7 +65,7 @@ class MathVerifier(Verifier):
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """`tier` names the path that decided: extract, text, exact, guard or symbolic."""
-        gold = normalized_gold(problem.gold)
+        gold = normalized(problem.gold)
         if not gold or CONTROL.search(gold):
             return Verdict(None, Reason.GOLD_ERROR)
         answer = final_answer(text)
@@ -106,7 +106,7 @@ class MathVerifier(Verifier):
         return rf"The final answer is $\boxed{{{problem.gold}}}$."
 
     def _complaint(self, problem: Problem) -> str | None:
-        raw_gold, gold = problem.gold, normalized_gold(problem.gold)
+        raw_gold, gold = problem.gold, normalized(problem.gold)
         if not gold:
             return "it is empty"
         if CONTROL.search(gold) or "\\boxed" in raw_gold:

@@ -10,6 +10,8 @@ import re
 
 from rlvr.rewards.math.latex import rename, split_top, squeezed, variables
 
+_ANY = re.compile(r"\\(?:var|vec|over|math|bold|bm|ell|binom|sum|prod|int|d+ot|epsilon|phi|theta|rho|kappa|sigma|log|"
+                  r"lim|frac\s*\{\s*d)|[_']|\^\*|C\s*\(")
 _GLYPHS = ("epsilon", "phi", "theta", "rho", "kappa", "sigma")
 _VECTOR = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)\s*(?:\{\s*([A-Za-z])\s*\}|([a-z])(?![A-Za-z]))")
 _POSITIVE = re.compile(r"\\mathbb\{([ZRQ])\}\s*(?:\^\s*(?:\{\s*\+\s*\}|\+)|_\s*(?:\{\s*\+\s*\}|\+|\{\s*>\s*0\s*\}))")
@@ -33,6 +35,8 @@ _DUMMIES = "kjmrsuvw"
 
 def in_same_letters(gold: str, answer: str) -> tuple[str, str]:
     """Both normalized answers with one spelling for each letter."""
+    if not _ANY.search(gold) and not _ANY.search(answer):
+        return gold, answer
     for step in (_same_binomials, _same_glyphs, _same_sets, _same_derivatives, _same_indices, _same_bound):
         if squeezed(gold) == squeezed(answer):
             break
@@ -41,7 +45,7 @@ def in_same_letters(gold: str, answer: str) -> tuple[str, str]:
 
 
 def _same_glyphs(gold: str, answer: str) -> tuple[str, str]:
-    for name in _GLYPHS:
+    for name in _GLYPHS if r"\var" in gold + answer else ():
         plain, variant = re.compile(rf"\\{name}(?![A-Za-z])"), re.compile(rf"\\var{name}(?![A-Za-z])")
         if not any(plain.search(text) and variant.search(text) for text in (gold, answer)):
             gold, answer = (variant.sub(rf"\\{name} ", text) for text in (gold, answer))
