@@ -19,7 +19,7 @@ from rlvr.config.algorithm import build_algorithm
 from rlvr.config.recipe import Recipe, load_recipe, resolved
 from rlvr.config.steps import plan_of_steps
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
-from rlvr.models.loading import load_processing, source
+from rlvr.models.loading import check_trainable, processing_of, source
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.forecast import budget_of, check_budget
@@ -85,6 +85,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     if rank() == 0:
         run_dir.check_usable(resume=resume)
     build_algorithm(recipe)  # imports torch: what can be checked without it is checked above
+    check_trainable(recipe.model)
     plan_of_steps(recipe.train, world_size())
     problems = load_problem_sets(recipe)
     quiet()
@@ -132,9 +133,7 @@ def _train(
     from rlvr.training.trainer import RLVRTrainer
 
     images = any(problem.images for problem in [*problems.train, *problems.probe])
-    tokenizer = load_processing(recipe.model.path, images=images, revision=recipe.model.revision)
-    if recipe.model.chat_template is not None:
-        tokenizer.chat_template = Path(recipe.model.chat_template).read_text()
+    tokenizer = processing_of(recipe.model, images=images)
     check_prompt_lengths(tokenizer, problems.train, recipe.train.max_prompt_tokens)
     for condition in conditions:
         check_prompt_lengths(tokenizer, condition.problems, sys.maxsize)

@@ -21,7 +21,7 @@ from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
 from rlvr.models.declared import check_declared
-from rlvr.models.loading import load_processing
+from rlvr.models.loading import check_trainable, processing_of
 from rlvr.models.prompts import check_prompt_lengths, decoded_prompt
 from rlvr.probes.forecast import budget_lines, budget_of, check_budget, generated_per_used
 from rlvr.statistics.plan import PLANS, SamplingPlan
@@ -130,10 +130,8 @@ def _check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Probl
             raise UserError(f"model.path: no directory {path!r}; expected `lab`, a hub id or the directory of a model")
         return f"{path} (hub id: not looked up here)", []
     problems = [*train, *probe]
-    processing = load_processing(path, images=any(problem.images for problem in problems),
-                                 revision=recipe.model.revision)
-    if recipe.model.chat_template is not None:
-        processing.chat_template = Path(recipe.model.chat_template).read_text()
+    check_trainable(recipe.model)
+    processing = processing_of(recipe.model, images=any(problem.images for problem in problems))
     longest = [check_prompt_lengths(processing, some, recipe.train.max_prompt_tokens) for some in (train, probe)]
     limits = {"train.max_new_tokens": recipe.train.max_new_tokens,
               "probes.max_new_tokens": recipe.probes.max_new_tokens}

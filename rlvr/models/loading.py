@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from rlvr.config.sections import ModelSpec
 from rlvr.types import UserError
 
 
@@ -15,6 +18,53 @@ def source(path: str) -> str:
     from rlvr.lab.model import BASE_DIR
 
     return str(BASE_DIR)
+
+
+class Adapter(NamedTuple):
+    """A directory that holds low-rank adapters (LoRA) and no whole model."""
+
+    base: str
+    revision: str | None
+    has_tokenizer: bool
+
+
+def adapter_of(path: str) -> Adapter | None:
+    """What the adapters in the directory `path` belong to; None if it holds a whole model or is no directory here."""
+    folder = Path(path)
+    config = folder / "adapter_config.json"
+    if not config.is_file() or (folder / "config.json").is_file():
+        return None
+    stored = json.loads(config.read_text())
+    return Adapter(stored["base_model_name_or_path"], stored.get("revision"),
+                   (folder / "tokenizer_config.json").is_file())
+
+
+def check_trainable(spec: ModelSpec) -> None:
+    """Raises UserError for a base that cannot be trained: adapters without the model that they belong to."""
+    if adapter := adapter_of(spec.path):
+        raise UserError(f"model.path: {spec.path!r} holds adapters of {adapter.base!r}, not a whole model; they can be "
+                        "probed as they are. To train on, merge them first (peft: merge_and_unload, save_pretrained), "
+                        "or continue their run with --resume")
+
+
+def model_of(spec: ModelSpec, path: str | None = None) -> Any:
+    """The base model of a recipe or, at `path`, another one in its place such as a checkpoint, for inference.
+
+    The revision is the base's alone. Of a directory with adapters: its base with the adapters in it.
+    """
+    path = spec.path if path is None else path
+    return load_model(path, dtype=spec.dtype, revision=spec.revision if path == spec.path else None,
+                      attn_implementation=spec.attn_implementation)
+
+
+def processing_of(spec: ModelSpec, path: str | None = None, *, images: bool = False, where: str = "model.path") -> Any:
+    """The tokenizer or processor that belongs to `model_of(spec, path)`, with the recipe's chat template."""
+    path = spec.path if path is None else path
+    processing = load_processing(path, images=images, revision=spec.revision if path == spec.path else None,
+                                 where=where)
+    if spec.chat_template is not None:
+        processing.chat_template = Path(spec.chat_template).read_text()
+    return processing
 
 
 def load_tokenizer(path: str, revision: str | None = None, where: str = "model.path") -> Any:
@@ -36,7 +86,11 @@ def load_tokenizer(path: str, revision: str | None = None, where: str = "model.p
 
 
 def load_processing(path: str, *, images: bool, revision: str | None = None, where: str = "model.path") -> Any:
-    """The tokenizer of a model or, for problems with pictures, its processor, padding on the left."""
+    """The tokenizer of a model or, for problems with pictures, its processor, padding on the left. A directory with
+    adapters that holds none has its base's."""
+    adapter = adapter_of(path)
+    if adapter is not None and not adapter.has_tokenizer:
+        path, revision = adapter.base, adapter.revision
     if not images:
         return load_tokenizer(path, revision, where)
     from transformers import AutoProcessor, ProcessorMixin
@@ -60,6 +114,9 @@ def load_model(path: str, *, dtype: str, revision: str | None = None, attn_imple
     import torch
     import transformers
 
+    adapter = adapter_of(path)
+    if adapter is not None:
+        return _with_adapters(path, adapter, dtype=dtype, attn_implementation=attn_implementation)
     try:
         config: Any = transformers.AutoConfig.from_pretrained(source(path), revision=revision or "main")
         loader = getattr(transformers, (config.architectures or [""])[0], transformers.AutoModelForCausalLM)
@@ -69,6 +126,17 @@ def load_model(path: str, *, dtype: str, revision: str | None = None, attn_imple
     except (OSError, ValueError) as error:
         raise UserError(_missing("model", path, "model", error)) from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _with_adapters(path: str, adapter: Adapter, *, dtype: str, attn_implementation: str | None) -> Any:
+    """Not merged: the same computation, to the last bit, as the model in training that saved the adapters."""
+    from peft import PeftModel
+
+    base = load_model(adapter.base, dtype=dtype, revision=adapter.revision, attn_implementation=attn_implementation)
+    try:
+        return PeftModel.from_pretrained(base, path).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(_missing("model", path, f"adapters that fit {adapter.base!r}", error)) from error
 
 
 def _missing(where: str, path: str, what: str, error: Exception) -> str:

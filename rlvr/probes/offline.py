@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config.probe_recipe import ProbeRequest
-from rlvr.config.sections import ModelSpec
 from rlvr.config.strict import to_tree
 from rlvr.data.completions import FileSampler, read_completions
 from rlvr.data.problem_sets import problem_rows, problem_set_hash
 from rlvr.judging.judge import Judge
 from rlvr.judging.problems import load_probe_set, with_usable_golds
-from rlvr.models.loading import load_model, load_processing
+from rlvr.models.loading import model_of, processing_of
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.conditions import Condition, ConditionProber, conditions_of, open_conditions
@@ -52,7 +51,8 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
     loaded = load_probe_set(recipe)
     images = any(problem.images for problem in loaded.probe)
     # All tokenizers before the first model is measured: a mistyped name must not show after an hour.
-    tokenizers = {step: _processing(path, recipe.model, images) for step, path in models.items()}
+    tokenizers = {step: processing_of(recipe.model, path, images=images, where="model")
+                  for step, path in models.items()}
     for tokenizer in tokenizers.values():
         check_prompt_lengths(tokenizer, loaded.probe, ANY_LENGTH)
     with Judge(**recipe.judge.options()) as judge:
@@ -74,11 +74,8 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
             missing = [prober for prober in probers if step not in done[prober] and prober.measures(step)]
             if not missing:
                 continue
-            model = load_model(
-                path, dtype=recipe.model.dtype, revision=recipe.model.revision if path == base else None,
-                attn_implementation=recipe.model.attn_implementation,
-            )
-            measured = LoadedModel(model, tokenizers[step], truth=truth_for(recipe, tokenizers[step]))
+            measured = LoadedModel(model_of(recipe.model, path), tokenizers[step],
+                                   truth=truth_for(recipe, tokenizers[step]))
             for prober in missing:
                 with line:
                     prober.measure(step, measured)
@@ -97,14 +94,6 @@ def _probers(
         progress = line.of({step: f"arm {condition.name}, {name}" for step, name in names.items()})
         yield ConditionProber(condition, condition.settings(recipe, planned_looks=looks), judge=judge,
                               run_dir=run.arm(condition.name).path, progress=progress)
-
-
-def _processing(path: str, base: ModelSpec, images: bool) -> Any:
-    revision = base.revision if path == base.path else None
-    processing = load_processing(path, images=images, revision=revision, where="model")
-    if base.chat_template is not None:
-        processing.chat_template = Path(base.chat_template).read_text()
-    return processing
 
 
 def _budget_note(request: ProbeRequest, problems: int) -> str:

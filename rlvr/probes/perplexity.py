@@ -1,7 +1,7 @@
 """How surprised the base model is by what the trained model writes: `rlvr perplexity RUN`.
 
 Perplexity of a completion Y of prompt x under a model m: exp(-1/|Y| * sum_t log m(y_t | x, y_<t)), at temperature 1,
-the end-of-sequence token included unless the completion was cut. Four of them tell whether RL found anything new
+its end included unless the completion was cut. Four of them tell whether RL found anything new
 (2504.13837, section 4.1 and figure 6): PPL_base(Y_RL) no higher than PPL_base(Y_base) says that the base model could
 have written it; PPL_base(Y_reference), of the reference solutions, shows what foreign text costs.
 
@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from rlvr.config.recipe import Recipe
 from rlvr.data.load import load_problems
-from rlvr.models.loading import load_model, load_tokenizer
-from rlvr.models.prompts import prompt_ids
+from rlvr.models.loading import model_of, processing_of
+from rlvr.models.prompts import eos_ids, prompt_ids
 from rlvr.models.quiet import quiet
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
@@ -55,10 +55,13 @@ class Surprise(NamedTuple):
 
 @torch.no_grad()
 def surprises(model: Any, tokenizer: Any, texts: Sequence[Text], *, batch_size: int = 32) -> list[Surprise]:
-    """Negative log-likelihood of each completion given its prompt, in the order of `texts`."""
-    pairs = []
+    """Negative log-likelihood of each completion given its prompt, in the order of `texts`.
+
+    The end of a completion counts with the probability that the model stops, by whichever of its stop tokens.
+    """
+    pairs, stops = [], eos_ids(model, tokenizer)
     for text in texts:
-        answer = tokenizer.encode(text.text, add_special_tokens=False) + [tokenizer.eos_token_id] * text.ended
+        answer = tokenizer.encode(text.text, add_special_tokens=False) + stops[:1] * text.ended
         pairs.append((prompt_ids(tokenizer, text.problem), answer))
     found: list[Surprise] = [Surprise(0.0, 0)] * len(texts)
     order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))  # little padding in a batch
@@ -76,6 +79,11 @@ def surprises(model: Any, tokenizer: Any, texts: Sequence[Text], *, batch_size: 
         ids, attention, wanted = (x.to(model.device) for x in (ids, attention, wanted))
         logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, :-1].float()
         nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+        if len(stops) > 1:
+            for row, i in enumerate(rows):
+                if texts[i].ended:
+                    last = sum(map(len, pairs[i])) - 2
+                    nll[row, last] = -logits[row, last].log_softmax(-1)[stops].logsumexp(-1)
         sums = (nll * wanted[:, 1:]).double().sum(1).tolist()
         for i, total in zip(rows, sums, strict=True):
             found[i] = Surprise(total, len(pairs[i][1]))
@@ -103,7 +111,7 @@ def measure(run_path: Path, *, samples: int = 4) -> Path:
     if 0 not in steps or not trained:
         raise UserError(f"{run_path}: found probes at steps {steps} and no checkpoint of one of them; expected a base "
                         "probe and at least one probed checkpoint (train.save_every, train.keep_checkpoints)")
-    base, tokenizer = _load(recipe, recipe.model.path)
+    base, tokenizer = model_of(recipe.model), processing_of(recipe.model)
     rows: list[dict[str, Any]] = []
 
     def read(model: Any, step: int, name: str, kind: str, texts: Sequence[Text]) -> None:
@@ -118,18 +126,12 @@ def measure(run_path: Path, *, samples: int = 4) -> Path:
     for step in trained:
         texts = list(_sampled(run, step, problems, samples))
         read(base, step, "base", "trained", texts)
-        model, _ = _load(recipe, str(run.checkpoint(step)))
+        model = model_of(recipe.model, str(run.checkpoint(step)))
         read(model, step, "trained", "trained", texts)
     path = run.path / "perplexity.jsonl"
     path.unlink(missing_ok=True)
     run.append_jsonl(path, rows)
     return path
-
-
-def _load(recipe: Recipe, path: str) -> tuple[Any, Any]:
-    tokenizer = load_tokenizer(path)
-    model = load_model(path, dtype=recipe.model.dtype, attn_implementation=recipe.model.attn_implementation)
-    return model, tokenizer
 
 
 def _sampled(run: RunDir, step: int, problems: dict[str, Problem], samples: int) -> Iterator[Text]:

@@ -272,15 +272,15 @@ def test_a_killed_probe_of_several_models_resumes(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["probe", str(finished), "-o", str(tmp_path / "whole")]) == 0
-    real, loaded = offline_probe.load_model, []
+    real, loaded = offline_probe.model_of, []
 
-    def load(path: str, **settings: Any) -> Any:
+    def load(spec: Any, path: str) -> Any:
         loaded.append(Path(path).name)
         if loaded == ["lab", "checkpoint-2", "checkpoint-4"]:
             raise KeyboardInterrupt
-        return real(path, **settings)
+        return real(spec, path)
 
-    monkeypatch.setattr(offline_probe, "load_model", load)
+    monkeypatch.setattr(offline_probe, "model_of", load)
     assert main(["probe", str(finished), "-o", str(tmp_path / "out")]) == 130
     assert [r["step"] for r in boundary(tmp_path / "out")] == [0, 2]
     assert main(["probe", str(finished), "-o", str(tmp_path / "out"), "--resume"]) == 0

@@ -44,6 +44,23 @@ def test_equals_the_exact_log_probability(batch_size: int) -> None:
         assert surprise.perplexity == pytest.approx(np.exp(-logp / len(answer)), rel=1e-5)
 
 
+def test_a_completion_ends_by_any_stop_token() -> None:
+    """Bug: the tokenizer's EOS was charged, though the model stops by another token just as well."""
+    model, tokenizer = load_lab_model("lab")
+    (text,) = solutions(1)
+    answer: Any = tokenizer.encode(text.text, add_special_tokens=False)
+    prompt: Any = tokenizer.encode(str(text.problem.prompt), add_special_tokens=False)
+    with torch.no_grad():
+        logp = model(torch.tensor([[*prompt, *answer]])).logits[0].float().log_softmax(-1)
+    of_answer = sum(logp[len(prompt) - 1 + place, token].item() for place, token in enumerate(answer))
+    other = answer[0]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, other]
+    stop = (logp[-1, tokenizer.eos_token_id].exp() + logp[-1, other].exp()).log().item()
+    cut = text._replace(text="3", ended=False)  # another length, so the batch is padded
+    found, _ = surprises(model, tokenizer, [text, cut])
+    assert found.nll == pytest.approx(-of_answer - stop, rel=1e-5) and found.tokens == len(answer) + 1
+
+
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary() -> None:
     model = tiny_model()
     with torch.no_grad():

@@ -1,0 +1,95 @@
+"""One way to load a base, a checkpoint and a directory of adapters, with revision and chat template of the recipe."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from rlvr.cli.main import main
+from rlvr.config.sections import ModelSpec
+from rlvr.lab.model import load_lab_model
+from rlvr.models import loading
+from rlvr.models.loading import check_trainable, model_of, processing_of
+from rlvr.runs.run_dir import RunDir
+from rlvr.types import UserError
+from tests.support.small_run import rows
+
+SPEC = ModelSpec(path="lab")
+
+
+@pytest.fixture
+def adapters(tmp_path: Path) -> Path:
+    """A checkpoint of adapters on the lab's base that change it."""
+    model, tokenizer = load_lab_model("lab")
+    adapted: Any = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+    folder = tmp_path / "checkpoint-7"
+    adapted.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_adapters_are_loaded_with_their_base(adapters: Path) -> None:
+    """Bug: a LoRA checkpoint could not be loaded ("Unrecognized model")."""
+    ids = torch.arange(3, 9)[None]
+    model = model_of(SPEC, str(adapters))
+    with torch.no_grad():
+        adapted, base = model(ids).logits, model_of(SPEC)(ids).logits
+        merged = model.merge_and_unload()(ids).logits
+    assert torch.allclose(adapted, merged, atol=1e-4) and (adapted - base).abs().max() > 0.1
+    assert not model.training
+
+
+def test_a_lora_checkpoint_is_probed(adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLVR_CACHE", str(tmp_path / "cache"))
+    assert main(["probe", "lab", str(adapters), "--data", "lab", "data.probe.split=test", "data.probe.size=2",
+                 "probes.max_new_tokens=18", "probes.temperature=1", "probes.top_p=1", "judge.workers=1",
+                 "--plan", "cheap", "-o", str(tmp_path / "run")]) == 0
+    base, adapted = rows(RunDir(tmp_path / "run").boundary)
+    assert adapted["step"] == 7 and adapted["exact"] != base["exact"]
+
+
+def test_adapters_without_a_tokenizer_have_their_bases(adapters: Path) -> None:
+    for file in adapters.glob("token*"):
+        file.unlink()
+    assert processing_of(SPEC, str(adapters)).get_vocab() == processing_of(SPEC).get_vocab()
+
+
+def test_adapters_are_no_base_to_train(adapters: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^model.path: .*checkpoint-7' holds adapters of .*merge them first"):
+        check_trainable(ModelSpec(path=str(adapters)))
+    whole = tmp_path / "whole"
+    shutil.copytree(loading.source("lab"), whole)
+    check_trainable(ModelSpec(path=str(whole)))
+    check_trainable(SPEC)
+
+
+def test_the_revision_is_the_bases_and_the_template_is_everyones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: perplexity left out both."""
+    asked: list[tuple[str, str, Any]] = []
+    for name in ("load_model", "load_processing"):
+        real = getattr(loading, name)
+
+        def load(path: str, *, real: Any = real, name: str = name, revision: Any = None, **how: Any) -> Any:
+            asked.append((name, path, revision))
+            return real(path, **how)
+
+        monkeypatch.setattr(loading, name, load)
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }}")
+    spec = ModelSpec(path="lab", revision="v2", chat_template=str(tmp_path / "t.jinja"))
+    other = str(shutil.copytree(loading.source("lab"), tmp_path / "other"))
+    for path in (None, other):
+        model_of(spec, path)
+        assert processing_of(spec, path).chat_template == "{{ messages[0].content }}"
+    assert asked == [("load_model", "lab", "v2"), ("load_processing", "lab", "v2"), ("load_model", other, None),
+                     ("load_processing", other, None)]
