@@ -192,7 +192,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "round": round, "format": format, "divmod": divmod, "delattr": delattr, "reversed": reversed, "view": _view,
     "trunc": lambda target: _rounded("trunc")(target), "floor": lambda target: _rounded("floor")(target),
     "ceil": lambda target: _rounded("ceil")(target),
-    "class": type,
+    "class": type, "is_iterator": lambda target: hasattr(type(target), "__next__"),
     "isinstance": lambda target, value: isinstance(value, target),
     "issubclass": lambda target, value: issubclass(value, target),
     "enter": lambda target: target.__enter__(), "exit": _exit,

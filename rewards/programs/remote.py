@@ -270,9 +270,9 @@ class Remote:
         if self._rlvr_made or isinstance(item, Remote):
             return self._rlvr_plain(self._rlvr_link.operate("contains", self._rlvr_number, item))
         view = self._rlvr_view()
-        if view is None:
+        if view is None and not self._rlvr_plain(self._rlvr_link.operate("is_iterator", self._rlvr_number)):
             self._rlvr_refuse_plain(item)
-        return item in view
+        return any(found is item or found == item for found in (self if view is None else view))
 
     def __bool__(self) -> bool:
         return self._rlvr_plain(self._rlvr_link.operate("truth", self._rlvr_number))

@@ -10,7 +10,7 @@ lists and numbers. Runs inside the jail too: standard library only.
 from __future__ import annotations
 
 import builtins
-from collections import Counter, OrderedDict, defaultdict, namedtuple
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -182,20 +182,29 @@ def _decimal(content: str) -> Any:
     return number
 
 
-def update(argument: Any, after: Any) -> None:
-    """What the candidate did to a mutable argument happens to the test's own object too."""
+def update(argument: Any, after: Any) -> Any:
+    """Make a mutable value equal to `after` in place, and the lists and dicts in it too. The value in its place."""
     if type(argument) is not type(after):
-        return
-    if isinstance(argument, (list, bytearray)):
-        argument[:] = after
-    elif isinstance(argument, (dict, set)):
+        return after
+    if isinstance(argument, list):
+        argument[:] = [update(*pair) for pair in zip(argument, after, strict=False)] + after[len(argument) :]
+    elif isinstance(argument, dict):
+        new = {key: update(argument[key], value) if key in argument else value for key, value in after.items()}
+        argument.clear()
+        argument.update(new)
+    elif isinstance(argument, set):
         argument.clear()
         argument.update(after)
-    elif type(argument).__name__ in ("ListNode", "TreeNode"):
-        vars(argument).update(vars(after))
-    elif hasattr(argument, "popleft"):
+    elif isinstance(argument, deque):
         argument.clear()
         argument.extend(after)
+    elif isinstance(argument, bytearray):
+        argument[:] = after
+    elif type(argument).__name__ in LINKS:
+        vars(argument).update(vars(after))
+    else:
+        return after
+    return argument
 
 
 MAKERS: dict[str, Callable[[Any, Unpack, Check], Any]] = {

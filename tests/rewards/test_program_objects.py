@@ -144,6 +144,10 @@ HONEST: list[tuple[str, str, str]] = [
     ("f", "g = f(3)\nassert next(g) == 0 and list(g) == [1, 2]\nassert f(9).send(None) == 0",
      "def f(n): yield from range(n)"),
     ("f", "assert f(3)(4) == 7 and f.__name__ == 'f'", "def f(a): return lambda b: a + b"),
+    ("f", "row = [1]\ngrid = [row, [2]]\nf(grid)\nassert row == [1, 0] and grid == [[1, 0], [2, 0]]",
+     "def f(grid):\n  for row in grid: row.append(0)"),
+    ("f", "assert 2 in f(3) and 5 not in f(3) and sum(f(3)) == 3 and max(f(3)) == 2",
+     "def f(n): return map(int, range(n))"),
     ("f", "assert (lambda x: (f(x), x)[1])([3, 1]) == [1, 3]", "def f(d): d.sort()"),
 ]
 
