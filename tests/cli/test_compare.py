@@ -148,7 +148,7 @@ def test_a_failed_run_is_named_and_a_resume_does_what_is_left(
     assert shown.out.strip().endswith(f"page: {page}") and "rloo, seed 1" in page.read_text()
 
     assert main(arguments) == 2  # never over runs by accident
-    assert "not empty; go on with this comparison by --resume" in capfd.readouterr().err
+    assert "not empty; continue this comparison with --resume" in capfd.readouterr().err
     (tmp_path / "fail").unlink()
     assert main([*arguments[:2], "--resume", *arguments[2:]]) == 0
     assert (tmp_path / "calls").read_text().splitlines()[4:] == ["rloo 0 resumed", "rloo 1 resumed"]
