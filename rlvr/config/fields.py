@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field
@@ -48,7 +49,8 @@ def plain(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
-def fields_of(cls: Any) -> dict[str, Any]:
+@lru_cache(maxsize=128)
+def fields_of(cls: Any) -> Mapping[str, Any]:
     """Name -> type, ranges included, of the fields of a dataclass that its constructor takes."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
