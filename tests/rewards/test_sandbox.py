@@ -115,6 +115,23 @@ def escapes_of_a_bare_process(directory: Path) -> set[str]:
     return set(json.loads(done.stdout))
 
 
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_older_landlock_lets_nothing_out_either(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before version 6 it does not see abstract sockets and signals, before 4 no network: seccomp has to."""
+    if missing("landlock"):
+        pytest.skip(missing("landlock"))
+    read_text = Path.read_text
+
+    def older(path: Path, *args: object, **kwargs: object) -> str:
+        text = read_text(path, *args, **kwargs)  # type: ignore[arg-type]
+        return text.replace("have = version()", f"have = {version}") if path.name == "landlock.py" else text
+
+    monkeypatch.setattr(Path, "read_text", older)
+    jail_command.payload.cache_clear()
+    assert choose_tier("landlock") == "landlock"
+    jail_command.payload.cache_clear()
+
+
 @each_tier
 def test_an_escape_disqualifies_the_tier(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bug: the canary runs, and what it reports is not looked at."""
