@@ -136,10 +136,11 @@ class RunDir:
             sys.stderr.write(f"--resume: there is no run in {run.path} yet: starting one\n")
         try:
             run.path.mkdir(parents=True, exist_ok=True)
+            if own:
+                owner.own(run.path)
         except OSError as error:
             raise UserError(f"run_dir {run.path}: cannot be used: {error.strerror}; choose another run_dir") from None
         if own:
-            owner.own(run.path)
             run.check_usable(resume=resume)  # another process may have begun a run since
         return run
 

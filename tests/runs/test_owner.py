@@ -93,3 +93,9 @@ def test_the_heartbeat_touches_the_file(tmp_path: Path, monkeypatch: pytest.Monk
             return
         threading.Event().wait(0.02)
     raise AssertionError("no heartbeat")
+
+
+def test_a_directory_that_cannot_be_locked_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / owner.NAME).mkdir()
+    with pytest.raises(UserError, match=f"run_dir {tmp_path}: cannot be used: Is a directory; choose another run_dir"):
+        RunDir.create(tmp_path, own=True)
