@@ -13,6 +13,7 @@ from collections.abc import Callable
 from rlvr.rewards.math.latex import closes_at
 from rlvr.rewards.math.notation import in_usual_notation, without_cis
 from rlvr.rewards.math.plain_text import with_commands
+from rlvr.rewards.math.units import is_unit
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
@@ -147,6 +148,8 @@ _LABEL = re.compile(r"^(?:\\therefore(?![A-Za-z])|\\(?:approx|cong|simeq|approxe
 _LABELLED = re.compile(rf"\\text\s*\{{{_LABEL_WORDS}(?: (?:is|are|equals)|\s*[:=])"
                        r"\s*([-+]?\d[\d.,]*|[A-E])\s*\.?\s*\}")
 """A label and a number in one group: \text{Answer: 7}."""
+_WITH_UNIT = re.compile(r"^\s*\\text\s*\{\s*(-?\d[\d.,]*)( [A-Za-z][A-Za-z /]*)\}\s*$")
+"""\text{5 cm}"""
 _TAIL = re.compile(r"(?:\s|(?<!\.)\.|[,;]|\\)+$")
 """Three dots are no full stop: 42... is not 42."""
 _BOLD = re.compile(r"\\(?:math(?:bf|rm)|bm|boldsymbol)\s*(?=\{.*[\\^/].*\}$)")
@@ -160,6 +163,7 @@ def normalize(latex: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     text = _LABELLED.sub(r"\1", in_usual_notation(text))
+    text = _WITH_UNIT.sub(lambda match: rf"{match[1]}\text{{{match[2]}}}" if is_unit(match[2]) else match[0], text)
     text = re.sub(r"\s+", " ", text).strip()
     while True:
         before = text

@@ -86,6 +86,7 @@ def _units() -> dict[str, str]:
     for group in _OTHERS.replace("\n", " ").split(";"):
         first, *more = group.split()
         names |= dict.fromkeys((first, *more), first)
+    del names["pm"]  # 3 PM is a time of day
     return names
 
 
@@ -97,7 +98,7 @@ THINGS = frozenset(_THINGS.split())
 ADJECTIVES = frozenset(_ADJECTIVES.split())
 CONNECTORS = frozenset(_CONNECTORS.split())
 TAILS = frozenset(_TAILS.split())
-PLURAL_ONLY = frozenset({"square", "cube", "prime", "pair", "multiple", "factor"})
+PLURAL_ONLY = frozenset({"square", "cube", "prime", "pair", "multiple", "factor", "point"})
 """Things that mean an operation in the singular: 8 square, 8 prime."""
 
 

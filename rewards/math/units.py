@@ -30,7 +30,7 @@ _BARE = re.compile(rf"(?<=[\d}})])\s*([A-Za-z][A-Za-z ./]*){_POWER}$")
 _SHORT_BARE = frozenset({"cm", "mm", "km", "kg", "mg", "ml", "ft", "lb", "hr", "sq", "of", "a", "an", "the", "on"})
 _ATTACHED = re.compile(r"(?<=[A-Za-z])(-?\d+)")
 _TOKEN = re.compile(r"[A-Za-z]+|\^\s*-?\d+|\S")
-_NOUNS = "[JYB]*[UBI]p?(?:[UBI]p?){0,2}"
+_NOUNS = "[JYB]*(?:[UB]p?|Ip?(?![UBI])){1,3}"
 _GRAMMAR = re.compile(rf"(?:FP|[RE])?{_NOUNS}(?:[PRFEI]+{_NOUNS}){{0,3}}(?:I?[TYE]){{0,2}}|[TYE]")
 """Over the letters of `_kind`: "red apples", "cm", "dollars per day", "hours in total", "of a mile"."""
 _MAX_WORDS = 10

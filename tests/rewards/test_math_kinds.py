@@ -846,6 +846,128 @@ n! <- n!!
 \sum_{k=1}^n k <- \sum_{k=0}^{n-1} k
 \sum_{k=1}^{n} \frac{1}{k} <- \sum_{k=2}^{n} \frac{1}{k}
 """,
+    "a third round": r"""
+12 <- 12 \text{ hours } 5 \text{ minutes}
+7 <- \text{Answer: } 7 \text{ or } 8
+7 <- \text{it is } 7 \text{ or } 8
+7 <- \text{The ratio is } 7:2
+7 <- \text{The sum of 3 and } 7
+7 <- \text{the number of wrong answers is } 7, 8
+7 <- x = 8 \Rightarrow y = 7, 8
+7 <- 8 \Rightarrow 7
+7 <- x=7 \Rightarrow x = 8
+7 <- x=8 \Rightarrow x = 7
+7 <- x = 7 \Rightarrow y = 8
+10 <- 10a+b=11
+5 <- \text{five }\text{six}
+5 <- \text{five}6
+5 <- five six
+5 <- \text{fivehundred}
+21 <- \text{twenty one hundred}
+120 <- \text{one hundred and twenty one}
+1000 <- \text{one thousand one}
+1,2 <- \text{one, three}
+3 <- 3\,\mathrm{mm}/5
+30^\circ <- 30'
+30 <- 30'
+30 <- 30''
+1.5 <- 1^\circ 30
+\frac{1}{2} <- \frac{1}{2}\text{ of } 3
+\frac{1}{2} <- \frac{1}{2}\text{ of three}
+20 <- 20\text{ percent of } 50
+5 <- 5\text{ a}
+5 <- 5\text{ A B}
+5 <- 5\text{ in m}
+5 <- 5\text{ of m of m}
+5 <- 5\text{ m}\cdot 2
+5 <- 5\text{ m}\times 2
+5 <- 5\text{ m}+2
+5 <- 5\text{ m}^{5}5
+5 <- 5 \text{m}^3\text{m}^3
+5 <- 5\text{ for }6
+5 <- 5\text{ with remainder one}
+5 <- 5\text{ left over one}
+5 <- 5\text{ total of six}
+5 <- 5\text{ numbers more}
+5 <- 5\text{ points five}
+5 <- 5\text{ point}
+5 <- 5\text{ digits}\text{ 6}
+5 <- 5\text{ times larger than six}
+5 <- 5\text{ hours later than six}
+5 <- 5\text{ square}
+5 <- 5\text{ cube}
+5 <- 5\text{ prime}
+5 <- 5\text{ square root}
+5 <- 5\text{ positive}
+5 <- 5\text{ real}
+5 <- 5\text{ complex}
+5 <- 5\text{ multiple}
+5 <- 5\text{ factor of six}
+25 <- 5\text{ squares}^2
+5 <- 5\mathrm{e}
+5 <- 5\mathrm{E}3
+5 <- 5\mathrm{k}
+5 <- 5\text{k}
+5 <- 5k
+5 <- 5K
+5 <- 5M
+x <- x\text{ degrees less one}
+x^2 <- x^2\text{ less one}
+\sqrt2 <- \sqrt2\text{ thirds}
+\frac{1}{2} <- \frac{1}{2}\text{ x}
+(1,2) <- (1,2)\text{ or so}
+7 <- P(A)=7=P(B)=8
+7 <- [ABC]=7, [DEF]=8
+7 <- \#S=7\#
+7 <- f(7)
+7 <- f(7)=8
+7 <- x^{7}
+7 <- \sum_{i=1}^7 i
+28 <- \sum_{i=1}^7 i
+7 <- \int_0^7 dx
+7 <- \angle 7
+7 <- \text{Figure } 7
+7 <- \text{Option } 7
+7 <- \text{Step } 7
+7 <- \text{No. } 7
+7 <- \text{Problem } 7
+7 <- \#7
+A <- \text{Not A}
+A <- \text{A, B, C}
+A <- \text{Choice A is wrong}
+A <- \text{A is false}
+A <- \text{A) or B)}
+A <- (A) \text{ and } (B)
+A <- \textbf{(A)} \textbf{(B)}
+A <- A: B
+A <- \text{Answer: A or B}
+A <- \text{Answer: not A}
+f(x)=cx <- f(x)=c
+f(x)=cx <- f(x)=x^c
+f(x)=cx <- f(x)=-x
+f(x)=c <- f(x)=0
+f(x)=0 <- f(x)=c
+f(x)=x^2+c <- f(x)=x^2+2c
+(0,1) <- 0<x<2
+(0,1) <- ]0,2[
+(0,\infty) <- ]0,\infty]
+x=1,y=2 <- x=1,y=2 \text{ or } x=2,y=1
+(2,3),(3,2) <- x=2,y=3 \text{ and } x=2,y=3
+a=b=c <- a=b, c
+a=b=c <- a\ne b=c
+5=x <- x
+\frac{n(n+1)}{2} <- \sum_{k=1}^{n} k
+\lfloor n/2\rfloor <- \frac{2n-1}{4}
+(-1)^n <- \cos(\pi n/2)
+n^2 <- n^{2.000001}
+n! <- \sqrt{2\pi n}(n/e)^n
+2^n <- \lfloor 2^n \rfloor + \lfloor \frac{1}{n}\rfloor
+\text{two} <- 3
+\text{two circles} <- 2
+\text{two circles} <- \text{three circles}
+\text{June 20} <- \text{June 2}
+\text{3 PM} <- 3
+""",
 }
 RIGHT = {
     "units by name": r"""
@@ -1549,6 +1671,21 @@ x=2, y=-1 <- \begin{aligned} x &= 2, \\ y &= -1 \end{aligned}
 \text{May 5} <- \text{5 May}
 ①②④ <- ①、②、④
 ①② <- ①②
+""",
+    "a third round": r"""
+7 <- \text{The sum of the roots is } 7
+7 <- \text{The remainder is } 7
+(0,1) <- \left(0, 1\right)
+\text{two} <- 2
+5 <- 5 \text{ meters per second}
+5 <- 5\text{ students in the class}
+5 <- 5 \text{ cookies each}
+5 <- \text{5 cm}
+5 <- \text{5 apples}
+\frac{1}{2} <- \frac{1}{2}\text{ hour}
+12 <- 12 \text{ inches long}
+2\sqrt3 <- 2\sqrt{3}\text{ units}
+x=3,y=4 <- y=4,x=3
 """,
 }
 
