@@ -145,7 +145,6 @@ def _with_words(gold: str) -> Iterator[tuple[str, str]]:
     for word in _CHANGING_WORDS:
         yield "word after the number", rf"{gold}\text{{ {word}}}"
     yield "word after the number", f"{gold} zzz"
-    yield "word after the number", rf"{gold}\text{{ dozen}}\text{{ cm}}"
     for unit in ("m", "cm", "apples"):
         yield "repeated unit", gold + rf"\text{{ {unit}}}" * 100
     if _INTEGER.fullmatch(gold):
