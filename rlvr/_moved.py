@@ -68,6 +68,7 @@ MOVED = {
     "report.comparison_words": "report.comparison.words",
     "report.folded": "report.comparison.folded",
     "report.standings": "report.comparison.standings",
+    "rewards._code_rows": "rewards.programs.code_rows",
     "rollouts": "training.prompt_stream training.dynamic_sampling",
     "run_dir": "runs.run_dir",
     "samplers": "models.sampler models.seeded models.prompts",
