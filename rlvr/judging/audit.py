@@ -2,8 +2,8 @@
 
 1. every gold answer must be accepted as the answer to its own problem;
 2. answers known to be wrong (rlvr.judging.wrong_answers, and golds of other problems) must be refused: the
-false-positive rate with
-   its 95% Clopper-Pearson upper bound, and the pass@k that an unsolvable problem could reach by it (1 - (1 - f)^k);
+   false-positive rate with its 95% Clopper-Pearson upper bound, and the pass@k that an unsolvable problem could reach
+   by it (1 - (1 - f)^k);
 3. a second grader judges the same answers, and the completions of a model where a file of them is given: the list of
    disagreements is where to look;
 4. verdicts per second, and their p50, p99 and longest time.
@@ -284,10 +284,10 @@ def _conclusion(result: Audit) -> list[str]:
     """What the numbers mean for a training, a sentence each."""
     said, found = [], result.overall
     if not result.passed:
-        said.append(f"NOT FIT AS IT IS: {len(result.rejected_golds):,} gold answers cannot be judged by (exit code 1); "
-                    "leave those rows out with drop_bad_golds, mend them, or take another verifier.")
+        said.append(f"Not usable: {len(result.rejected_golds):,} gold answers were rejected (exit code 1); drop those "
+                    "rows with drop_bad_golds, fix them, or use another verifier.")
     if found is None:
-        said.append("No wrong answer could be made from these gold answers: nothing is known of false positives.")
+        said.append("No wrong answers could be made from these gold answers, so false positives were not measured.")
     elif found.accepted:
         said.append(f"{found.accepted:,} of {found.wrong_answers:,} wrong answers were ACCEPTED: see which, and if "
                     "they are wrong; each such answer counts at every try.")

@@ -207,7 +207,7 @@ def test_the_last_lines_say_what_the_numbers_mean() -> None:
     loose = table(audit(math(["12", "34"]), LOOSE)).splitlines()
     assert "wrong answers were ACCEPTED" in loose[-1]
     refused = table(audit(math(["5", r"\frac{1}{0}"]), "math", second="exact_string")).splitlines()
-    assert refused[-2].startswith("NOT FIT AS IT IS: 1 gold answers cannot be judged by (exit code 1)")
+    assert refused[-2].startswith("Not usable: 1 gold answers were rejected (exit code 1)")
     enough = audit(math(GOLDS[:2]), "math")
     enough.overall = bound(40_000, 0)
     assert table(enough).endswith("No wrong answer was accepted: fewer than 7.5e-05 of such answers are (95%).")
