@@ -141,6 +141,7 @@ class LossSpec(LossConfig):
     nll_coef: float = 0.0
     """Weight of the likelihood term on `Credit.nll_mask_NT` (VAPO, 2504.05118, eq. 14)."""
 
+
 @dataclass(frozen=True, slots=True)
 class GroupFilter:
     """Dynamic sampling of an algorithm with `Needs.group_filter`: prompts are drawn until enough groups are mixed, that

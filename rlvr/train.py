@@ -78,6 +78,9 @@ def _failed(line: str, code: int) -> int:
 def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> RunDir:
     """One training run, from recipe to report. Returns its directory.
 
+    In this order: the recipe and what can be checked without data, the problems, their gold answers, the budget of the
+    probes, the run directory (new or resumed), the prompts, the model, the training with its probes, the report.
+
     Raises: UserError for what the user can fix, NonFiniteError when training gives NaN or infinity.
     """
     recipe = load_recipe(recipe_path, overrides)
@@ -86,7 +89,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         run_dir.check_usable(resume=resume)
     build_algorithm(recipe)  # imports torch: what can be checked without it is checked above
     check_trainable(recipe.model)
-    plan_of_steps(recipe.train, world_size())
+    plan_of_steps(recipe.train, world_size())  # raises if the rollouts of a step do not divide over the processes
     problems = load_problem_sets(recipe)
     quiet()
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlvr.config.algorithm import algorithm_config, build_algorithm, critic_note
 from rlvr.config.data import is_file, on_disk_or_hub
@@ -27,9 +26,6 @@ from rlvr.probes.forecast import budget_lines, budget_of, check_budget, generate
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
 from rlvr.types import Problem, UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +209,7 @@ def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tu
         group = recipe.train.group_size
         times_used = generated_per_used(algorithm, group, mixed_of_beta(a, b, group))
         share = samples / (samples + rollouts * times_used)
-        more = f" (training: {times_used:.3g} per rollout used)" if times_used != 1 else ""
+        more = f" (training generates {times_used:.3g} completions per rollout it uses)" if times_used != 1 else ""
         words = f"{samples:,.0f} samples, {share:.0%} of all that is generated{more}"
         lines.append(("", f"if problems are {name}: {words}"))
     return lines

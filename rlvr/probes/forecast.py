@@ -1,7 +1,7 @@
 """The recipe's `probes.budget` before the run: what it is a share of, whether anything fits, and the forecast.
 
-The schedule itself is chosen when the base has been measured (rlvr.probes.callback). Here it is foretold: from a stored
-probe of the same base, else under assumed difficulties.
+The schedule itself is chosen when the base has been measured (`Prober` in rlvr.probes.prober). Here it is forecast:
+from a stored probe of the same base, or else for three assumed difficulties of the problems.
 """
 
 from __future__ import annotations
@@ -45,8 +45,12 @@ def budget_of(recipe: Recipe) -> Budget | None:
 
 
 def check_budget(recipe: Recipe, problems: Sequence[Problem]) -> None:
-    """Raise UserError for a budget that cannot do: by the stored probe of the base, else even if every problem were
-    solved in its first round by completions as long as those of the training (or as the probes' own limit)."""
+    """Raise UserError for a budget that is too small for a single probe.
+
+    With a stored probe of the base its costs decide. Without one, only a budget is refused that would be too small even
+    if every problem were solved in its first round, by completions as long as those of the training (or the probes' own
+    limit, if that is lower).
+    """
     budget = budget_of(recipe)
     if budget is None or not problems:
         return
@@ -142,5 +146,3 @@ def generated_per_used(algorithm: Algorithm[Any], group_size: int, mixed: float)
         most = algorithm.group_filter.max_batches or math.inf
         factor = min(math.ceil(1 / max(mixed, 1e-6) - 1e-9), most)
     return factor + (1 / group_size if needs.greedy_baseline else 0)
-
-

@@ -85,7 +85,7 @@ class Prober:
         self._guess_known = False
 
     def measures(self, step: int) -> bool:
-        """Whether there is anything to measure at `step`."""
+        """Whether there is anything to measure at `step`; a `ConditionProber` leaves some steps out."""
         return True
 
     def restore(self) -> list[int]:

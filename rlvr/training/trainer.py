@@ -19,7 +19,7 @@ micro-batches and ranks, and the metrics. One training step, in the order of the
           record                           metrics (`step_metrics`)
         credit.write_window_counts         the denominators of each optimizer update
       _compute_loss                        `forward` passes and `objective.objective`
-    _clip_grad_norm, then the optimizer    at the last micro-batch of an update
+    _clip_grad_norm, then the optimizer    at the last micro-batch of an update; an entropy target then moves its weight
     critic_training.update_critic          further updates of a critic, if the algorithm asks for them
 
 What a step learns is in its `Step`; what outlives it, and a resume, in `Progress`. `credit` and `checks` stop the run
@@ -145,7 +145,7 @@ class RLVRTrainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """TRL's next micro-batch. Those of a new step learn the exact counts of their optimizer updates."""
-        before = self._buffered_inputs
+        before = self._buffered_inputs  # TRL makes a new list of micro-batches whenever it generates
         inputs = super()._prepare_inputs(generation_batch)
         micro_batches = self._buffered_inputs
         if self.model.training and micro_batches is not None and micro_batches is not before:
@@ -223,8 +223,8 @@ class RLVRTrainer(GRPOTrainer):
         return completion_ids, logps
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        """TRL's rewards of all ranks, (N, F), or those of the chosen groups. Kept, because this is the only place that
-        sees them before TRL normalises them."""
+        """Rewards of all ranks, (N, F): TRL's, or those of the groups that dynamic sampling has judged and chosen.
+        They are stored in the step, because nothing later sees them before TRL normalises them."""
         step = self.step
         if step.chosen is None:
             step.rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -344,7 +344,7 @@ class RLVRTrainer(GRPOTrainer):
         return scheduler
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """The policy as ever; the critic in a file of its own."""
+        """Save the policy as TRL does, and the critic in a file of its own."""
         if not self.algorithm.needs.values or not self.args.should_save:
             super()._save(output_dir, state_dict)
             return
