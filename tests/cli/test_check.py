@@ -42,8 +42,8 @@ def test_the_share_of_the_probes_counts_all_that_training_generates(capsys: pyte
         assert main(["check", LAB, f"algorithm.name={name}"]) == 0
         (line,) = [line for line in capsys.readouterr().out.splitlines() if "Omni-MATH" in line]
         samples = int(line.split(": ")[1].split()[0].replace(",", ""))
-        share, threefold = line.split("samples, ")[1].split("%")[0], "generates 3 completions per rollout it uses" in line
-        shares[name] = (samples, share, threefold)
+        threefold = "generates 3 completions per rollout it uses" in line
+        shares[name] = (samples, line.split("samples, ")[1].split("%")[0], threefold)
     samples = shares["grpo"][0]
     assert shares["grpo"] == (samples, f"{100 * samples / (samples + 30_720):.0f}", False)
     assert shares["dapo"] == (samples, f"{100 * samples / (samples + 3 * 30_720):.0f}", True)

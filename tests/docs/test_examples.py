@@ -26,7 +26,7 @@ from tests.support.small_run import rows
 from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
 
 ALGORITHMS, VERIFIERS = text_of("docs/algorithms.md"), text_of("docs/verifiers.md")
-RUN_HERE = {"README.md": 1, "docs/algorithms.md": 2, "docs/verifiers.md": 3, "docs/api.md": 1}
+RUN_HERE = {"README.md": 1, "docs/algorithms.md": 3, "docs/verifiers.md": 3, "docs/api.md": 1}
 RUN_ELSEWHERE = {"docs/probes.md": 3}
 
 
@@ -37,7 +37,7 @@ def test_every_block_of_python_is_run_by_a_test() -> None:
 
 
 def test_your_own_algorithm_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    algorithm_code, test_code = blocks(ALGORITHMS, "python")
+    algorithm_code, test_code, _ = blocks(ALGORITHMS, "python")
     (tmp_path / "my_readme_module.py").write_text(algorithm_code)
     monkeypatch.syspath_prepend(tmp_path)
     found = resolve("algorithms", "my_readme_module:BatchMean")
@@ -55,6 +55,16 @@ def test_your_own_algorithm_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     namespace: dict[str, Any] = {"BatchMean": found, "Config": found.Config}  # pyright: ignore
     exec(test_code, namespace)
     namespace["test_batch_mean"]()
+
+
+def test_an_algorithm_that_asks_for_more_is_checked() -> None:
+    *_, code = blocks(ALGORITHMS, "python")
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    algorithm = namespace["GreedyImitation"](namespace["LossConfig"](kl_loss_coef=0.1))
+    assert algorithm.needs.greedy_baseline and algorithm.needs.ref_logps  # what the base class says is kept
+    assert (algorithm.loss.nll_coef, algorithm.loss.kl_loss_coef) == (0.1, 0.1)
+    rlvr.check_algorithm(algorithm)
 
 
 @pytest.mark.parametrize("number", [0, 1])
