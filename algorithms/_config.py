@@ -1,4 +1,4 @@
-"""What Configs of algorithms share."""
+"""A check that the Configs of several algorithms share."""
 
 from __future__ import annotations
 

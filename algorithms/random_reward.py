@@ -22,7 +22,8 @@ class RandomRewardConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
-            raise UserError(f"random_reward: rate is {self.rate}, expected 0 < rate < 1: at either end nothing differs")
+            raise UserError(f"random_reward: rate is {self.rate}, expected 0 < rate < 1: with 0 or 1 all rewards are "
+                            "equal")
 
 
 class RandomReward(Algorithm[RandomRewardConfig]):

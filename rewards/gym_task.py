@@ -107,7 +107,8 @@ class GymVerifier(Verifier):
         return f"<answer>{problem.gold}</answer>"
 
     def _complaint(self, task: str, params: str) -> str | None:
-        """What the task's scorer gives the full score to that answers nothing, tried on problems of its own."""
+        """One sentence if the task's scorer gives the full score to a text that is no answer, else None. Tried on
+        problems that the task makes."""
         settings = ast.literal_eval(params)
         dataset = self._create(task, repr({**settings, "seed": 0, "size": AUDITED}))
         passed: Counter[str] = Counter()
@@ -177,8 +178,8 @@ def answer_of(text: str) -> str | Reason:
 
 @cache
 def _evaluates(dataset: type[Any]) -> bool:
-    """Whether the task's scorer runs `eval` or sympy's parser; a parser of its own, as propositional_logic has, is
-    neither."""
+    """Whether the task's scorer runs `eval` or sympy's parser. A parser that the task brings along, as
+    propositional_logic does, is safe."""
     own = getattr(inspect.getmodule(dataset), "parse_expr", None)
     harmless = own is not None and own.__module__ == dataset.__module__
     return not harmless and _EVALUATES.search(inspect.getsource(dataset.score_answer)) is not None

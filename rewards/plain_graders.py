@@ -46,7 +46,7 @@ class MathVerifyAlone(Verifier):
 
 
 class ExactString(Verifier):
-    r"""The last \boxed{} against the gold answer, character by character, blanks aside."""
+    r"""Compares the last \boxed{} with the gold answer, character by character, without blanks."""
 
     name = "exact_string"
     version = "1"

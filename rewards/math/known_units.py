@@ -25,7 +25,7 @@ _POWERS_AFTER = {"squared": 2, "cubed": 3}
 
 
 def in_dollars(raw: str) -> bool:
-    r"""Whether an answer that is not normalized has a dollar sign that is printed: `\$5`."""
+    r"""Whether an answer, not normalized yet, has a printed dollar sign, as `\$5` has."""
     return r"\$" in raw
 
 

@@ -105,7 +105,7 @@ def names_of(sequence: Sequence) -> list[str]:
 
 
 def indexed(sequence: Sequence) -> bool:
-    """x_1 = 1, x_2 = 3: solutions with numbers, which say nothing of their order."""
+    """Whether all parts are one name with an index, as in x_1 = 1, x_2 = 3: their order means nothing."""
     return len({part.partition("_")[0].strip() for part in sequence.parts}) == 1 and "_" in sequence.parts[0]
 
 

@@ -28,7 +28,7 @@ def _extra(name: str, row: Row) -> dict[str, Any]:
 
 
 def livecodebench(row: Row) -> Reading:
-    """The statement with the starter code, or with the word that input and output are the standard ones."""
+    """The statement, then the starter code, or else a request to read standard input and print the answer."""
     starter = row["starter_code"].strip()
     hint = (f"Use this starter code:\n```python\n{starter}\n```" if starter else
             "Read the input from standard input and print the answer to standard output.")
@@ -48,7 +48,7 @@ def mbpp_plus(row: Row) -> Reading:
 
 
 def code_r1(row: Row) -> Reading:
-    """The last user message: the dataset's own system message is left to the recipe."""
+    """The last user message. The dataset's system message is left out; the recipe can set `system`."""
     users = [message["content"] for message in row["prompt"] if message["role"] == "user"]
     if not users:
         raise ValueError("the column 'prompt' has no user message")

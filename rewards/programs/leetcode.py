@@ -134,5 +134,5 @@ def use_classes(namespace: dict[str, Any]) -> None:
 
 
 def node_class(name: str) -> Any:
-    """The class of which nodes that arrive are made."""
+    """The class that nodes are built from when they arrive."""
     return _own.get(name, HELPERS[name])

@@ -97,7 +97,7 @@ def _inflated(packed: bytes) -> bytes:
 
 
 class _OnlyText(pickle.Unpickler):
-    """A dataset's pickle may hold text; one that names a class or function could run anything."""
+    """Unpickles text alone: a dataset's pickle that names a class or a function could run any code."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         raise ValueError(f"the private test cases hold a pickled {module}.{name}, expected text")

@@ -14,7 +14,7 @@ from rlvr.types import UserError
 def add_parser(commands: Any) -> None:
     parser = add_command(
         commands, "compare",
-        "train arms x seeds and compare them, or compare finished runs: one page of tables and curves",
+        "train every arm with every seed, or take finished runs, and compare them on one page of tables and curves",
         "rlvr compare recipes/compare/lab_six.yaml --arms grpo,ppo 'seeds=[0]'",
         failure="a run failed (the others went on)",
     )

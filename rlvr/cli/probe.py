@@ -14,8 +14,9 @@ def add_parser(commands: Any) -> None:
                          "rlvr probe runs/longer -o runs/longer-probed")
     parser.add_argument(
         "words", nargs="*", default=[], metavar="MODEL | RECIPE | key=value",
-        help="models (`lab`, hub ids, directories) or a run directory, for all its checkpoints; the recipe that sets "
-             "base, problems, decoding and plans (default: the one of the models' run); settings to change",
+        help="MODEL, one or more: `lab`, a hub id, a directory, or a run directory for all its checkpoints. RECIPE: "
+             "sets base, problems, decoding and plans (default: the recipe of the models' run). key=value: changes a "
+             "setting of the recipe",
     )
     parser.add_argument("--data", metavar="FILE|ID", help="problems (.jsonl, .parquet, hub id, `lab`): needs no recipe")
     parser.add_argument("--base", metavar="MODEL|FILE", help="what to compare with (default: the recipe's base, else "

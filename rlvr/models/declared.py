@@ -71,7 +71,7 @@ def end_of_turn(tokenizer: Any) -> int | None:
 
 
 def _check_savable(generation: Any) -> None:
-    """transformers refuses to save a generation config that contradicts itself, which every checkpoint does."""
+    """Refuse a generation config that contradicts itself: transformers would fail to save it with a checkpoint."""
     if not generation.do_sample and any(getattr(generation, name, None) not in (None, neutral)
                                         for name, neutral in (("temperature", 1.0), ("top_p", 1.0))):
         raise UserError("generation_config.json sets temperature or top_p without do_sample, which cannot be saved "

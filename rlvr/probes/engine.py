@@ -266,7 +266,7 @@ class _Batches:
         return wait
 
     def close(self) -> None:
-        """A probe that is interrupted does not wait for its verdicts."""
+        """Stop judging. A probe that is interrupted does not wait for its verdicts."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

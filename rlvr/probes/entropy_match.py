@@ -77,7 +77,7 @@ def match_entropy(
     def gap_at(temperature: float) -> float:
         entropy = entropy_at(temperature)
         if not math.isfinite(entropy):
-            raise ValueError(f"match_entropy: entropy {entropy} at temperature {temperature}")
+            raise ValueError(f"match_entropy: entropy {entropy} at temperature {temperature}; expected a finite number")
         path.append((temperature, entropy))
         return entropy - target
 

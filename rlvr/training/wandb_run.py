@@ -36,7 +36,8 @@ def below(fig: Any, text: str) -> Any:
 
 
 def has_wandb_key() -> bool:
-    """Whether the environment or `wandb login`, which writes a netrc file, gives an API key. Asks nobody."""
+    """Whether there is an API key, in the environment or in the netrc file that `wandb login` writes. Neither the
+    network nor the user is asked."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
