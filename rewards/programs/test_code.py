@@ -123,7 +123,7 @@ def _applied(name: str, value: ast.expr) -> ast.expr:
 
 
 def _judged(test: ast.expr) -> ast.expr:
-    """An asserted expression in which every part under `not`, `and` and `or` is tested for its truth value."""
+    """An asserted expression, with a call of `remote.asserted` around every part under `not`, `and` and `or`."""
     if isinstance(test, ast.BoolOp):
         test.values = [_judged(value) for value in test.values]
     elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
