@@ -98,7 +98,7 @@ def believable(task: str, answer: str, gold: str, entry: Mapping[str, Any]) -> b
 
 
 def _not_finite(text: str) -> bool:
-    """Whether one of its words is a number that is none; `nanj` and `1+infi` have one too."""
+    """Whether one of its words is NaN or an infinity, also as an imaginary part: `nanj`, `1+infi`."""
     return any(_NOT_FINITE.fullmatch(word) or _NOT_FINITE.fullmatch(word[:-1]) for word in _WORD.findall(text))
 
 

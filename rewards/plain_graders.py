@@ -14,7 +14,7 @@ from rlvr.types import Problem, Reason, Verdict
 
 
 class MathVerifyAlone(Verifier):
-    """math-verify with its defaults on the whole completion, its own time-outs off: the judge has one."""
+    """math-verify with its defaults, on the whole completion. Its time-outs are off, as the judge has one."""
 
     name = "math_verify"
     version = "+".join(f"{package}-{installed(package)}" for package in ("math-verify", "sympy"))

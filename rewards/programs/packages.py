@@ -20,7 +20,7 @@ from rlvr.types import UserError
 
 @dataclass(frozen=True)
 class Packages:
-    """Nothing, by default."""
+    """What jails may import besides the standard library; by default nothing."""
 
     roots: tuple[str, ...] = ()
     """Directories to be searched, of which only `paths` can be read."""

@@ -183,7 +183,8 @@ def _decimal(content: str) -> Any:
 
 
 def update(argument: Any, after: Any) -> Any:
-    """Make a mutable value equal to `after` in place, and the lists and dicts in it too. The value in its place."""
+    """Make a mutable value equal to `after` in place, and the lists and dicts in it too. Returns it, or `after` where
+    that cannot be done in place."""
     if type(argument) is not type(after):
         return after
     if isinstance(argument, list):

@@ -5,10 +5,10 @@ schedule must not depend on whether somebody measured it before. Of the training
 counted as certain; greedy baselines and dynamic sampling come on top and make the true share smaller. So all arms that
 train on equally many rollouts from one base measure by one schedule, on one subset, and can be compared.
 
-A subset is a systematic sample over the problems sorted by base accuracy: every problem has the same chance
-problems / of, so plain means over the subset, and paired differences to the base on the subset, are unbiased for all
-problems and need no weights. Intervals take the subset for an independent sample; being spread over the accuracies it
-varies less than one, so they are on the safe side.
+A subset is a systematic sample over the problems sorted by base accuracy. Every problem has the same chance to be in
+it, so plain means over the subset, and paired differences to the base on the subset, are unbiased for all problems and
+need no weights. Intervals treat the subset as an independent sample. As it is spread over the accuracies, it varies
+less than one, so the intervals are on the safe side.
 """
 
 from __future__ import annotations

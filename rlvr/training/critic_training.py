@@ -104,8 +104,8 @@ def policy_parameters(model: Any) -> list[torch.nn.Parameter]:
 
 
 def rest_policy(model: Any) -> None:
-    """Keep the next optimizer step from the policy. Without gradients AdamW skips a parameter, its moments included;
-    zeros would age them."""
+    """Keep the next optimizer step from changing the policy, by removing its gradients. AdamW skips parameters without
+    a gradient; with a gradient of 0 it would still move them by their moments, and let these decay."""
     for parameter in policy_parameters(model):
         parameter.grad = None
 

@@ -131,8 +131,8 @@ def objective(
 def critic_objective(
     batch: MicroBatch, algorithm: Algorithm[Any], *, world_size: int = 1, max_length: int | None = None
 ) -> torch.Tensor:
-    """The value loss alone, for further updates of the critic. The policy's gradient is 0 but there: DDP waits for the
-    gradient of every parameter."""
+    """The value loss alone, for further updates of the critic. The policy gets a gradient of 0 and not none, because
+    DDP waits for the gradient of every parameter."""
     value_BT = value_term(batch, algorithm.critic)
     value = window_mean(value_BT, batch, algorithm.loss, world_size=world_size, max_length=max_length)
     return value + 0.0 * batch.logps.sum()
