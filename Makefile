@@ -10,7 +10,7 @@ quickstart: setup  ## train GRPO on the lab with live boundary probes, write the
 	$(BIN)/rlvr train recipes/quickstart/lab_grpo.yaml
 
 test: setup  ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: setup  ## lint, types, documentation
 	$(BIN)/ruff check .

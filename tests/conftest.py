@@ -7,8 +7,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 CACHE = Path(tempfile.gettempdir()) / f"rlvr-tests-{os.getuid()}"
 """Kept between test runs: DeepSpeed's operators take a minute to compile."""
@@ -52,18 +54,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Pure tests first. With `-n 2 --dist loadgroup` each file stays on one worker, for its fixtures; the files that
-    start processes share one worker, which begins with them while the other does the pure tests."""
+    """Files that start processes first, then the pure rooms: with two workers each begins with one of them."""
 
-    def place(item: pytest.Item) -> tuple[int, int]:
-        name = item.nodeid.split("::")[0]
-        room = name.split("/")[1]
-        return (name not in PROCESSES, PURE.index(room) if room in PURE else len(PURE))
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        file = item.nodeid.split("::")[0]
+        room = file.split("/")[1]
+        return file not in PROCESSES, PURE.index(room) if room in PURE else len(PURE)
 
-    for item in items:
-        name = item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group("processes" if name in PROCESSES else name))
     items.sort(key=place)
+
+
+class ByFile(LoadScopeScheduling):
+    """Each file stays on one worker, for its fixtures; the files that start processes all stay on the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "processes" if file in PROCESSES else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
