@@ -71,6 +71,12 @@ def never_empty(rollout_func: Callable[..., dict[str, Any]], eos_id: int) -> Cal
     return filled
 
 
+def samples_every_token(trainer: Any) -> bool:
+    """Whether no token is kept from being sampled. TRL keeps those of pictures, which raises the probabilities of all
+    others a little."""
+    return not trainer.generation_config.suppress_tokens
+
+
 def with_pictures(rows: Sequence[dict[str, Any]], problems: Mapping[str, Problem]) -> list[dict[str, Any]]:
     """The rows, with images and chat prompt added where the problem has images: the trainer's data set does not hold
     them. Each image is decoded once for its group."""

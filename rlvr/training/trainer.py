@@ -52,7 +52,7 @@ from rlvr.training.forward import has_learned_positions, multimodal, sequences, 
 from rlvr.training.objective import MicroBatch, entropy_weight, next_entropy_coef, objective
 from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
-from rlvr.training.rollouts import fill_empty, from_trl, never_empty, to_trl, with_pictures
+from rlvr.training.rollouts import fill_empty, from_trl, never_empty, samples_every_token, to_trl, with_pictures
 from rlvr.training.step import Progress, Step
 from rlvr.training.step_metrics import RunningMeans, step_metrics
 from rlvr.training.trl_settings import check_fit, give_loss_settings
@@ -122,8 +122,8 @@ class RLVRTrainer(GRPOTrainer):
             self.rollout_func = never_empty(self.rollout_func, self.eos_token_ids[0])
         self.sum_over_ranks = partial(self.accelerator.reduce, reduction="sum")
         self.learned_positions = not self._is_vlm and has_learned_positions(self.model)
-        ours = not self.use_vllm and self.rollout_func is None
-        self.sampler_is_exact = ours and self.model.dtype == torch.float32 and not (args.bf16 or args.fp16)
+        ours = not self.use_vllm and self.rollout_func is None and not (args.bf16 or args.fp16)
+        self.sampler_is_exact = ours and self.model.dtype == torch.float32 and samples_every_token(self)
         if algorithm.needs.values:
             critic_training.give_critic(self, kwargs.get("peft_config"))
         switch_off_dropout(self.model)

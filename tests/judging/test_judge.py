@@ -99,9 +99,10 @@ def test_a_worker_killed_from_outside_changes_no_verdict(caplog: pytest.LogCaptu
     """Bug: the out-of-memory killer takes a worker and its chunk is wrong, or lost. One line in the log says so."""
     texts = [f"sleep 0.00{number}" if number % 2 else str(number) for number in range(100)]
     problems = [problem(str(number)) for number in range(100)]
+    others = children(os.getpid())
     with Judge(workers=2, timeout=5.0) as judge:
         ask(judge, *(f"sleep 0.0{digit}" for digit in "123456"))
-        workers = children(os.getpid())
+        workers = children(os.getpid()) - others
         victim = max(workers)
         timer = threading.Timer(0.1, os.kill, (victim, signal.SIGKILL))
         timer.start()

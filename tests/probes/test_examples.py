@@ -39,7 +39,7 @@ def test_the_script_probes_and_trains_as_without_probes(
     assert all(torch.equal(a, b) for a, b in pairs)
     base = load_lab_model("lab")[0]
     assert not all(torch.equal(a, b) for (a, _), b in zip(pairs, base.parameters(), strict=True))  # it did train
-    run = probed["probes"].run_dir
+    run = probed["probes"].prober.run_dir
     assert [(r["step"], r["problems"]) for r in rows(run.boundary)] == [(0, 4), (1, 4), (2, 4)]
     assert all(r["n"] >= 8 and 0 <= r["c"] <= r["n"] for r in rows(run.probes))
     assert sum(r["c"] for r in rows(run.probes)) > 0
