@@ -25,12 +25,16 @@ LIMITS = {"minimum": lambda a, b: a >= b, "maximum": lambda a, b: a <= b, "exclu
           "exclusiveMaximum": lambda a, b: a < b}
 
 
+def of_type(value: Any, kind: str) -> bool:
+    return isinstance(value, TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
 def mistakes(value: Any, schema: dict[str, Any], root: dict[str, Any], path: str = "") -> Iterator[str]:
     """Where a value breaks a schema, by the keywords that ours uses."""
     if "$ref" in schema:
         yield from mistakes(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root, path)
     kind = schema.get("type")
-    if kind and (not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
+    if kind and not of_type(value, kind):
         yield f"{path}: not of type {kind}"
         return
     if value not in schema.get("enum", [value]) or value != schema.get("const", value):

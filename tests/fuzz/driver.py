@@ -39,7 +39,7 @@ def fuzz(inputs: SearchStrategy[Any], check: Callable[[Any], None], seconds: flo
             max_examples=batch,
             deadline=None,
             database=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
             phases=(Phase.explicit, Phase.generate, Phase.shrink),
             print_blob=False,
         )

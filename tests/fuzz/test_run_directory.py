@@ -58,9 +58,9 @@ def test_damage_is_told_in_a_line(sound: Path, tmp_path: Path, seconds: float) -
         run = tmp_path / "run"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(sound, run)
-        for name, *damage in value:
+        for name, action, a, b, extra in value:
             file = run / name
-            file.write_bytes(damaged(file.read_bytes(), *damage))
+            file.write_bytes(damaged(file.read_bytes(), action, a, b, extra))
         try:
             write_report(run)
             summary_table(run)

@@ -128,7 +128,8 @@ def test_a_death_is_tried_again_and_counts_when_it_happens_twice(judge: Judge, t
 def test_a_verifier_that_fails_on_a_gold_answer_is_told_as_such(judge: Judge, gold: str, complaint: str) -> None:
     """Bug: a worker's traceback, and "judging the gold answer itself ends in crashed"."""
     (found,) = judge.check_golds([problem(gold)])
-    assert found == f"the verifier failed on the gold answer: {complaint}" and found.verifier_failed
+    assert found is not None and found.verifier_failed
+    assert found == f"the verifier failed on the gold answer: {complaint}"
 
 
 def test_texts_that_are_none_and_single_problems_are_refused(judge: Judge) -> None:
