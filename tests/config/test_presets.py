@@ -237,7 +237,7 @@ BENCHMARKS = {  # file -> preset, keys that differ there, rows, golds known to b
     "math500": ("math500", {}, 500, 0),
     "aime24": ("aime24", {}, 30, 0),
     "amc23": ("amc23", {}, 40, 0),
-    "minerva_math": ("minerva", {"prompt": "problem", "gold": "solution", "gold_boxed": True}, 272, 6),
+    "minerva_math": ("minerva", {"prompt": "problem", "gold": "solution", "gold_boxed": True}, 272, 3),
     "olympiadbench": ("olympiadbench", {}, 675, 2),
 }
 
