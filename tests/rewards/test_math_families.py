@@ -13,6 +13,7 @@ import pytest
 
 from rlvr.rewards.math_answer import MathVerifier
 from rlvr.types import Problem, Reason
+from tests.support.math_pairs import judged
 
 WRONG = {
     "an integer beside a number was added to it, as in a mixed number": r"""
@@ -430,20 +431,6 @@ AB <- \text{AB}
 A B <- AB
 """,
 }
-
-
-@pytest.fixture(scope="module")
-def verifier() -> MathVerifier:
-    return MathVerifier()
-
-
-def judged(verifier: MathVerifier, pairs: str) -> dict[str, bool | None]:
-    verdicts = {}
-    for pair in pairs.strip().splitlines():
-        gold, answer = pair.split(" <- ")
-        problem = Problem(id="m", prompt="?", gold=gold, verifier="math")
-        verdicts[pair] = verifier.verify(problem, rf"So $\boxed{{{answer}}}$.").correct
-    return verdicts
 
 
 @pytest.mark.parametrize("family", WRONG)

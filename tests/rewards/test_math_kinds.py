@@ -18,6 +18,7 @@ import pytest
 
 from rlvr.rewards.math_answer import MathVerifier
 from rlvr.types import Problem, Reason
+from tests.support.math_pairs import judged
 
 CASES = [json.loads(line) for line in (Path(__file__).parents[1] / "files/math_cases_2.jsonl").read_text().splitlines()]
 REFUSED = {
@@ -1688,20 +1689,6 @@ x=2, y=-1 <- \begin{aligned} x &= 2, \\ y &= -1 \end{aligned}
 x=3,y=4 <- y=4,x=3
 """,
 }
-
-
-@pytest.fixture(scope="module")
-def verifier() -> MathVerifier:
-    return MathVerifier()
-
-
-def judged(verifier: MathVerifier, pairs: str) -> dict[str, bool | None]:
-    verdicts = {}
-    for pair in pairs.strip().splitlines():
-        gold, answer = pair.split(" <- ")
-        problem = Problem(id="m", prompt="?", gold=gold, verifier="math")
-        verdicts[pair] = verifier.verify(problem, rf"So $\boxed{{{answer}}}$.").correct
-    return verdicts
 
 
 @pytest.mark.parametrize("kind", WRONG)

@@ -15,6 +15,9 @@ from typing import Any
 PLAN = "checkpoints=[4] stop_at=[]"
 BASE = (1, 0, 2, 0)
 """Right samples of the base per problem: pass@1 = 3/16, pass@4 = 1/2."""
+A0, A1 = (2, 1, 2, 0), (4, 1, 0, 0)
+B0, B1 = (0, 0, 4, 0), (1, 0, 2, 1)
+"""Right samples of two trained arms, a and b, with two seeds each."""
 
 
 def write_run(path: Path, algorithm: str, seed: int, counts: Mapping[int, Sequence[int]], /, *,
