@@ -145,5 +145,5 @@ def open_conditions(run: RunDir, conditions: Sequence[Condition], tree: dict[str
     """Make the run directories of the conditions, or compare their recipes with those there. On one process."""
     for each in conditions:
         home = RunDir.create(run.arm(each.name).path, resume=True, quiet=True)  # the run itself was new, or is resumed
-        home.write_recipe({**tree, "arm": {"name": each.name, **asdict(each.spec)}}, lab=lab)
-        home.write_problems(problem_rows(each.problems))
+        of_arm = {**tree, "arm": {"name": each.name, **asdict(each.spec)}}
+        home.write_start(of_arm, problem_rows(each.problems), lab=lab)

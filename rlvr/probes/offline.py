@@ -197,8 +197,7 @@ def _ks_within(plans: Mapping[int, SamplingPlan], asked: Sequence[int]) -> list[
 def _open(output: Path, tree: dict[str, Any], problems: Sequence[Problem], *, lab: bool, resume: bool) -> RunDir:
     """A new run directory, or the one of the same probe, without what a kill left of an unfinished step."""
     run = RunDir.create(output, resume=resume, own=True)
-    run.write_recipe(tree, lab=lab)
-    run.write_problems(problem_rows(problems))
+    run.write_start(tree, problem_rows(problems), lab=lab)
     run.truncate_after(sys.maxsize)
     return run
 

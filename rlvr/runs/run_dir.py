@@ -206,6 +206,11 @@ class RunDir:
         for arm in self.arms.values():
             arm.truncate_after(step)
 
+    def write_start(self, tree: Mapping[str, Any], problems: Iterable[Mapping[str, Any]], *, lab: bool = False) -> None:
+        """What a run has on disk before its first row: recipe.json as `write_recipe` does, and problems.jsonl."""
+        self.write_recipe(tree, lab=lab)
+        self.write_problems(problems)
+
     # ---------------------------------------------------------------- checkpoints
 
     def checkpoint(self, step: int) -> Path:

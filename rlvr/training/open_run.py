@@ -24,8 +24,7 @@ def open_run(
 ) -> str | None:
     """On rank 0: write recipe and problems, or compare them with those there, and drop rows that the resumed run will
     write again. Returns the checkpoint to resume from, None for a new run."""
-    run_dir.write_recipe(tree, lab=lab)
-    run_dir.write_problems(problem_rows(problems))
+    run_dir.write_start(tree, problem_rows(problems), lab=lab)
     checkpoint = run_dir.latest_checkpoint(discard_incomplete=True) if resume else None
     if checkpoint is not None:
         check_checkpoint(checkpoint, source(tree["model"]["path"]), tree["model"]["revision"])
