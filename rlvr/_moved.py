@@ -35,7 +35,7 @@ MOVED = {
     "perturb": "judging.wrong_answers",
     "presets": "config.presets",
     "probe_arms": "probes.conditions",
-    "probe_budget": "probes.forecast statistics.schedule",
+    "probe_budget": "probes.budget_checks statistics.schedule",
     "probe_recipe": "cli.probe_request config.data config.probe_recipe",
     "probe_settings": "probes.settings",
     "probes.answers": "statistics.answer_diversity",

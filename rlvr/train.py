@@ -22,7 +22,7 @@ from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_go
 from rlvr.models.loading import check_trainable, processing_of, source
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
-from rlvr.probes.forecast import budget_of, check_budget
+from rlvr.probes.budget_checks import budget_of, check_budget
 from rlvr.probes.settings import probe_settings, truth_for
 from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir

@@ -43,7 +43,7 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
     `processes` is None when a launcher decides their number. Raises UserError.
     """
     from rlvr.cli.forecast import resolve_all
-    from rlvr.probes.forecast import budget_of
+    from rlvr.probes.budget_checks import budget_of
 
     for run in runs:
         if run.begun and not resume:

@@ -22,7 +22,7 @@ from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_go
 from rlvr.models.declared import check_declared
 from rlvr.models.loading import check_trainable, processing_of
 from rlvr.models.prompts import check_prompt_lengths, decoded_prompt
-from rlvr.probes.forecast import budget_lines, budget_of, check_budget, generated_per_used
+from rlvr.probes.budget_checks import budget_lines, budget_of, check_budget, generated_per_used
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
 from rlvr.types import Problem, UserError

@@ -12,7 +12,7 @@ from rlvr.cli.main import main
 from rlvr.config.algorithm import critic_note
 from rlvr.config.registry import resolve
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch, TokenBatch
-from rlvr.probes.forecast import generated_per_used
+from rlvr.probes.budget_checks import generated_per_used
 from rlvr.statistics.schedule import mixed_of_beta
 
 LAB = "recipes/quickstart/lab_grpo.yaml"

@@ -19,8 +19,8 @@ from rlvr.config.recipe import load_recipe
 from rlvr.interfaces import SampleRequest
 from rlvr.probes import prober as module
 from rlvr.probes.baseline import newest_probe
+from rlvr.probes.budget_checks import budget_lines, budget_of, check_budget
 from rlvr.probes.callback import BoundaryProbeCallback
-from rlvr.probes.forecast import budget_lines, budget_of, check_budget
 from rlvr.probes.prober import Prober
 from rlvr.probes.world import all_processes
 from rlvr.report.comparison.arms import load_arms
