@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from rlvr.models.prefix import repeated_prefix
 from rlvr.types import NonFiniteError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -97,8 +98,8 @@ class SeededSampling(LogitsProcessor):
 
 @contextmanager
 def seeded_generation(model: Any, sampling: SeededSampling) -> Iterator[None]:
-    """Within the block `model.generate` lets `sampling` choose the tokens; lengths, stop ids and ids that may not be
-    drawn stay the caller's."""
+    """Within the block `model.generate` lets `sampling` choose the tokens and computes each distinct prompt once;
+    lengths, stop ids and ids that may not be drawn stay the caller's."""
     original: Callable[..., Any] = model.generate
 
     def generate(*args: Any, generation_config: GenerationConfig, **kwargs: Any) -> Any:
@@ -114,8 +115,9 @@ def seeded_generation(model: Any, sampling: SeededSampling) -> Iterator[None]:
         # repetition_penalty, and the draws would be another distribution's than the decoding says.
         declared, model.generation_config = model.generation_config, GenerationConfig()
         try:
+            prefix = repeated_prefix(model, original, kwargs, config.pad_token_id)
             return original(
-                *args, generation_config=config, logits_processor=LogitsProcessorList([sampling]), **kwargs
+                *args, generation_config=config, logits_processor=LogitsProcessorList([sampling]), **kwargs, **prefix
             )
         finally:
             model.generation_config = declared

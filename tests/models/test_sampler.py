@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from rlvr.interfaces import SampleRequest
 from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_tokenizer
+from rlvr.models import prefix
 from rlvr.models.sampler import TransformersSampler
-from rlvr.models.seeded import SeededSampling, pick_tokens, row_key, uniforms
+from rlvr.models.seeded import SeededSampling, pick_tokens, row_key, seeded_generation, uniforms
 from rlvr.types import Decoding
 from tests.support.tiny import tiny_model
 
@@ -153,3 +157,59 @@ def test_training_mode_is_restored() -> None:
     model.train()
     TransformersSampler(model, tokenizer).sample([], Decoding(), seed=0, stream="s")
     assert model.training and "generate" not in vars(model)
+
+
+def architectures() -> list[Any]:
+    """Keys and values per token; learned positions; a sliding window shorter than the prompts; linear attention."""
+    torch.manual_seed(0)
+    small: dict[str, Any] = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2}
+    heads: dict[str, Any] = {
+        "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    return [
+        transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**small, **heads)),
+        transformers.GPT2LMHeadModel(transformers.GPT2Config(
+            vocab_size=50, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=1, eos_token_id=1)),
+        transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(
+            **small, **heads, sliding_window=8, layer_types=["sliding_attention", "full_attention"])),
+        transformers.MambaForCausalLM(transformers.MambaConfig(**small, state_size=4)),
+    ]
+
+
+@pytest.mark.parametrize("length", [20, 1])
+def test_each_prompt_is_computed_once_and_the_draws_stay(
+    length: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids_PL = torch.randint(3, 50, (3, length), generator=torch.Generator().manual_seed(0))
+    mask_PL = torch.ones_like(ids_PL)
+    mask_PL[1, : length // 3] = 0
+    order_N = torch.tensor([0, 1, 1, 2, 0, 0, 1, 2, 2])
+    for model in architectures():
+        passes: list[tuple[int, int]] = []
+        model.register_forward_pre_hook(
+            lambda _, __, kwargs, passes=passes: passes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True)
+
+        def draw(model: Any = model) -> tuple[torch.Tensor, torch.Tensor]:
+            sampling = SeededSampling(range(9), temperature=1.0, top_p=1.0)
+            with torch.no_grad(), seeded_generation(model.eval(), sampling):
+                out = model.generate(
+                    input_ids=ids_PL[order_N], attention_mask=mask_PL[order_N],
+                    generation_config=transformers.GenerationConfig(max_new_tokens=12, pad_token_id=0))
+            return out, torch.stack(sampling.logps)
+
+        tokens, logps = draw()
+        repeats = "Mamba" not in type(model).__name__
+        if length > 1:
+            assert passes[:2] == [(3, length - 1), (9, 1)] if repeats else passes[0] == (9, length), type(model)
+        with monkeypatch.context() as patched:
+            patched.setattr("rlvr.models.seeded.repeated_prefix", lambda *_: {})
+            plain_tokens, plain_logps = draw()
+        assert torch.equal(tokens, plain_tokens), type(model)
+        torch.testing.assert_close(logps, plain_logps, rtol=0, atol=2e-6)
+        assert len({tuple(row) for row in tokens[:, length:].tolist()}) == 9
+    monkeypatch.setattr(prefix, "_told", set())
+    caplog.clear()
+    for _ in range(2):
+        draw()
+    assert [r.message for r in caplog.records if "once per prompt" in r.message] == [
+        "prompts are computed once per sample, not once per prompt: MambaForCausalLM keeps a cache that cannot be "
+        "repeated"]

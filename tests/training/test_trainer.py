@@ -150,6 +150,28 @@ def test_rollouts_are_seeded_by_problem_step_and_sample(tmp_path: Path) -> None:
     assert len(set(one)) >= 15  # 16 rollouts of 8 tokens from a near-uniform model of 107 words
 
 
+def test_the_prompt_of_a_group_is_computed_once_and_the_rollouts_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make(tmp_path)
+    prompt_ids = [ids for ids in trainer.processing_class([p.prompt for p in train_problems(2)])["input_ids"]
+                  for _ in range(4)]
+    rows: list[int] = []
+    trainer.model.register_forward_pre_hook(
+        lambda _, __, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True)
+
+    def draw() -> Any:
+        return trainer.draw(list(range(8)), 1.0, 1.0, prompt_ids, None, {}, 1)
+
+    ids, logps = draw()
+    assert rows[:2] == [2, 8]
+    monkeypatch.setattr("rlvr.models.seeded.repeated_prefix", lambda *_: {})
+    plain_ids, plain_logps = draw()
+    assert ids == plain_ids and len({tuple(row) for row in ids}) == 8
+    for row, plain in zip(logps, plain_logps, strict=True):
+        assert row == pytest.approx(plain, abs=2e-6)
+
+
 def test_windows_count_exactly(tmp_path: Path) -> None:
     # Two updates per rollout: each optimizer window must carry its own token count, not the average.
     trainer = make(tmp_path, steps_per_generation=4, max_steps=2, rollout_func=canned_rollouts)
