@@ -1,4 +1,4 @@
-"""The whole plug-in surface: Algorithm, Verifier, Sampler.
+"""The whole plug-in surface: Algorithm, Verifier, Sampler, AsyncSampler.
 
 Axes in tensor names: N rollouts of a step over all ranks, P problems, G rollouts per problem (N = P * G),
 B rows of a micro-batch, T response tokens (right-padded), 1 a kept axis.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from rlvr.types import Completion, Decoding, Problem, Verdict
 
@@ -313,4 +313,30 @@ class Sampler(Protocol):
         The draw of each request depends on (seed, stream, problem id, sample index) alone, so another
         batch order or another number of processes draws the same samples up to float rounding.
         """
+        ...
+
+
+@runtime_checkable
+class AsyncSampler(Protocol):
+    """A sampler whose completions come back one by one, in any order: an endpoint, an engine that batches by itself.
+
+    A probe keeps `probes.batch_size` completions in flight; nothing waits for the slowest of a batch. One process alone
+    drives it. `rlvr.models.background.BackgroundSampler` makes one of a coroutine, with `sample` on top.
+    """
+
+    def submit(
+        self, requests: Sequence[SampleRequest], decoding: Decoding, *, seed: int, stream: str
+    ) -> None:
+        """Begin to draw these, each as `Sampler.sample` would, and return at once."""
+        ...
+
+    def collect(self, timeout: float | None = None) -> list[Completion]:
+        """The completions that are ready; waits for the first, at most `timeout` seconds (then []).
+
+        Every submitted request comes back once. Raises what went wrong when one cannot be drawn.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Forget what is in flight."""
         ...

@@ -1,28 +1,27 @@
 """The probe engine: draws samples by a sequential plan until every problem's boundary is known well enough.
 
-Each problem walks through the rounds of the plan on its own (no barrier between problems); the rounds of all
-problems are packed into full generation batches. A problem's next round is decided only when its whole round is
-judged. While a batch is drawn, the one before it is judged, as long as enough rounds are open to fill it. The order
-of batches follows from the verdicts alone, so a probe that was killed replays its journal and goes on with
-exactly the batches it would have drawn.
+Each problem walks through the rounds of the plan on its own (no barrier between problems), and its next round is
+decided only when its whole round is judged, so the result does not depend on the order in which samples come. How the
+open rounds reach a sampler is the business of rlvr.probes.feed. A probe that was killed replays its journal and draws
+what is missing.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.interfaces import CompletionJudge, Sampler, SampleRequest
+from rlvr.interfaces import AsyncSampler, CompletionJudge, Sampler
+from rlvr.probes.feed import Feed, InBatches, Judging, Streamed
 from rlvr.probes.world import Solo, World
 from rlvr.runs.samples import Journal
 from rlvr.statistics.answer_diversity import answer_diversity, expected_distinct
 from rlvr.statistics.plan import SamplingPlan
-from rlvr.types import Completion, Counts, Decoding, Problem, Reason, Verdict
+from rlvr.types import Counts, Decoding, Problem, Reason
 
 UNREADABLE = frozenset(
     {
@@ -48,7 +47,8 @@ class ProblemResult:
     truncated: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first_round: list[dict[str, Any]] = field(default_factory=list)
-    """Sample rows of the first round: a plain i.i.d. batch, so its means are not bent by the stopping rule."""
+    """Sample rows of the first round, without texts: a plain i.i.d. batch, so its means are not bent by the stopping
+    rule."""
 
     @property
     def counts(self) -> Counts:
@@ -113,7 +113,7 @@ def run_probe(
     problems: Sequence[Problem],
     plan: SamplingPlan,
     decoding: Decoding,
-    sampler: Sampler,
+    sampler: Sampler | AsyncSampler,
     judge: CompletionJudge,
     *,
     seed: int,
@@ -126,9 +126,10 @@ def run_probe(
     """Probe `problems` with `plan`; every rank of `world` must call this with equal arguments.
 
     Args:
+        sampler: an `AsyncSampler` is kept fed and belongs to a world of one process; any other draws batch by batch.
         seed, stream: with problem id and sample index they determine every draw.
-        batch_size: completions per generation batch over all ranks.
-        journal: on rank 0, where batches are recorded and replayed from; None elsewhere or for no record.
+        batch_size: completions per generation batch over all ranks, or in flight.
+        journal: on rank 0, where samples are recorded and replayed from; None elsewhere or for no record.
         progress: called on every rank after each batch with (problems finished, problems); batches that are replayed
             from the journal count, and only the last of them is shown.
 
@@ -137,21 +138,29 @@ def run_probe(
     Raises: RuntimeError if more than `MOST_UNJUDGED` of the problems would leave.
     """
     started = time.perf_counter()
-    rounds = _Rounds(problems, plan)
-    batches = _Batches(problems, decoding, sampler, judge, seed, stream, journal, world or Solo(), rounds.check_judged)
-    at_judge: Callable[[], list[dict[str, Any]]] | None = None
+    world = world or Solo()
+    rounds = Rounds(problems, plan)
+    known = world.gather(journal.batches if journal is not None and world.rank == 0 else [])
+    for rows in known:
+        rounds.replay(rows)
+    if known and progress is not None:
+        progress(rounds.finished, len(problems))
+    judging = Judging(problems, decoding, judge, seed, stream, journal, rounds.check_judged)
+    feed: Feed
+    if isinstance(sampler, AsyncSampler):
+        if world.size > 1:
+            raise ValueError(f"{type(sampler).__name__} belongs to one process, and this probe has {world.size}")
+        feed = Streamed(judging, sampler, batch_size)
+    else:
+        feed = InBatches(judging, sampler, batch_size, world)
     try:
-        while rounds.queue or at_judge:
-            following = None
-            if at_judge is None or len(rounds.queue) >= batch_size:
-                following = batches.draw(rounds.next_batch(batch_size))
-            if at_judge is not None:
-                rounds.settle(at_judge())
-                if progress is not None and not batches.replay:  # a resumed probe is shown from where it stopped
-                    progress(rounds.finished, len(problems))
-            at_judge = following
+        while rounds.queue or feed.busy:
+            rows = feed.judged_rows(rounds.queue)
+            rounds.settle(rows)
+            if rows and progress is not None:
+                progress(rounds.finished, len(problems))
     finally:
-        batches.close()
+        feed.close()
     results = list(rounds.results.values())
     return ProbeResult(
         problems=results,
@@ -162,13 +171,13 @@ def run_probe(
     )
 
 
-class _Rounds:
+class Rounds:
     """Where each problem stands in the plan: a round is decided when all of it is judged."""
 
     def __init__(self, problems: Sequence[Problem], plan: SamplingPlan) -> None:
         self.results = {problem.id: ProblemResult(problem.id) for problem in problems}
-        self.queue: deque[tuple[str, int]] = deque()
-        """(problem id, sample) to draw next."""
+        self.queue: OrderedDict[tuple[str, int], None] = OrderedDict()
+        """(problem id, sample) to draw next, in order."""
         self._plan = plan
         self._open: dict[str, int] = {}
         """Problem id -> size of the round that it is in."""
@@ -185,19 +194,27 @@ class _Rounds:
         """Problems that the plan has stopped or that left the probe."""
         return self._total - len(self._open)
 
-    def next_batch(self, size: int) -> list[tuple[str, int]]:
-        return [self.queue.popleft() for _ in range(min(size, len(self.queue)))]
+    def replay(self, rows: list[dict[str, Any]]) -> None:
+        """Settle a batch of the journal, whose samples need not be drawn. RuntimeError if the plan never asked for
+        one of them."""
+        for row in rows:
+            key = (row["problem_id"], row["sample"])
+            if key in self.queue:
+                del self.queue[key]
+            elif row["problem_id"] not in self.unjudged:
+                raise RuntimeError("the journal of this probe does not follow from its plan; remove the samples file")
+        self.settle(rows)
 
     def settle(self, rows: list[dict[str, Any]]) -> None:
         """Add judged samples; rounds that they complete are counted, and the next ones start."""
         for row in _not_judged(rows):
             self._leave(row)
         for row in rows:
-            self._judged[row["problem_id"]].append(row)
+            self._judged[row["problem_id"]].append({key: value for key, value in row.items() if key != "text"})
         for problem_id in dict.fromkeys(row["problem_id"] for row in rows):
             if problem_id not in self.unjudged and len(self._judged[problem_id]) == self._open[problem_id]:
                 result = self.results[problem_id]
-                result.add_round(self._judged[problem_id])
+                result.add_round(sorted(self._judged[problem_id], key=lambda row: row["sample"]))
                 self._judged[problem_id] = []
                 del self._open[problem_id]
                 self._start_round(result)
@@ -219,80 +236,14 @@ class _Rounds:
         if problem_id not in self.unjudged:
             self.unjudged[problem_id] = _what_happened(row)
             del self.results[problem_id], self._open[problem_id]
-            self.queue = deque(request for request in self.queue if request[0] != problem_id)
+            for key in [key for key in self.queue if key[0] == problem_id]:
+                del self.queue[key]
 
     def _start_round(self, result: ProblemResult) -> None:
         size = self._plan.next_round(result.n, result.c)
         if size:
             self._open[result.problem_id] = size
-            self.queue.extend((result.problem_id, result.n + i) for i in range(size))
-
-
-class _Batches:
-    """Draws batches and hands them to the judge, in a thread of its own; each rank draws its share."""
-
-    def __init__(
-        self, problems: Sequence[Problem], decoding: Decoding, sampler: Sampler, judge: CompletionJudge, seed: int,
-        stream: str, journal: Journal | None, world: World, check: Callable[[list[dict[str, Any]]], None],
-    ) -> None:
-        self._by_id = {problem.id: problem for problem in problems}
-        self._decoding, self._sampler, self._judge = decoding, sampler, judge
-        self._seed, self._stream = seed, stream
-        self._journal, self._world, self._check = journal, world, check
-        self._thread = ThreadPoolExecutor(1, "rlvr-probe-judge")
-        self.replay = deque(world.gather(journal.batches if journal and world.rank == 0 else []))
-        """Batches of the journal that are still to come, on every rank."""
-
-    def draw(self, batch: list[tuple[str, int]]) -> Callable[[], list[dict[str, Any]]]:
-        """Draw a batch and give it to the judge; what is returned waits for the rows of all ranks."""
-        if self.replay:
-            known = self.replay.popleft()
-            if [(r["problem_id"], r["sample"]) for r in known] != batch:
-                raise RuntimeError("the journal of this probe does not follow from its plan; remove the samples file")
-            return lambda: known
-        world = self._world
-        share = math.ceil(len(batch) / world.size)
-        mine = [SampleRequest(self._by_id[i], s) for i, s in batch[world.rank * share : (world.rank + 1) * share]]
-        completions = self._sampler.sample(mine, self._decoding, seed=self._seed, stream=self._stream)
-        verdicts = self._thread.submit(_judge, self._judge, mine, completions)
-
-        def wait() -> list[dict[str, Any]]:
-            rows = world.gather([_sample_row(c, v) for c, v in zip(completions, verdicts.result(), strict=True)])
-            self._check(rows)  # before they are recorded: a resumed probe shall judge this batch again
-            if self._journal is not None:
-                self._journal.append(rows)
-            return rows
-
-        return wait
-
-    def close(self) -> None:
-        """Stop judging. A probe that is interrupted does not wait for its verdicts."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _judge(judge: CompletionJudge, requests: list[SampleRequest], completions: list[Completion]) -> list[Verdict]:
-    finished = [i for i, c in enumerate(completions) if not c.truncated]
-    verdicts = [Verdict(False, Reason.TRUNCATED)] * len(completions)
-    answers = judge.judge([requests[i].problem for i in finished], [completions[i].text for i in finished])
-    for i, verdict in zip(finished, answers, strict=True):
-        verdicts[i] = verdict
-    return verdicts
-
-
-def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "problem_id": completion.problem_id,
-        "sample": completion.sample,
-        "text": completion.text,
-        "tokens": completion.num_tokens,
-        "truncated": completion.truncated,
-        "entropy": None if math.isnan(completion.entropy) else round(completion.entropy, 6),
-        "correct": verdict.correct,
-        "reason": str(verdict.reason),
-        "extracted": verdict.extracted,
-        "ms": round(verdict.ms, 3),
-        **({"detail": verdict.detail} if verdict.detail else {}),
-    }
+            self.queue.update(((result.problem_id, result.n + i), None) for i in range(size))
 
 
 def _not_judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

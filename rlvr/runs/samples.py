@@ -1,8 +1,9 @@
 """The samples of one probe on disk, written batch by batch: an archive to browse and a journal to resume from.
 
-A gzip file of several members. The first member is one line, `{"header": {...}}`; every further member is one
-generation batch: a line `{"batch": i}`, then one line per completion with its verdict. Members are written one after
-the other, so a kill can only tear the last one. Every member carries a checksum, so other damage is noticed too.
+A gzip file of several members. The first member is one line, `{"header": {...}}`; every further member is one batch of
+samples, in the order in which they were judged: a line `{"batch": i}`, then one line per completion with its verdict.
+Members are written one after the other, so a kill can only tear the last one. Every member carries a checksum, so other
+damage is noticed too.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ class Journal:
         self.path = path
         self.batches: list[list[dict[str, Any]]] = []
         """Complete batches found on disk, in order."""
+        self._written = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             members = _whole_members(path)
             if members and members[0][0].get("header") == json.loads(json.dumps(header)):
                 self.batches = [rows[1:] for rows in members[1:]]
+                self._written = len(self.batches)
                 if self.batches:
                     logger.warning("%s: resuming a probe after %d samples", path, sum(map(len, self.batches)))
                 return
@@ -58,8 +61,8 @@ class Journal:
 
     def append(self, rows: list[dict[str, Any]]) -> None:
         """Write one generation batch; it is on the disk when this returns."""
-        self._write([{"batch": len(self.batches)}, *rows], mode="ab")
-        self.batches.append(rows)
+        self._write([{"batch": self._written}, *rows], mode="ab")
+        self._written += 1
 
     def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
         text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
