@@ -12,6 +12,8 @@ from typing import Any
 
 import sympy
 
+from rlvr.rewards.math.failures import FAILURES, is_ours
+
 _POINTS = (0.7390851332, 1.3247179572, 2.2955871494)
 _NEGATIVE = -0.8414709848
 """Only where both values are real there: sqrt(x^3) and x sqrt(x) are on other branches, sqrt(x^2) is not x."""
@@ -19,9 +21,6 @@ _DIGITS = 300
 """Constants without decimals have to agree to so many digits: 1 - 2^{-100} is not 1."""
 RELATIVE = 2e-6
 _LARGEST = sympy.Float("1e300")
-
-FAILURES = (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError, RecursionError)
-"""What sympy raises on expressions that have no value, whatever is asked of them."""
 
 
 def differ(gold: Any, answer: Any) -> bool:
@@ -49,8 +48,10 @@ def _differ_exactly(gold: Any, answer: Any) -> bool:
         return bool(gold != answer)
     try:
         left, right = (expression.doit().evalf(_DIGITS, maxn=2 * _DIGITS) for expression in (gold, answer))
-    except (TypeError, ValueError, ArithmeticError, NotImplementedError):
-        return False  # no number, as in value_of
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # no number, as in `_computed`
+        if is_ours(error):
+            raise
+        return False
     parts = [part for number in (left, right) for part in number.as_real_imag()]
     if not all(isinstance(part, (sympy.Float, sympy.Integer)) for part in parts):
         return False
@@ -76,14 +77,33 @@ def values_of(gold: Any, answer: Any) -> list[tuple[complex, complex]]:
 
 
 def value_of(expression: Any, values: dict[str, float]) -> complex | None:
+    """Its value where letters have these; None without one. Infinity: too large for a float, so different from whatever
+    has one."""
+    at = {symbol: values[symbol.name] for symbol in expression.atoms(sympy.Symbol)}
+    number = _computed(expression, at, 15)
+    if isinstance(number, sympy.Float) and abs(number) > _LARGEST:
+        return complex(math.inf)
+    return _finite(number)
+
+
+def _computed(expression: Any, at: dict[Any, Any], digits: int) -> Any:
+    """`expression` at a point, as sympy computes it; None where it cannot: an overflow, a sum from 1 to 0.7."""
     try:
-        at_point = expression.subs({symbol: values[symbol.name] for symbol in expression.atoms(sympy.Symbol)})
-        number = at_point.doit().evalf(15)
-        if isinstance(number, sympy.Float) and abs(number) > _LARGEST:
-            return complex(math.inf)  # too large for a float, so different from whatever has one
+        return expression.subs(at).doit().evalf(digits)
+    except FAILURES as error:
+        if is_ours(error):
+            raise
+        return None
+
+
+def _finite(number: Any) -> complex | None:
+    """What sympy computed, as a number; None if it is none (an unevaluated function) or not finite."""
+    if not isinstance(number, sympy.Expr):
+        return None
+    try:
         value = complex(number)
     except FAILURES:
-        return None  # no number: an unevaluated function, an overflow, a sum from 1 to 0.7
+        return None
     return value if math.isfinite(value.real) and math.isfinite(value.imag) else None
 
 
@@ -154,9 +174,4 @@ def _integers(expression: Any) -> set[Any]:
 
 
 def _exactly(expression: Any, at: dict[Any, Any]) -> complex | None:
-    try:
-        value = expression.subs(at).doit()
-        number = complex(value.evalf(25))
-    except FAILURES:
-        return None
-    return number if math.isfinite(number.real) and math.isfinite(number.imag) else None
+    return _finite(_computed(expression, at, 25))

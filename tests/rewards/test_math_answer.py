@@ -16,11 +16,13 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import sympy
 
 from rlvr.judging.judge import Judge
-from rlvr.rewards.math import symbolic
+from rlvr.rewards.math import symbolic, values
 from rlvr.rewards.math.normalize import normalize
 from rlvr.rewards.math.numbers import Plain, read_number, same_number
 from rlvr.rewards.math_answer import MathVerifier
@@ -324,3 +326,21 @@ def test_a_repeated_answer_is_judged_once() -> None:
 def test_a_number_is_no_expression(verifier: MathVerifier, gold: str, answer: str, correct: bool) -> None:
     """Bug: a constant before the right expression, `17 = x^2 + 2x + 1`, was taken for its name."""
     assert verifier.verify(math(gold), rf"\boxed{{{answer}}}").correct is correct
+
+
+def test_a_fault_of_ours_is_no_answer_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: a TypeError or AttributeError of our own lines was read as sympy's "has no value", so that whatever they
+    were to compare counted as equal or as wrong."""
+    letter: Any = sympy.Symbol("x")
+    assert values.value_of(sympy.log(letter), {"x": 0.0}) is None  # no number, and nobody's fault
+    for broken in ({}, None):
+        with pytest.raises((KeyError, TypeError)):
+            values.value_of(letter, cast(Any, broken))
+    for no_expression in (None, "x"):
+        with pytest.raises(AttributeError):
+            values.value_of(no_expression, {})
+        with pytest.raises(AttributeError):
+            values._exactly(no_expression, {})
+    monkeypatch.setattr(symbolic, "parse", lambda text: None)  # a release of math-verify that renamed an argument
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        symbolic._parse("17x")
