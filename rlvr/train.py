@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlvr.config.algorithm import build_algorithm
 from rlvr.config.recipe import Recipe, load_recipe, resolved
 from rlvr.config.steps import plan_of_steps
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
-from rlvr.models.loading import check_trainable, processing_of, source
+from rlvr.models.declared import check_model
+from rlvr.models.loading import source
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.budget_checks import budget_of, check_budget
@@ -78,8 +79,9 @@ def _failed(line: str, code: int) -> int:
 def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> RunDir:
     """One training run, from recipe to report. Returns its directory.
 
-    In this order: the recipe and what can be checked without data, the problems, their gold answers, the budget of the
-    probes, the run directory (new or resumed), the prompts, the model, the training with its probes, the report.
+    In this order: the recipe and what can be checked without data, the problems, the prompts and the model's files, the
+    gold answers, the budget of the probes, the run directory (new or resumed), the model, the training with its probes,
+    the report.
 
     Raises: UserError for what the user can fix, NonFiniteError when training gives NaN or infinity.
     """
@@ -88,10 +90,12 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     if rank() == 0:
         run_dir.check_usable(resume=resume)
     build_algorithm(recipe)  # imports torch: what can be checked without it is checked above
-    check_trainable(recipe.model)
     plan_of_steps(recipe.train, world_size())  # raises if the rollouts of a step do not divide over the processes
     problems = load_problem_sets(recipe)
     quiet()
+    tokenizer, stops = check_model(recipe, problems.train, problems.probe)
+    if stops.note and rank() == 0:
+        sys.stderr.write(f"note: a completion ends with {stops.tokens}; {stops.note}\n")
 
     from accelerate import PartialState
 
@@ -103,9 +107,11 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         problems = on_main(lambda: with_usable_golds(recipe, problems, judge))
         conditions = conditions_of(recipe, problems.probe) if recipe.probes.enabled else []
         on_main(lambda: check_budget(recipe, problems.probe))
+        for condition in conditions:
+            check_prompt_lengths(tokenizer, condition.problems, sys.maxsize)
         checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
         with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
-            _train(recipe, run_dir, checkpoint, problems, conditions, judge)
+            _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer)
         if rank() == 0 and recipe.probes.enabled:
             _report(run_dir)
     return run_dir
@@ -127,7 +133,7 @@ def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition]
 
 def _train(
     recipe: Recipe, run_dir: RunDir, checkpoint: str | None, problems: ProblemSets, conditions: Sequence[Condition],
-    judge: Judge,
+    judge: Judge, tokenizer: Any,
 ) -> None:
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
@@ -135,11 +141,6 @@ def _train(
     from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
     from rlvr.training.trainer import RLVRTrainer
 
-    images = any(problem.images for problem in [*problems.train, *problems.probe])
-    tokenizer = processing_of(recipe.model, images=images)
-    check_prompt_lengths(tokenizer, problems.train, recipe.train.max_prompt_tokens)
-    for condition in conditions:
-        check_prompt_lengths(tokenizer, condition.problems, sys.maxsize)
     trainer = RLVRTrainer(
         source(recipe.model.path),
         algorithm=build_algorithm(recipe),

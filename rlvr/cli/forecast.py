@@ -19,9 +19,8 @@ from rlvr.config.registry import resolve
 from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
-from rlvr.models.declared import check_declared
-from rlvr.models.loading import check_trainable, processing_of
-from rlvr.models.prompts import check_prompt_lengths, decoded_prompt
+from rlvr.models.declared import check_model
+from rlvr.models.prompts import decoded_prompt
 from rlvr.probes.budget_checks import budget_lines, budget_of, check_budget, generated_per_used
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
@@ -125,16 +124,10 @@ def _check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Probl
         if path.startswith((".", "/", "~")):
             raise UserError(f"model.path: no directory {path!r}; expected `lab`, a hub id or the directory of a model")
         return f"{path} (hub id: not looked up here)", []
-    problems = [*train, *probe]
-    check_trainable(recipe.model)
-    processing = processing_of(recipe.model, images=any(problem.images for problem in problems))
-    longest = [check_prompt_lengths(processing, some, recipe.train.max_prompt_tokens) for some in (train, probe)]
-    limits = {"train.max_new_tokens": recipe.train.max_new_tokens,
-              "probes.max_new_tokens": recipe.probes.max_new_tokens}
-    lengths = {key: length + limit for length, (key, limit) in zip(longest, limits.items(), strict=True) if length}
-    stops = check_declared(recipe.model, processing, lengths, chat=any(not isinstance(p.prompt, str) for p in problems))
-    shown = [f"prompt: {_shortened(decoded_prompt(processing, problem))}" for problem in problems[:1]]
-    return f"{path}; its tokenizer reads every prompt", [*shown, f"a completion ends with: {stops}"]
+    processing, stops = check_model(recipe, train, probe)
+    shown = [f"prompt: {_shortened(decoded_prompt(processing, problem))}" for problem in [*train, *probe][:1]]
+    ends = f"a completion ends with: {stops.tokens}{f'; note: {stops.note}' if stops.note else ''}"
+    return f"{path}; its tokenizer reads every prompt", [*shown, ends]
 
 
 def _gold_example(problem: Problem) -> str:

@@ -5,22 +5,49 @@ Each one finds a fault that would otherwise show after hours: at the first check
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from rlvr.config.recipe import Recipe
 from rlvr.config.sections import ModelSpec
-from rlvr.models.loading import source
-from rlvr.models.prompts import stop_ids, tokenizer_of
-from rlvr.types import UserError
+from rlvr.models.loading import adapter_of, check_trainable, processing_of, source
+from rlvr.models.prompts import check_prompt_lengths, stop_ids, tokenizer_of
+from rlvr.types import Problem, UserError
 
 WHERE = "model.path"
 
 
+class Stops(NamedTuple):
+    """What ends a completion."""
+
+    tokens: str
+    """As text, separated by commas."""
+    note: str | None
+    """What is wrong with them, if chat messages do not end with one."""
+
+
+def check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Problem]) -> tuple[Any, Stops]:
+    """Raises UserError for a model, by its files without the weights, or a prompt that the recipe cannot train on.
+
+    Returns the model's tokenizer, or the processor where problems have pictures, and what ends its completions.
+    """
+    check_trainable(recipe.model)
+    processing = processing_of(recipe.model, images=any(problem.images for problem in [*train, *probe]))
+    longest = [check_prompt_lengths(processing, some, recipe.train.max_prompt_tokens) for some in (train, probe)]
+    limits = {"train.max_new_tokens": recipe.train.max_new_tokens,
+              "probes.max_new_tokens": recipe.probes.max_new_tokens}
+    lengths = {key: length + limit for length, (key, limit) in zip(longest, limits.items(), strict=True) if length}
+    chat = any(not isinstance(problem.prompt, str) for problem in [*train, *probe])
+    return processing, check_declared(recipe.model, processing, lengths, chat=chat)
+
+
 def declared(model: ModelSpec) -> tuple[Any, Any]:
-    """(config, generation config) of a model."""
+    """(config, generation config) of a model; of a directory with adapters, those of their base."""
     from transformers import AutoConfig, GenerationConfig
 
-    path, revision = source(model.path), model.revision or "main"
+    adapter = adapter_of(model.path)
+    path, revision = (model.path, model.revision) if adapter is None else (adapter.base, adapter.revision)
+    path, revision = source(path), revision or "main"
     try:
         config = AutoConfig.from_pretrained(path, revision=revision)
     except (OSError, ValueError) as error:
@@ -32,9 +59,8 @@ def declared(model: ModelSpec) -> tuple[Any, Any]:
         return config, GenerationConfig.from_model_config(config)
 
 
-def check_declared(model: ModelSpec, processing: Any, lengths: Mapping[str, int], *, chat: bool) -> str:
-    """Raises UserError for a model that the recipe cannot train. Returns its stop tokens as text, with a note if chat
-    messages do not end with one.
+def check_declared(model: ModelSpec, processing: Any, lengths: Mapping[str, int], *, chat: bool) -> Stops:
+    """Raises UserError for a model whose files contradict the recipe. Returns what ends its completions.
 
     `lengths`: recipe key of a token limit -> longest prompt plus that limit. `chat`: prompts are chat messages.
     """
@@ -49,13 +75,13 @@ def check_declared(model: ModelSpec, processing: Any, lengths: Mapping[str, int]
     if tokenizer(text="1")["input_ids"][-1:] == [tokenizer.eos_token_id]:
         raise UserError(f"its tokenizer appends {tokenizer.eos_token!r} to every text, so a plain prompt would end "
                         "before the answer begins; set add_eos_token to false in tokenizer_config.json", where=WHERE)
-    words = ", ".join(tokenizer.convert_ids_to_tokens(stops))
+    words, note = ", ".join(tokenizer.convert_ids_to_tokens(stops)), None
     turn = end_of_turn(tokenizer) if chat else None
     if turn is not None and turn not in stops:
-        words += (f"; note: the chat template ends a turn with {tokenizer.convert_ids_to_tokens(turn)}, which is not "
-                  "among them: completions that end so run on to the token limit, unless you add it to eos_token_id in "
-                  "generation_config.json")
-    return words
+        note = (f"the chat template ends a turn with {tokenizer.convert_ids_to_tokens(turn)}, which is not among them: "
+                "completions that end so run on to the token limit, unless you add it to eos_token_id in "
+                "generation_config.json")
+    return Stops(words, note)
 
 
 def end_of_turn(tokenizer: Any) -> int | None:

@@ -131,7 +131,7 @@ def test_a_number_that_yaml_reads_as_text(tmp_path: Path, capsys: pytest.Capture
         ('{"question": "1+1?", "answer": ""}\n', ["answer", "1"]),
         ('{"question": "1+1?", "answer": "2"\n', ["1"]),
         ('{"question": "a", "answer": "2", "id": "x"}\n{"question": "b", "answer": "3", "id": "x"}\n', ["'x'"]),
-        ('{"question": "1+1?", "answer": "\\\\frac{1}{"}\n', ["rejects its gold answer", "frac{1}{"]),
+        ('{"question": "5 12", "answer": "\\\\frac{1}{"}\n', ["rejects its gold answer", "frac{1}{"]),
         ("", ["data.jsonl"]),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tokenizers import processors
 from rlvr.cli.main import main
 from rlvr.config.sections import ModelSpec
 from rlvr.lab.model import EOS, build_model, build_tokenizer
-from rlvr.models.declared import check_declared, end_of_turn
+from rlvr.models.declared import Stops, check_declared, end_of_turn
 from rlvr.models.loading import load_tokenizer
 from rlvr.types import UserError
 
@@ -35,7 +36,7 @@ def model(folder: Path, *, config: dict[str, Any] | None = None, generation: dic
 
 
 def check(spec: ModelSpec, *, longest: int = 26, chat: bool = False) -> str:
-    return check_declared(spec, load_tokenizer(spec.path), {"train.max_new_tokens": longest}, chat=chat)
+    return check_declared(spec, load_tokenizer(spec.path), {"train.max_new_tokens": longest}, chat=chat).tokens
 
 
 def test_a_sound_model_names_its_stop_tokens(tmp_path: Path) -> None:
@@ -87,9 +88,35 @@ def test_chats_whose_turns_do_not_end_with_a_stop_token(tmp_path: Path, stops: l
     tokenizer.add_special_tokens({"additional_special_tokens": [";"]})
     tokenizer.chat_template = "{% for m in messages %}{{ '1' if m['role'] == 'user' else m['content'] }} ; {% endfor %}"
     assert end_of_turn(tokenizer) == 104
-    words = check_declared(spec, tokenizer, {}, chat=True)
-    assert ("ends a turn with ;, which is not among them" in words) == (stops == [107])
-    assert "ends a turn" not in check_declared(spec, tokenizer, {}, chat=False)
+    note = check_declared(spec, tokenizer, {}, chat=True).note
+    assert (note is not None and "ends a turn with ;, which is not among them" in note) == (stops == [107])
+    assert check_declared(spec, tokenizer, {}, chat=False).note is None
+
+
+@pytest.mark.parametrize(("files", "override", "said"), [
+    ({"generation": {"do_sample": None, "top_k": None, "temperature": 0.6}}, "seed=0", "which cannot be saved"),
+    ({}, "train.max_new_tokens=100", "take 107 tokens, but the model has 64 positions"),
+])
+def test_training_is_refused_for_what_check_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, Any], override: str, said: str
+) -> None:
+    """Bug: only `rlvr check` looked; the training that was started without it failed at its first checkpoint."""
+    spec = model(tmp_path / "model", **files)
+    run = tmp_path / "run"
+    for command in ("check", "train"):
+        assert main([command, LAB, f"model.path={spec.path}", f"run_dir={run}", override]) == 2
+        assert said in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_training_says_that_chats_run_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlvr.train.check_model", lambda *_: (None, Stops("<eos>", "turns end with ;")))
+    monkeypatch.setattr("rlvr.train.with_usable_golds", lambda *_: sys.exit(3))
+    with pytest.raises(SystemExit):
+        main(["train", LAB, f"run_dir={tmp_path / 'run'}"])
+    assert "note: a completion ends with <eos>; turns end with ;\n" in capsys.readouterr().err
 
 
 def test_check_shows_what_the_model_reads(capsys: pytest.CaptureFixture[str]) -> None:
