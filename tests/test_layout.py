@@ -35,7 +35,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "judging": {"numpy"},
     "models": {"torch", "transformers", "accelerate", "numpy", "datasets", "peft"},
     "probes": {"torch", "transformers", "accelerate", "numpy"},
-    "report": {"plotly", "jinja2", "markupsafe", "numpy"},
+    "report": {"plotly", "jinja2", "markupsafe", "numpy", "matplotlib", "huggingface_hub", "pyarrow"},
     "training": {"torch", "trl", "transformers", "accelerate", "peft", "datasets", "wandb", "numpy",
                  "safetensors"},
     "train": {"accelerate", "transformers"},
@@ -143,7 +143,7 @@ def test_wheel_holds_everything_once(tmp_path: Path) -> None:
     for needed in ("rlvr/cli/main.py", "rlvr/algorithms/grpo.py", "rlvr/rewards/math_answer.py",
                    "rlvr/statistics/plan.py",
                    "rlvr/recipes/quickstart/lab_grpo.yaml", "rlvr/lab/base/model.safetensors",
-                   "rlvr/report/page.html", "rlvr/report/page.css", "rlvr/report/page.js",
+                   "rlvr/report/card.md", "rlvr/report/page.html", "rlvr/report/page.css", "rlvr/report/page.js",
                    "rlvr/report/compare.html", "rlvr/report/compare.css", "rlvr/report/compare.js",
                    "rlvr/recipes/compare/lab_six.yaml", "rlvr/recipes/recipe.schema.json",
                    "rlvr/report/vendor/plotly-basic.min.js"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from huggingface_hub import ModelCard
 from transformers import TrainerState
 
 from rlvr.cli.main import main
@@ -54,6 +55,16 @@ def test_run_directory_is_complete(whole: Path) -> None:
         if row["step"]:  # two probes after the base: the run knew from its steps and `every`
             assert (row["sequential"]["look"], row["sequential"]["planned_looks"]) == (row["step"] // 2, 2)
         assert row["exact"]["boundary/pass@1"] == pytest.approx(sum(r["exact_p"] for r in of_step) / 12, rel=1e-9)
+
+
+def test_every_checkpoint_has_its_card(whole: Path) -> None:
+    for step in (2, 4):
+        card = ModelCard.load(whole / f"run/checkpoints/checkpoint-{step}/README.md")
+        row = next(row for row in rows(whole / "run/boundary.jsonl") if row["step"] == step)
+        found = {result.metric_type: result.metric_value for result in card.data.eval_results or []}
+        assert found["pass@256"] == pytest.approx(row["estimates"]["boundary/pass@256"]["value"], abs=1e-6)
+        assert f"after {step} steps of grpo on lab (train), trained with rlvr" in card.text
+    assert not list((whole / "run/checkpoints").glob("*.md"))  # TRL's card of another algorithm
 
 
 def test_output_is_quiet_and_ends_with_the_report(whole: Path) -> None:

@@ -91,8 +91,8 @@ def markdown(report: Report) -> str:
     for probe in run.probes:
         words = [f"{cell.text}{f' (exact {cell.exact})' if cell.exact else ''}" for cell in cells(run, probe)]
         body.append([str(probe.step), *words, *([verdict(run, probe)] if judged else [])])
-    lines = [f"# {run.name}", "", first.finding, "", *(f"- {note}" for note in first.notes), "", *_table(heads, body),
-             "", intervals_text(run)]
+    lines = [f"# {run.name}", "", first.finding, "", *(f"- {note}" for note in first.notes), "",
+             *markdown_table(heads, body), "", intervals_text(run)]
     lines += ["", f"Change of pass@k and verdict at every k; the one-sided bounds hold {over_looks(run)}:", ""
               ] if judged else []
     for probe in judged:
@@ -110,7 +110,7 @@ def _solvable(report: Report) -> list[str]:
     heads = ["step", "both", "only the base", "only this step", "neither", "SRR", "NDR", "NSCR", "McNemar p"]
     body = [[str(row.step), *row.cells, row.srr, row.ndr, row.nscr, row.p_value] for row in rows]
     return ["", f"Solved with {rows[-1].k} tries, expected numbers of problems:", "",
-            *_table(*without_empty(heads, body))]
+            *markdown_table(*without_empty(heads, body))]
 
 
 def without_empty(heads: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
@@ -124,12 +124,13 @@ def _other_conditions(report: Report) -> list[str]:
     lines = ["", "## Does decoding or the prompt explain it?", ""] if conditions or report.filters else []
     if conditions:
         lines += [*(f"- {sentence}" for sentence in findings(run, conditions)), "",
-                  *_table(*table(run, conditions)), "", *(f"- {one.name}: {one.described}" for one in conditions)]
+                  *markdown_table(*table(run, conditions)), "",
+                  *(f"- {one.name}: {one.described}" for one in conditions)]
     for one in report.filters:
         lines += ["", f"{one.name}: {len(one.guessable)} of {one.problems} problems are guessable (accuracy of the "
                       f"base's direct answers above 0 and below {100 * one.below:g}% in {one.tries} tries; "
                       f"{one.how}). On the others:", ""]
-        lines += _table(["k", "base pass@k", "later pass@k", "change of pass@k"], [
+        lines += markdown_table(["k", "base pass@k", "later pass@k", "change of pass@k"], [
             [str(k), with_interval(before), with_interval(now), with_interval(by, signed=True)]
             for k, before, now, by in one.rows])
     return lines
@@ -188,6 +189,7 @@ def _guesses(probe: ProbePoint) -> Iterator[tuple[str, str, Estimate, str]]:
             yield f"guess@{k} {name}", "", Estimate(null_to_nan(entry[name])), ""
 
 
-def _table(heads: list[str], body: list[list[str]]) -> list[str]:
+def markdown_table(heads: list[str], body: list[list[str]]) -> list[str]:
+    """The lines of a table."""
     cells_ = [[cell.replace("|", "\\|") for cell in row] for row in (heads, *body)]
     return [f"| {' | '.join(cells_[0])} |", f"|{' --- |' * len(heads)}", *(f"| {' | '.join(r)} |" for r in cells_[1:])]

@@ -33,6 +33,7 @@ from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import common_arguments
 from rlvr.training.open_run import open_run
 from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
+from rlvr.training.trl_settings import OwnCard
 from rlvr.types import Decoding, Problem, UserError
 
 CANDIDATES = 2048
@@ -69,7 +70,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
                 listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
                 progress=progress.on_probe_progress,
             )
-            trainer = SFTTrainer(
+            trainer = _Distiller(
                 model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
                 processing_class=tokenizer,
                 callbacks=[progress, ProbeCallback(prober, truth=exact_success), MetricsCallback(run, wandb_run),
@@ -133,6 +134,10 @@ def answers(taught: list[Problem], tokenizer: PreTrainedTokenizerFast) -> Datase
             answer = [ids[word] for word in f"{text} {EOS}".split()]
             rows.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
     return Dataset.from_list(rows)
+
+
+class _Distiller(OwnCard, SFTTrainer):
+    """TRL's, without its model card."""
 
 
 def _arguments(recipe: Recipe, run: RunDir) -> SFTConfig:

@@ -56,7 +56,8 @@ class MetricsCallback(TrainerCallback):
 
 
 class CheckpointMarker(TrainerCallback):
-    """Marks every checkpoint once it is written completely, so that a resume never reads half of one."""
+    """Writes the model card of every checkpoint, and marks the checkpoint once it is written completely, so that a
+    resume never reads half of one."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self.run_dir = run_dir
@@ -65,7 +66,11 @@ class CheckpointMarker(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            self.run_dir.mark_complete(self.run_dir.checkpoint(state.global_step))
+            from rlvr.report.card import write_card
+
+            checkpoint = self.run_dir.checkpoint(state.global_step)
+            write_card(self.run_dir.path, checkpoint)
+            self.run_dir.mark_complete(checkpoint)
 
 
 @contextmanager

@@ -55,11 +55,11 @@ from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, Shap
 from rlvr.training.rollouts import fill_empty, from_trl, never_empty, samples_every_token, to_trl, with_pictures
 from rlvr.training.step import Progress, Step
 from rlvr.training.step_metrics import RunningMeans, step_metrics
-from rlvr.training.trl_settings import check_fit, give_loss_settings
+from rlvr.training.trl_settings import OwnCard, check_fit, give_loss_settings
 from rlvr.types import Decoding, Problem
 
 
-class RLVRTrainer(GRPOTrainer):
+class RLVRTrainer(OwnCard, GRPOTrainer):
     """Trains a policy with any `rlvr.interfaces.Algorithm` on verifiable rewards.
 
     Args:

@@ -12,6 +12,14 @@ from rlvr.interfaces import Algorithm
 from rlvr.types import Problem, UserError
 
 
+class OwnCard:
+    """A trainer that leaves the model card to `CheckpointMarker`. TRL's own names one algorithm for all, and lies
+    beside the checkpoints, not in them."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing."""
+
+
 @dataclass
 class RLVRConfig(GRPOConfig):
     """`trl.GRPOConfig` that also takes `num_generations=1`, for algorithms that compare no rollouts of a prompt."""

@@ -26,6 +26,7 @@ NOT_RUN = {
     r"pip install -e .+": "sets up an environment",
     r"apt-get install bubblewrap": "installs a package of the system",
     r"wandb sync .+": "needs an account",
+    r"rlvr push .+": "needs an account; tests/report/test_card.py runs it against a stub of the hub",
     r"rlvr --help": "argparse ends the process",
     r"\.venv/bin/mkdocs serve": "does not end; test_pages.py builds the site",
     r"python tests/statistics/coverage_table\.py .+": "takes an hour",
