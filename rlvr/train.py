@@ -20,7 +20,6 @@ from rlvr.config.recipe import Recipe, load_recipe, resolved
 from rlvr.config.steps import plan_of_steps
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
 from rlvr.models.declared import check_model
-from rlvr.models.loading import source
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.budget_checks import budget_of, check_budget
@@ -31,6 +30,7 @@ from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_
 from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
 from rlvr.training.processes import leave, on_main, rank, tell_launcher, world_size
+from rlvr.training.starting_model import starting_model
 from rlvr.types import NonFiniteError, UserError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _train(
     from rlvr.training.trainer import RLVRTrainer
 
     trainer = RLVRTrainer(
-        source(recipe.model.path),
+        starting_model(recipe.model),
         algorithm=build_algorithm(recipe),
         problems=problems.train,
         judge=judge,

@@ -20,6 +20,7 @@ from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
 from rlvr.models.declared import check_model
+from rlvr.models.loading import adapter_of, check_trainable
 from rlvr.models.prompts import decoded_prompt
 from rlvr.probes.budget_checks import budget_lines, budget_of, check_budget, generated_per_used
 from rlvr.statistics.plan import PLANS, SamplingPlan
@@ -120,6 +121,9 @@ def _check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Probl
     reads, as text. A hub id is checked by the training, as it may need a download.
     """
     path = recipe.model.path
+    if (adapter := adapter_of(path)) is not None and adapter.base != "lab" and not Path(adapter.base).is_dir():
+        check_trainable(recipe.model)
+        return f"{path}, adapters of {adapter.base} (hub id: not looked up here)", []
     if path != "lab" and not Path(path).is_dir():
         if path.startswith((".", "/", "~")):
             raise UserError(f"model.path: no directory {path!r}; expected `lab`, a hub id or the directory of a model")
@@ -127,6 +131,7 @@ def _check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Probl
     processing, stops = check_model(recipe, train, probe)
     shown = [f"prompt: {_shortened(decoded_prompt(processing, problem))}" for problem in [*train, *probe][:1]]
     ends = f"a completion ends with: {stops.tokens}{f'; note: {stops.note}' if stops.note else ''}"
+    path += "" if adapter is None else f", adapters of {adapter.base}"
     return f"{path}; its tokenizer reads every prompt", [*shown, ends]
 
 

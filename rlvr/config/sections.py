@@ -36,7 +36,8 @@ class ModelSpec:
     """The base model: the one to train, and the one that the boundary is compared with."""
 
     path: Annotated[str, Field(min_length=1), Says("'lab', a hub id or a directory")]
-    """`lab` (the tiny model that comes with rlvr), the id of a model on the hub, or a local directory."""
+    """`lab` (the tiny model that comes with rlvr), the id of a model on the hub, or a local directory: of a model or
+    of LoRA adapters, which are then trained on (without `lora`); the base of the boundary is the model with them."""
     revision: str | None = None
     """Commit, tag or branch of a hub model. null: the newest on the day of the run."""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"

@@ -40,11 +40,17 @@ def adapter_of(path: str) -> Adapter | None:
 
 
 def check_trainable(spec: ModelSpec) -> None:
-    """Raises UserError for a base that cannot be trained: adapters without the model that they belong to."""
-    if adapter := adapter_of(spec.path):
-        raise UserError(f"model.path: {spec.path!r} holds adapters of {adapter.base!r}, not a whole model; they can be "
-                        "probed as they are. To train on, merge them first (peft: merge_and_unload, save_pretrained), "
-                        "or continue their run with --resume")
+    """Raises UserError for adapters that cannot be trained on: beside others, or of a base that is no whole model."""
+    adapter = adapter_of(spec.path)
+    if adapter is None:
+        return
+    merge = "or merge them into their base first (peft: merge_and_unload, save_pretrained)"
+    if spec.lora is not None:
+        raise UserError(f"found settings beside {spec.path!r}, which holds adapters of {adapter.base!r}; these are "
+                        f"trained on, with the rank they have: remove model.lora, {merge}", where="model.lora")
+    if adapter_of(adapter.base) is not None:
+        raise UserError(f"{spec.path!r} holds adapters of {adapter.base!r}, which holds adapters itself; expected "
+                        f"those of a whole model, {merge}", where="model.path")
 
 
 def model_of(spec: ModelSpec, path: str | None = None) -> Any:

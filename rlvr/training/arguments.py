@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rlvr.config.recipe import Recipe
 from rlvr.config.rewards import RewardSection
 from rlvr.config.steps import plan_of_steps
+from rlvr.models.loading import adapter_of
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.processes import world_size
+from rlvr.training.starting_model import load_options
 
 if TYPE_CHECKING:
     from rlvr.training.reward_functions import ShapedReward
@@ -78,11 +80,7 @@ def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
         bf16=train.bf16,
         ddp_find_unused_parameters=False,
         disable_dropout=True,
-        model_init_kwargs={
-            "dtype": recipe.model.dtype,
-            "revision": recipe.model.revision,
-            "attn_implementation": recipe.model.attn_implementation,
-        },
+        model_init_kwargs=None if adapter_of(recipe.model.path) else load_options(recipe.model),
         **extra,
     )
 

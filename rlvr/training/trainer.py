@@ -125,7 +125,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         ours = not self.use_vllm and self.rollout_func is None and not (args.bf16 or args.fp16)
         self.sampler_is_exact = ours and self.model.dtype == torch.float32 and samples_every_token(self)
         if algorithm.needs.values:
-            critic_training.give_critic(self, kwargs.get("peft_config"))
+            critic_training.give_critic(self, getattr(self.model, "peft_config", {}).get("default"))
         switch_off_dropout(self.model)
 
     # ---------------------------------------------------------------- a micro-batch; rollouts and their credit

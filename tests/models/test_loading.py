@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,19 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 
 from rlvr.cli.main import main
-from rlvr.config.sections import ModelSpec
+from rlvr.config.data import DataSpec
+from rlvr.config.sections import LoraSpec, ModelSpec
+from rlvr.data.load import load_problems
+from rlvr.lab.exact import exact_success
 from rlvr.lab.model import load_lab_model
 from rlvr.models import loading
-from rlvr.models.loading import check_trainable, model_of, processing_of
+from rlvr.models.loading import adapter_of, check_trainable, model_of, processing_of
 from rlvr.runs.run_dir import RunDir
-from rlvr.types import UserError
-from tests.support.small_run import rows
+from rlvr.types import Decoding, UserError
+from tests.support.small_run import rows, write_recipe
 
 SPEC = ModelSpec(path="lab")
 
@@ -30,7 +35,7 @@ def adapters(tmp_path: Path) -> Path:
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
-                parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+                parameter.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
     folder = tmp_path / "checkpoint-7"
     adapted.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -63,13 +68,41 @@ def test_adapters_without_a_tokenizer_have_their_bases(adapters: Path) -> None:
     assert processing_of(SPEC, str(adapters)).get_vocab() == processing_of(SPEC).get_vocab()
 
 
-def test_adapters_are_no_base_to_train(adapters: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^model.path: .*checkpoint-7' holds adapters of .*merge them first"):
-        check_trainable(ModelSpec(path=str(adapters)))
-    whole = tmp_path / "whole"
-    shutil.copytree(loading.source("lab"), whole)
-    check_trainable(ModelSpec(path=str(whole)))
+def test_adapters_that_cannot_be_trained_on(adapters: Path, tmp_path: Path) -> None:
+    check_trainable(ModelSpec(path=str(adapters)))
     check_trainable(SPEC)
+    with pytest.raises(UserError, match=r"^model.lora: .*checkpoint-7', which holds adapters .* remove model.lora, or"):
+        check_trainable(ModelSpec(path=str(adapters), lora=LoraSpec()))
+    beyond = shutil.copytree(adapters, tmp_path / "beyond")
+    stored = json.loads((beyond / "adapter_config.json").read_text())
+    (beyond / "adapter_config.json").write_text(json.dumps(stored | {"base_model_name_or_path": str(adapters)}))
+    with pytest.raises(UserError, match=r"^model.path: .*beyond' holds adapters of .*, which holds adapters itself"):
+        check_trainable(ModelSpec(path=str(beyond)))
+
+
+def test_training_goes_on_from_adapters(adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: a LoRA checkpoint could not be `model.path` of a training. The base of its boundary is the model with the
+    adapters, its KL reference too, and its checkpoints hold adapters of the same base; it resumes to the same end."""
+    monkeypatch.setenv("RLVR_CACHE", str(tmp_path / "cache"))
+    arguments = ["train", *write_recipe(tmp_path), f"model.path={adapters}", "train.steps=2", "train.save_every=1",
+                 "train.prompts_per_step=8", "data.probe.size=2", "probes.plan=cheap", "probes.base_plan=cheap",
+                 "probes.ks=[1, 4]", "tracking.wandb=disabled", "algorithm.kl_loss_coef=0.5"]
+    assert main(arguments) == 0
+    run = RunDir(tmp_path / "run")
+    problems = load_problems(DataSpec(source="lab", split="test", size=2), where="data.probe")
+    truth = exact_success(model_of(SPEC, str(adapters)), processing_of(SPEC), problems, Decoding(max_new_tokens=18))
+    assert [row["exact_p"] for row in rows(run.probes)[:2]] == pytest.approx(truth.tolist(), abs=1e-6)
+    last, start = run.checkpoint(2), load_file(adapters / "adapter_model.safetensors")
+    assert adapter_of(str(last)) == adapter_of(str(adapters))
+    trained = load_file(last / "adapter_model.safetensors")
+    assert trained.keys() == start.keys() and any(not trained[name].equal(start[name]) for name in start)
+    reference = load_file(last / "ref" / "adapter_model.safetensors")
+    assert all(reference[name].equal(start[name]) for name in start)
+    assert rows(run.metrics)[0]["train/kl"] == pytest.approx(0.0, abs=1e-6)  # the reference is where it starts
+    shutil.rmtree(last)
+    assert main([*arguments, "--resume"]) == 0
+    again = load_file(last / "adapter_model.safetensors")
+    assert all(again[name].equal(trained[name]) for name in trained)
 
 
 def test_the_revision_is_the_bases_and_the_template_is_everyones(
