@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli.arguments import add_command, add_resume
+from rlvr.types import UserError
 
 
 def add_parser(commands: Any) -> None:
@@ -23,8 +24,11 @@ def add_parser(commands: Any) -> None:
                                                              "the first MODEL); with --from, the base's completions")
     parser.add_argument("--plan", help="sampling plan, for the base too: balanced, fixed, cheap or reference-512")
     parser.add_argument("--verifier", help="math, countdown, ... or package.module:Class")
-    parser.add_argument("--from", dest="samples", type=Path, metavar="FILE.jsonl",
-                        help="judge completions drawn elsewhere, one {problem_id, sample, text} per line")
+    parser.add_argument("--from", dest="samples", type=Path, metavar="FILE|DIR",
+                        help="judge completions drawn elsewhere: rows of {problem_id, sample, text}, or files of verl, "
+                             "prime-rl, TRL, OpenRLHF, lm-eval, lighteval or inspect-ai; --data is needed only where "
+                             "they hold no gold answers")
+    parser.add_argument("--step", type=int, metavar="N", help="with --from: only the completions of this step")
     parser.add_argument("-o", "--output", type=Path, required=True, help="run directory to write")
     add_resume(parser, "the probe in the output directory")
     parser.set_defaults(run=run)
@@ -36,16 +40,20 @@ def run(arguments: argparse.Namespace) -> None:
     from rlvr.runs.run_dir import RunDir
 
     samples = arguments.samples
+    if arguments.step is not None and samples is None:
+        raise UserError(f"--step {arguments.step}: found without --from, whose files may hold several steps; remove it")
     request = probe_request(
         arguments.words, data=arguments.data, plan=arguments.plan, verifier=arguments.verifier,
-        base=arguments.base if samples is None else None, samples_given=samples is not None,
+        base=arguments.base if samples is None else None, samples=samples,
     )
     RunDir(arguments.output).check_usable(resume=arguments.resume)
-    from rlvr.probes.offline import judge_file, probe  # loads torch: only once the request is valid
+    from rlvr.probes.elsewhere import judge_file  # loads torch: only once the request is valid
+    from rlvr.probes.offline import probe
 
     if samples is None:
         probe(request, arguments.output, resume=arguments.resume)
     else:
         base = None if arguments.base is None else Path(arguments.base)
-        judge_file(request, samples, arguments.output, base=base, plan=arguments.plan, resume=arguments.resume)
+        judge_file(request, samples, arguments.output, base=base, plan=arguments.plan, step=arguments.step,
+                   resume=arguments.resume)
     write_and_print(arguments.output)

@@ -28,13 +28,14 @@ _RECIPE = (".yaml", ".yml")
 
 def probe_request(
     words: Sequence[str], *, data: str | None = None, base: str | None = None, plan: str | None = None,
-    verifier: str | None = None, samples_given: bool = False,
+    verifier: str | None = None, samples: Path | None = None,
 ) -> ProbeRequest:
     """Sort the words of `rlvr probe MODEL ... [RECIPE] [key=value ...]` and resolve the recipe.
 
     The recipe is the file among the words, else the one of the run that all models come from, else what `data`,
     `plan` and `verifier` say. `base` replaces the model that the others are compared with; without it that is the
-    recipe's, else the first model. With `samples_given` (they were drawn elsewhere) there are no models.
+    recipe's, else the first model. With `samples` (the file or folder of some that are drawn already) there are no
+    models, and without `data` and a recipe the problems are those in the files.
 
     Raises: UserError, one line.
     """
@@ -43,44 +44,70 @@ def probe_request(
         settings = [f"probes.plan={plan}", f"probes.base_plan={plan}", *settings]
     if verifier is not None:
         settings = [f"data.probe.verifier={verifier}", *settings]
-    if samples_given and models:
-        raise UserError(f"found the model {models[0]!r} beside --from, whose samples are drawn already; remove one")
-    if not samples_given and not models:
-        raise UserError("found no model to probe; expected `lab`, hub ids, directories of models, or a run directory")
-    if base is not None and not samples_given:
+    _check_source(models, samples)
+    if base is not None and samples is None:
         _check_there(base)
     paths = [path for model in models for path in _expanded(model)]
     stated = {word.partition("=")[0] for word in settings}
     if "probes.budget" in stated:
         raise UserError("probes.budget: a share of what a training generates, and `rlvr probe` trains nothing; remove "
                         "it, or choose a cheaper --plan or a smaller data.probe.size")
-    given = {"probes.temperature", "probes.top_p", "probes.max_new_tokens"} <= stated
     if recipes:
         if data is not None:
             raise UserError(f"found the recipe {recipes[0]!r} and --data {data}: a recipe names its own problems; "
                             f"remove one, or set data.probe.source={data}")
         settings = [*settings, f"model.path={base}"] if base is not None else settings
         trained = load_recipe(recipes[0], settings)
-        return ProbeRequest(trained, _by_step(paths, None if samples_given else trained.model.path), True)
+        return ProbeRequest(trained, _by_step(paths, None if samples is not None else trained.model.path), True)
     run = _common_run(models)
+    own_problems = run is None and data is None and samples is not None
+    if own_problems:
+        data = str(samples)
+        _check_settings_of_own_problems(stated)
+    recipe = _recipe(run, data, settings, base or (None if samples is not None else paths[0]), replace=base is not None)
+    given = {"probes.temperature", "probes.top_p", "probes.max_new_tokens"} <= stated
+    by_step = _by_step(paths, recipe.model and recipe.model.path)
+    return ProbeRequest(recipe, by_step, given or run is not None, own_problems, _schedule(run))
+
+
+def _check_source(models: Sequence[str], samples: Path | None) -> None:
+    """Raises UserError unless there are models or, instead of them, samples."""
+    if samples is None and not models:
+        raise UserError("found no model to probe; expected `lab`, hub ids, directories of models, or a run directory")
+    if samples is not None and models:
+        raise UserError(f"found the model {models[0]!r} beside --from, whose samples are drawn already; remove one")
+    if samples is not None and not samples.exists():
+        raise UserError(f"{samples}: no such file or folder; expected completions, one JSON object per line with "
+                        "problem_id, sample, text, or what another program wrote")
+
+
+def _recipe(
+    run: RunDir | None, data: str | None, settings: Sequence[str], model: str | None, *, replace: bool
+) -> ProbeRecipe:
+    """That of `run`, or one of defaults, with other problems and settings. Its model, where it has none or with
+    `replace`, is `model`."""
     if run is None and data is None:
         raise UserError("found no recipe and no --data; expected a RECIPE (.yaml), --data with a .jsonl or .parquet "
                         "file, a hub id or `lab`, or a model that lies in a run directory")
     tree = _skeleton() if run is None else _stored(run)
     if data is not None:
         tree["data"] = {"probe": {"source": data}}
-    if base is not None:
-        tree["model"] = {"path": base}
-    elif "model" not in tree:
-        tree["model"] = None if samples_given else {"path": paths[0]}
-    where = f"{run.recipe}: " if run is not None else ""
+    if replace or "model" not in tree:
+        tree["model"] = None if model is None else {"path": model}
     try:
         recipe = from_dict(ProbeRecipe, apply_overrides(tree, settings))
         validate_probe(recipe)
     except UserError as error:
-        raise UserError(f"{where}{error}") from None
-    by_step = _by_step(paths, recipe.model and recipe.model.path)
-    return ProbeRequest(recipe, by_step, given or run is not None, _schedule(run))
+        raise UserError(f"{run.recipe}: {error}" if run is not None else str(error)) from None
+    return recipe
+
+
+def _check_settings_of_own_problems(stated: set[str]) -> None:
+    """Raises UserError for a setting of data.probe that would change problems which the files of samples hold."""
+    for key in sorted(stated):
+        if key.startswith("data.") and key not in ("data.probe.verifier", "data.probe.drop_bad_golds"):
+            raise UserError(f"{key}: found without --data, so the problems are those in the files of --from; remove "
+                            "it, or name the problems with --data")
 
 
 def step_of(model: str) -> int | None:

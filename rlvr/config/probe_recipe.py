@@ -45,6 +45,8 @@ class ProbeRequest:
     """Step -> `lab`, hub id or directory, by step; empty: the base alone. Step 0, the base, is not among them."""
     decoding_given: bool
     """Whether temperature, top_p and token limit were stated and are not mere defaults."""
+    own_problems: bool = False
+    """Whether the problems are those in the files of samples, and not those of `recipe.data`."""
     schedule: Mapping[str, Any] | None = None
     """What the run that the models come from chose for its `probes.budget`; None without one."""
 

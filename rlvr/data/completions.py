@@ -7,34 +7,55 @@ One row per completion, in any order:
 
 `problem_id` is the id that the data gives the problem; `sample` counts the completions of a problem from 0 in the order
 they were drawn, without gaps. Optional: `step` (of the checkpoint; 0 is the base), `truncated` (cut at the token limit:
-judged wrong, as in every probe), `tokens` (generated tokens). Other fields are ignored.
+judged wrong, as in every probe), `tokens` (generated tokens), `correct` (what another judge said, to compare with).
+Other fields are ignored. Files of other programs: rlvr.data.foreign.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from rlvr.data.foreign.record import Record, gold_of, text_of
 from rlvr.data.sources import jsonl_rows
 from rlvr.interfaces import SampleRequest
 from rlvr.runs.samples import read_samples
 from rlvr.statistics.plan import SamplingPlan
 from rlvr.types import Completion, Decoding, Problem, UserError
 
-FIELDS = ("problem_id", "sample", "text", "step", "truncated", "tokens")
+FIELDS = ("problem_id", "sample", "text", "step", "truncated", "tokens", "correct")
 REQUIRED = FIELDS[:3]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A completion in a file."""
+
+    at: str
+    """Its place, for error messages."""
+    step: int | None
+    completion: Completion
+    correct: bool | None = None
+    """The verdict of whoever wrote the file; None where it gave none."""
 
 
 class FileSampler:
     """The completions of one step; a `rlvr.interfaces.Sampler` that draws nothing."""
 
-    def __init__(self, where: str, by_problem: dict[str, list[Completion]]) -> None:
+    def __init__(
+        self, where: str, by_problem: dict[str, list[Completion]],
+        verdicts: Mapping[tuple[str, int], bool] = MappingProxyType({}),
+    ) -> None:
         self._where = where
         self._by_problem = by_problem
+        self.verdicts = verdicts
+        """(problem id, sample) -> what the file itself says of it, right or wrong; without those it says nothing of."""
         self.size = sum(map(len, by_problem.values()))
         digest = sha256()
         for problem_id in sorted(by_problem):
@@ -62,15 +83,19 @@ class FileSampler:
                             "every problem has the same number")
 
     def fixed_plan(self) -> SamplingPlan:
-        """The plan under which every problem gets the same number of samples. Raises UserError if they do not."""
+        """The plan that gives every problem as many samples as the one with the fewest has."""
+        return SamplingPlan((min(map(len, self._by_problem.values())),))
+
+    def uneven(self) -> str | None:
+        """Which problems have the fewest and the most completions, as words; None if all have the same number."""
         ordered = sorted(self._by_problem, key=lambda problem_id: len(self._by_problem[problem_id]))
         few, many = len(self._by_problem[ordered[0]]), len(self._by_problem[ordered[-1]])
-        if few < many:
-            raise UserError(f"{self._where}: problem {ordered[0]!r} has {few} completions, {ordered[-1]!r} has {many}; "
-                            "expected one number for all, as lost or early-stopped samples bias pass@k: complete the "
-                            "file, name the --plan that drew it, or, if no number depends on an answer, keep the "
-                            f"first {few} of each")
-        return SamplingPlan((few,))
+        if few == many:
+            return None
+        return (f"{self._where}: problem {ordered[0]!r} has {few} completions, {ordered[-1]!r} has {many}; pass@k is "
+                f"estimated from the first {few} of each and up to k = {few}, since for larger k a problem with fewer "
+                "has no unbiased estimate. This holds if no number of completions depends on an answer: if a "
+                "sequential plan drew them, name it (--plan); if wrong ones were lost, complete the file")
 
 
 def read_completions(path: Path, problems: Sequence[Problem], *, default_step: int) -> dict[int, FileSampler]:
@@ -80,31 +105,40 @@ def read_completions(path: Path, problems: Sequence[Problem], *, default_step: i
     the file for problems without completions and gaps in the numbers of the samples.
     """
     known = {problem.id for problem in problems}
-    steps: dict[int, dict[str, dict[int, tuple[str, Completion]]]] = {}
-    first_at, first_has_step = "", False
-    for at, row in _rows(path, REQUIRED):
-        step, completion = _completion(at, row, known)
-        if not first_at:
-            first_at, first_has_step = at, step is not None
-        if (step is not None) != first_has_step:
-            raise UserError(f"{at}: {'a' if step is not None else 'no'} step, unlike {first_at}; give it in every row, "
-                            "or in none")
-        of_problem = steps.setdefault(default_step if step is None else step, {}).setdefault(completion.problem_id, {})
+    rows = (_completion(at, row, known) for at, row in _rows(path, REQUIRED))
+    return by_step(str(path), rows, problems, default_step=default_step)
+
+
+def by_step(
+    where: str, drawn: Iterable[Drawn], problems: Sequence[Problem], *, default_step: int
+) -> dict[int, FileSampler]:
+    """Step -> its completions. Raises UserError as `read_completions` does for what single rows do not show."""
+    steps: dict[int, dict[str, dict[int, Drawn]]] = {}
+    first: Drawn | None = None
+    for one in drawn:
+        first = first or one
+        if (one.step is None) != (first.step is None):
+            raise UserError(f"{one.at}: {'no' if one.step is None else 'a'} step, unlike {first.at}; give it in every "
+                            "row, or in none")
+        completion = one.completion
+        of_step = steps.setdefault(default_step if one.step is None else one.step, {})
+        of_problem = of_step.setdefault(completion.problem_id, {})
         if completion.sample in of_problem:
-            raise UserError(f"{at}: sample {completion.sample} of problem {completion.problem_id!r} again, first in "
-                            f"{of_problem[completion.sample][0]}; a sample counts once: remove one, or number it anew")
-        of_problem[completion.sample] = (at, completion)
+            raise UserError(f"{one.at}: sample {completion.sample} of problem {completion.problem_id!r} again, first "
+                            f"in {of_problem[completion.sample].at}; a sample counts once: remove one, or number it "
+                            "anew")
+        of_problem[completion.sample] = one
     samplers = {}
     for step in sorted(steps):
-        where = f"{path}, step {step}" if first_has_step else str(path)
+        at = f"{where}, step {step}" if first is not None and first.step is not None else where
         absent = [problem.id for problem in problems if problem.id not in steps[step]]
         if absent:
-            raise UserError(f"{where}: no completions of {len(absent)} of {len(problems)} problems (first: "
+            raise UserError(f"{at}: no completions of {len(absent)} of {len(problems)} problems (first: "
                             f"{absent[0]!r}); complete the file, or narrow the data to what was sampled")
-        samplers[step] = FileSampler(where, {
-            problem_id: _without_gaps(where, problem_id, by_sample)
-            for problem_id, by_sample in steps[step].items()
-        })
+        samplers[step] = FileSampler(
+            at, {name: _without_gaps(at, name, by_sample) for name, by_sample in steps[step].items()},
+            {(name, sample): one.correct for name, by_sample in steps[step].items()
+             for sample, one in by_sample.items() if one.correct is not None})
     return samplers
 
 
@@ -114,6 +148,21 @@ def read_texts(path: Path) -> list[tuple[str, str]]:
     Raises: UserError with file and line for a row that is not one.
     """
     return [(str(row["problem_id"]), _text(at, row)) for at, row in _rows(path, ("problem_id", "text"))]
+
+
+def records_of(path: Path) -> Iterator[Record]:
+    """The rows of a file that names questions and gold answers itself, in the fields `gold` and, if given, `prompt`.
+
+    Raises: UserError with file and line for a row that is not one.
+    """
+    for at, row in _rows(path, REQUIRED):
+        if "gold" not in row:
+            raise UserError(f"{at}: no gold answer in the file; name the problems with --data, or give every row the "
+                            "fields gold and prompt")
+        one = _completion(at, row, {str(row["problem_id"])})
+        completion = one.completion
+        yield Record(at, completion.text, text_of(row.get("prompt")), completion.problem_id, gold_of(row["gold"]),
+                     completion.sample, one.step, completion.truncated, completion.num_tokens, correct=one.correct)
 
 
 def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -143,16 +192,16 @@ def _text(at: str, row: Mapping[str, Any]) -> str:
     return row["text"]
 
 
-def _without_gaps(where: str, problem_id: str, by_sample: dict[int, tuple[str, Completion]]) -> list[Completion]:
+def _without_gaps(where: str, problem_id: str, by_sample: Mapping[int, Drawn]) -> list[Completion]:
     for sample in range(len(by_sample)):
         if sample not in by_sample:
             raise UserError(f"{where}: problem {problem_id!r} has {len(by_sample)} completions, but sample {sample} is "
                             f"not among them; expected 0 to {len(by_sample) - 1}: a dropped sample biases pass@k, so "
                             "complete the file, or number the samples anew if none was dropped")
-    return [by_sample[sample][1] for sample in range(len(by_sample))]
+    return [by_sample[sample].completion for sample in range(len(by_sample))]
 
 
-def _completion(at: str, row: Mapping[str, Any], known: set[str]) -> tuple[int | None, Completion]:
+def _completion(at: str, row: Mapping[str, Any], known: set[str]) -> Drawn:
     for name in row:
         close = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.8)
         if name not in FIELDS and close and close[0] not in row:
@@ -172,7 +221,10 @@ def _completion(at: str, row: Mapping[str, Any], known: set[str]) -> tuple[int |
     sample = _count(at, "sample", row["sample"])
     tokens = None if row.get("tokens") is None else _count(at, "tokens", row["tokens"])
     step = None if row.get("step") is None else _count(at, "step", row["step"])
-    return step, Completion(problem_id, sample, text, tokens, truncated)
+    correct = row.get("correct")
+    if correct is not None and not isinstance(correct, bool):
+        raise UserError(f"{at}: correct is {correct!r}, expected true, false or null")
+    return Drawn(at, step, Completion(problem_id, sample, text, tokens, truncated), correct)
 
 
 def _count(at: str, name: str, value: Any) -> int:

@@ -34,9 +34,9 @@ def check_overlap(train: Sequence[Problem], probe: Sequence[Problem], *, train_t
 
     With an overlap the boundary would measure memorisation, so it raises UserError; with `allow` it is only logged.
     """
-    train_ids = {_normal(question(problem, train_template)): problem.id for problem in train}
+    train_ids = {normal(question(problem, train_template)): problem.id for problem in train}
     shared = [(problem.id, train_ids[key]) for problem in probe
-              if (key := _normal(question(problem, probe_template))) in train_ids]
+              if (key := normal(question(problem, probe_template))) in train_ids]
     if shared and not allow:
         raise UserError(f"data: {len(shared)} of {len(probe)} probe problems are also in data.train (first: "
                         f"{shared[0][0]!r} is {shared[0][1]!r}), so pass@k would measure memory; use disjoint splits, "
@@ -74,7 +74,8 @@ def _as_data(prompt: str | tuple[Message, ...]) -> str | list[dict[str, Any]]:
     return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
+    """What questions are compared by: without case, width forms and differences in white space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

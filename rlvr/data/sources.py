@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import random
@@ -40,12 +41,12 @@ def _rows(spec: DataSpec, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]
     if not path.is_file():
         raise UserError(f"{where}.source: no file {spec.source!r} in {Path.cwd()}; expected a .jsonl or .parquet "
                         "file, 'lab' or the id of a hub dataset")
-    return jsonl_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path)
+    return jsonl_rows(path) if path.suffix == ".jsonl" else parquet_rows(path)
 
 
 def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(`file:line` for error messages, row) of a JSONL file. UserError for a bad line."""
-    with path.open("rb") as file:
+    """(`file:line` for error messages, row) of a JSONL file, which may be a .gz. UserError for a bad line."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -75,7 +76,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(`file: row n` for error messages, row) of a Parquet file, rows from 0. UserError for a damaged file."""
     import pyarrow
     import pyarrow.parquet
 

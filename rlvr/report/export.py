@@ -18,6 +18,7 @@ from rlvr.report.companions import by_step, estimate_of, solvable_rows
 from rlvr.report.conditions import findings, table
 from rlvr.report.figures import BINS
 from rlvr.report.load import ProbePoint, Run
+from rlvr.report.other_verdicts import verdict_sentences
 from rlvr.report.report import Report
 from rlvr.report.summary import cells, columns, intervals_text, verdict
 from rlvr.report.words import MISSING, budget_words, headline, over_looks, unjudged_words, verdict_text, with_interval
@@ -99,7 +100,8 @@ def markdown(report: Report) -> str:
         words = [f"k = {k}: {with_interval(negative(one.bounds), signed=True)}, {verdict_text(probe, one.verdict)}"
                  for k, one in sorted(probe.verdicts.items())]
         lines.append(f"- step {probe.step}: {'; '.join(words)}")
-    return "\n".join([*lines, *_solvable(report), *_other_conditions(report), "",
+    others = [f"- {sentence}" for sentence in verdict_sentences(run)]
+    return "\n".join([*lines, *_solvable(report), *_other_conditions(report), *([""] if others else []), *others, "",
                       " ".join(filter(None, [how_measured(run), unjudged_words(run), budget_words(run)])), ""])
 
 

@@ -135,6 +135,8 @@ class Run:
     lab: bool
     audit: FalsePositiveAudit | None = None
     """What is known of the verifier's false positives (audit.json); None without an audit."""
+    other_verdicts: tuple[Mapping[str, Any], ...] = ()
+    """Rows of other_verdicts.jsonl: how another program's verdicts and ours differ. Empty where there are none."""
 
     @property
     def name(self) -> str:
@@ -208,6 +210,7 @@ def load_run(path: Path) -> Run:
         created=header.get("created") or "",
         lab=bool(header.get("lab")),
         audit=_audit(files.audit),
+        other_verdicts=tuple(read_jsonl(files.other_verdicts)),
     )
 
 

@@ -22,6 +22,7 @@ from rlvr.report.condition_figures import COLOURS, changes_by_k, curves_of
 from rlvr.report.conditions import findings, table
 from rlvr.report.export import how_measured, without_empty, write_exports
 from rlvr.report.load import ProbePoint, Run
+from rlvr.report.other_verdicts import verdict_examples, verdict_rows
 from rlvr.report.reasons import (
     OTHER,
     RIGHT,
@@ -110,6 +111,8 @@ def render(report: Report) -> str:
         filters=report.filters,
         guess=guess_rows(run),
         audit=_audit(run),
+        other_verdicts=verdict_rows(run),
+        other_examples=verdict_examples(run),
         cost=_cost(run),
         budget=budget_words(run),
         unjudged=unjudged_words(run),

@@ -99,6 +99,11 @@ class RunDir:
         return self.path / "audit.json"
 
     @property
+    def other_verdicts(self) -> Path:
+        """Of samples that another program judged as well: one row per probe, how its verdicts and ours differ."""
+        return self.path / "other_verdicts.jsonl"
+
+    @property
     def arms(self) -> dict[str, RunDir]:
         """Measurements under other decodings and prompts (`probes.arms`), each laid out like a run; {} without."""
         folder = self.path / "arms"

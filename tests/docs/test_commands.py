@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,9 +76,25 @@ def small(command: str) -> list[str]:
         return words if "--offline" in words else [*words, *SMALL]
     if verb == "compare" and words[1].endswith(".yaml"):
         return [*words, "--arms", "grpo", *(["seeds=[0]"] if "seeds=[0]" not in words else []), *SMALL]
-    if verb == "probe" and "lab" in words:
+    if verb == "probe" and "lab" in words and "--from" not in words:
         return [*words, "data.probe.size=4", "--plan", "cheap", "judge.workers=1"]
     return [*words, "--problems", "4"] if words[:2] == ["lab", "exact"] else words
+
+
+def foreign_files(folder: Path) -> None:
+    """The folders of other programs that docs/bring-your-own.md points at."""
+    kept = ROOT / "tests" / "files" / "foreign"
+    for source, target in (("lm_eval.jsonl", "lm_eval/base/samples_sums_2026-11-29T14-48-56.537962.jsonl"),
+                           ("lm_eval_repeats.jsonl", "lm_eval/trained/samples_sums_2026-11-29T14-49-12.098720.jsonl"),
+                           ("trl_1.parquet", "trl_output/completions/completions_00001.parquet"),
+                           ("trl_2.parquet", "trl_output/completions/completions_00002.parquet")):
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kept / source, folder / target)
+    (folder / "verl_validation").mkdir()
+    for step in (0, 20):
+        rows = [{"input": "What is 1 + 1?", "output": text, "gts": "2", "score": 1.0, "step": step}
+                for text in (r"\boxed{2}", r"\boxed{3}")]
+        (folder / "verl_validation" / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +119,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                         "text": rf"\boxed{{{row['answer'] if sample < right else 99}}}"}
                        for i, row in enumerate(problems) for sample in range(4)]
             (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
+        foreign_files(folder)
         assert main(small(FIRST[0].replace("runs/longer", "runs/other") + " seed=1")) == 0
         yield folder
 
