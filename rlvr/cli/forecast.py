@@ -16,6 +16,7 @@ from rlvr.config.data import is_file, on_disk_or_hub
 from rlvr.config.probes import ConditionSpec, ProbeSection
 from rlvr.config.recipe import Recipe
 from rlvr.config.registry import resolve
+from rlvr.config.sections import TrainSection
 from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
@@ -87,7 +88,7 @@ def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None
         ("rollouts", f"{steps.total_rollouts:,} to train on, at most {steps.max_tokens:,} tokens"
                      f"{_generated_too(recipe)}"),
         ("per process", f"{world_size} process(es): {steps.rollouts_per_process:,} rollouts, "
-                        f"{steps.gradient_accumulation} micro-batches of {recipe.train.micro_batch_size} per update"),
+                        f"{_micro_batches(recipe.train, steps)}"),
     ]
     budget, size = budget_of(recipe), recipe.data.probe.size
     if budget is not None:
@@ -157,6 +158,12 @@ def _algorithm_lines(recipe: Recipe) -> list[tuple[str, str]]:
     texts += [note] if (note := critic_note(algorithm, recipe.train.learning_rate)) else []
     lines = [line for text in texts for line in textwrap.wrap(text, 100, subsequent_indent="  ")]
     return [("algorithm" if line is lines[0] else "", line) for line in lines]
+
+
+def _micro_batches(train: TrainSection, steps: StepPlan) -> str:
+    if train.micro_batch_tokens is None:
+        return f"{steps.gradient_accumulation} micro-batches of {train.micro_batch_size} per update"
+    return f"micro-batches of at most {train.micro_batch_tokens:,} tokens and {train.micro_batch_size:,} rollouts"
 
 
 def _generated_too(recipe: Recipe) -> str:

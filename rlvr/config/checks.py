@@ -86,6 +86,8 @@ def _check_data(spec: DataSpec, where: str) -> None:
 
 def _check_vllm(train: TrainSection, probes: ProbeSection) -> None:
     vllm, correction = train.vllm, train.rollout_correction
+    _expect(vllm is None or train.rollout_batch_tokens is None, "train.rollout_batch_tokens",
+            train.rollout_batch_tokens, "null with train.vllm, which decides by itself how many it generates at a time")
     if vllm is not None:
         _expect((vllm.mode == "server") == (vllm.server_base_url is not None), "train.vllm.server_base_url",
                 vllm.server_base_url,
@@ -115,6 +117,8 @@ def _check_rewards(train: TrainSection) -> None:
 
 def _check_steps(data: DataSection, train: TrainSection, probes: ProbeSection) -> None:
     updates = train.updates_per_rollout
+    _expect(not train.padding_free or train.micro_batch_tokens is not None, "train.padding_free", train.padding_free,
+            "false without train.micro_batch_tokens, which says how many tokens are in a pass")
     for path, steps in (("train.steps", train.steps), ("train.save_every", train.save_every),
                         ("probes.every", probes.every)):
         if steps % updates:

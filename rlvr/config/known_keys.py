@@ -18,7 +18,8 @@ FOREIGN = {
     "max_response_length": "train.max_new_tokens", "max_steps": "train.steps", "max_tokens": "train.max_new_tokens",
     "model_name_or_path": "model.path", "num_generations": "train.group_size", "num_iterations":
     "train.updates_per_rollout", "num_train_epochs": "train.steps", "output_dir": "run_dir",
-    "per_device_train_batch_size": "train.micro_batch_size", "ppo_epochs": "train.updates_per_rollout",
+    "per_device_train_batch_size": "train.micro_batch_size", "ppo_max_token_len_per_gpu":
+    "train.micro_batch_tokens", "use_remove_padding": "train.padding_free", "ppo_epochs": "train.updates_per_rollout",
     "report_to": "tracking.wandb", "rollout_n": "train.group_size", "run_name": "name", "save_steps":
     "train.save_every", "save_total_limit": "train.keep_checkpoints", "scale_rewards": "algorithm.scale_by_std",
     "torch_dtype": "model.dtype", "train_batch_size": "train.prompts_per_step", "use_vllm": "train.vllm",

@@ -93,9 +93,20 @@ class TrainSection:
     steps: AtLeastOne
     """Number of optimizer updates. Metrics, probes and checkpoints are counted in updates too."""
     micro_batch_size: AtLeastOne
-    """Rollouts per device in one forward pass. Larger needs more memory and is faster; the update stays the same."""
+    """Rollouts per device in one forward pass. Larger needs more memory and is faster; the update stays the same. With
+    `micro_batch_tokens` the largest number of rollouts."""
     max_new_tokens: AtLeastOne
     """Longest answer in tokens. Longer ones are cut off; see `truncated`."""
+    micro_batch_tokens: AtLeastOne | None = None
+    """Tokens per device in one forward pass, prompts included. Rollouts of similar length then share a pass, so that
+    little is padding, and all processes get about as many tokens. The update stays the same. A longer rollout has a
+    pass of its own. null: `micro_batch_size` rollouts, as they come."""
+    padding_free: bool = False
+    """true: no padding at all; the rollouts of a pass lie end to end. Needs `micro_batch_tokens`. Worth it with
+    `model.attn_implementation: flash_attention_2`; other attention computes between rollouts what it then masks."""
+    rollout_batch_tokens: AtLeastOne | None = None
+    """Without vLLM: tokens, prompts and longest answers, that each process generates at a time. This bounds the memory
+    of the key-value cache; the samples stay the same. null: all rollouts of a step at once."""
     prompts_per_step: AtLeastOne = 256
     """Prompts per rollout batch, over all processes."""
     group_size: AtLeastOne = 8

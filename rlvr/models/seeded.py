@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from rlvr.models.prefix import repeated_prefix
@@ -66,17 +67,22 @@ class SeededSampling(LogitsProcessor):
     """Chooses every token of one `generate` call (run with do_sample=False) and records what it saw.
 
     Attributes:
+        keys_N: of the rows.
         logps: list over positions of (N,) log-probabilities of the chosen tokens under the tempered
             distribution, before top-p.
         entropies: list over positions of (N,) entropies in nats of that distribution.
     """
 
     def __init__(self, keys: Sequence[int], *, temperature: float, top_p: float) -> None:
-        self._keys_N = np.array(keys, dtype=np.uint64)
+        self.keys_N = np.array(keys, dtype=np.uint64)
         self._temperature = temperature
         self._top_p = top_p
         self.logps: list[torch.Tensor] = []
         self.entropies: list[torch.Tensor] = []
+
+    def of(self, keys: Sequence[int]) -> SeededSampling:
+        """The same decoding for other rows."""
+        return SeededSampling(keys, temperature=self._temperature, top_p=self._top_p)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         greedy = self._temperature == 0.0
@@ -89,7 +95,7 @@ class SeededSampling(LogitsProcessor):
         if greedy:
             tokens_N = logp_NV.argmax(-1)
         else:
-            u_N = torch.from_numpy(uniforms(self._keys_N, len(self.logps))).to(scores.device)
+            u_N = torch.from_numpy(uniforms(self.keys_N, len(self.logps))).to(scores.device)
             tokens_N = pick_tokens(logp_NV, u_N, self._top_p)
         self.logps.append(logp_NV.gather(-1, tokens_N[:, None]).squeeze(-1))
         self.entropies.append(entropy_N)
@@ -97,9 +103,14 @@ class SeededSampling(LogitsProcessor):
 
 
 @contextmanager
-def seeded_generation(model: Any, sampling: SeededSampling) -> Iterator[None]:
+def seeded_generation(model: Any, sampling: SeededSampling, *, rows: int | None = None) -> Iterator[None]:
     """Within the block `model.generate` lets `sampling` choose the tokens and computes each distinct prompt once;
-    lengths, stop ids and ids that may not be drawn stay the caller's."""
+    lengths, stop ids and ids that may not be drawn stay the caller's.
+
+    Args:
+        rows: prompts that are generated at a time; None: all. The draws do not depend on it. Prompts with pictures are
+            generated all at once.
+    """
     original: Callable[..., Any] = model.generate
 
     def generate(*args: Any, generation_config: GenerationConfig, **kwargs: Any) -> Any:
@@ -115,6 +126,8 @@ def seeded_generation(model: Any, sampling: SeededSampling) -> Iterator[None]:
         # repetition_penalty, and the draws would be another distribution's than the decoding says.
         declared, model.generation_config = model.generation_config, GenerationConfig()
         try:
+            if rows is not None and kwargs.keys() == {"input_ids", "attention_mask"}:
+                return _in_parts(model, original, config, sampling, rows, kwargs)
             prefix = repeated_prefix(model, original, kwargs, config.pad_token_id)
             return original(
                 *args, generation_config=config, logits_processor=LogitsProcessorList([sampling]), **kwargs, **prefix
@@ -127,3 +140,29 @@ def seeded_generation(model: Any, sampling: SeededSampling) -> Iterator[None]:
         yield
     finally:
         del model.generate
+
+
+def _in_parts(
+    model: Any, generate: Callable[..., torch.Tensor], config: GenerationConfig, sampling: SeededSampling, rows: int,
+    prompts: dict[str, torch.Tensor],
+) -> torch.Tensor:
+    """What one `generate` gives for left-padded prompts, from several with `rows` prompts each."""
+    ids_NP, mask_NP, parts = prompts["input_ids"], prompts["attention_mask"], []
+    for first in range(0, len(ids_NP), rows):
+        chosen = slice(first, first + rows)
+        start = int(mask_NP[chosen].argmax(1).min())  # columns before it are padding in this part
+        inputs = {"input_ids": ids_NP[chosen, start:], "attention_mask": mask_NP[chosen, start:]}
+        prefix = repeated_prefix(model, generate, inputs, config.pad_token_id)
+        own = sampling.of(sampling.keys_N[chosen])
+        output = generate(generation_config=config, logits_processor=LogitsProcessorList([own]), **inputs, **prefix)
+        completions_nT = output[:, ids_NP.size(1) - start :]
+        parts.append((completions_nT, torch.stack(own.logps, dim=1), torch.stack(own.entropies, dim=1)))
+    longest = max(completions_nT.size(1) for completions_nT, _, _ in parts)
+
+    def joined(tensors: Sequence[torch.Tensor], fill: Any) -> torch.Tensor:
+        return torch.cat([pad(x_nT, (0, longest - x_nT.size(1)), value=fill) for x_nT in tensors])
+
+    completions, logps, entropies = zip(*parts, strict=True)
+    sampling.logps += joined(logps, 0.0).unbind(1)
+    sampling.entropies += joined(entropies, 0.0).unbind(1)
+    return torch.cat([ids_NP, joined(completions, config.pad_token_id)], dim=1)

@@ -65,7 +65,11 @@ def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
             }
     return RLVRConfig(
         **common_arguments(recipe, run_dir),
-        per_device_train_batch_size=train.micro_batch_size,
+        per_device_train_batch_size=steps.micro_batch_rows,
+        micro_batch_tokens=train.micro_batch_tokens,
+        micro_batch_rows=train.micro_batch_size,
+        padding_free=train.padding_free,
+        rollout_batch_tokens=train.rollout_batch_tokens,
         gradient_accumulation_steps=steps.gradient_accumulation,
         steps_per_generation=steps.gradient_accumulation * train.updates_per_rollout,
         num_generations=train.group_size,

@@ -5,7 +5,6 @@ The model is the joint one of `critic.attach_critic`. For algorithms without a c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,8 +14,8 @@ from transformers import TrainerCallback
 
 from rlvr.interfaces import CriticSpec
 from rlvr.training.checks import check_gradient
-from rlvr.training.critic import attach_critic, is_critic, mark_trainable, read_values
-from rlvr.training.forward import sequences
+from rlvr.training.critic import attach_critic, is_critic
+from rlvr.training.micro_batches import parts
 from rlvr.training.objective import critic_objective
 from rlvr.types import UserError
 
@@ -64,8 +63,9 @@ def update_critic(trainer: Any) -> None:
     width = trainer.args.gradient_accumulation_steps
     first = (trainer._step - width) % trainer.args.steps_per_generation
     model = trainer.model_wrapped
-    for i, inputs in enumerate(trainer._buffered_inputs[first : first + width]):
-        with trainer.accelerator.no_sync(model) if i < width - 1 else nullcontext():
+    micro_batches = [part for inputs in trainer._buffered_inputs[first : first + width] for part in parts(inputs)]
+    for i, inputs in enumerate(micro_batches):
+        with trainer.accelerator.no_sync(model) if i < len(micro_batches) - 1 else nullcontext():
             loss = critic_objective(
                 trainer.forward(model, inputs), trainer.algorithm, world_size=trainer.accelerator.num_processes,
                 max_length=trainer.max_completion_length,
@@ -75,22 +75,6 @@ def update_critic(trainer: Any) -> None:
     clip_critic(trainer.model, trainer.accelerator, trainer.algorithm.critic)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
-
-
-def values(trainer: Any, model: Any, tensors: Mapping[str, Any]) -> torch.Tensor:
-    """V of every response token of these rows, (B, T); `model` is the wrapped one."""
-    with trainer.accelerator.autocast():
-        return read_values(trainer.positioned(model), *sequences(tensors))
-
-
-@torch.no_grad()
-def old_values(trainer: Any, rollouts: Mapping[str, Any]) -> torch.Tensor:
-    """V of a whole rollout batch before any of its updates, in chunks of a micro-batch."""
-    keys = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
-    mark_trainable(trainer.model)  # the reference pass of adapters froze them
-    size = trainer.args.per_device_train_batch_size
-    rows = range(0, len(rollouts["completion_ids"]), size)
-    return torch.cat([values(trainer, trainer.model, {k: rollouts[k][i : i + size] for k in keys}) for i in rows])
 
 
 def critic_parameters(model: Any) -> list[torch.nn.Parameter]:

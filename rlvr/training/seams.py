@@ -31,6 +31,7 @@ TRAINER_ATTRIBUTES = ("_buffered_inputs", "_is_vlm", "_metrics", "_step")
 """What its instances hold."""
 OTHERS = {
     "trl.generation.vllm_generation:VLLMGeneration": ("_iter_named_params",),
+    "transformers:PreTrainedModel": ("_is_stateful",),
     "transformers:PreTrainedConfig": ("_attn_implementation", "_name_or_path"),
     "peft.tuners.tuners_utils:BaseTunerLayer": ("_active_adapter",),
 }

@@ -42,21 +42,22 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rlvr.interfaces import Algorithm, RolloutBatch, Sampler
 from rlvr.models.sampler import TransformersSampler
-from rlvr.models.seeded import SeededSampling, row_key, seeded_generation
-from rlvr.models.vllm_sampler import EngineSampler, drawn
-from rlvr.training import critic, critic_training
+from rlvr.models.seeded import SeededSampling, row_key
+from rlvr.models.vllm_sampler import EngineSampler
+from rlvr.training import critic, critic_training, generation, passes
 from rlvr.training.checks import check_gradient, check_loss, named
 from rlvr.training.credit import assign_credit, credit_tensors, rollout_batch, stopped, write_window_counts
 from rlvr.training.dynamic_sampling import Refill, groups_of
-from rlvr.training.forward import has_learned_positions, multimodal, sequences, switch_off_dropout, with_positions
+from rlvr.training.forward import check_packable, has_learned_positions, multimodal, sequences, switch_off_dropout
+from rlvr.training.micro_batches import parts
 from rlvr.training.objective import MicroBatch, entropy_weight, next_entropy_coef, objective
 from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
-from rlvr.training.rollouts import fill_empty, from_trl, never_empty, samples_every_token, to_trl, with_pictures
+from rlvr.training.rollouts import from_trl, never_empty, samples_every_token, to_trl, with_pictures
 from rlvr.training.step import Progress, Step
 from rlvr.training.step_metrics import RunningMeans, step_metrics
 from rlvr.training.trl_settings import OwnCard, check_fit, give_loss_settings
-from rlvr.types import Decoding, Problem
+from rlvr.types import Problem
 
 
 class RLVRTrainer(OwnCard, GRPOTrainer):
@@ -124,6 +125,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self.learned_positions = not self._is_vlm and has_learned_positions(self.model)
         ours = not self.use_vllm and self.rollout_func is None and not (args.bf16 or args.fp16)
         self.sampler_is_exact = ours and self.model.dtype == torch.float32 and samples_every_token(self)
+        if getattr(args, "padding_free", False):
+            check_packable(self.model)
         if algorithm.needs.values:
             critic_training.give_critic(self, getattr(self.model, "peft_config", {}).get("default"))
         switch_off_dropout(self.model)
@@ -144,12 +147,16 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         return loss
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        """TRL's next micro-batch. Those of a new step learn the exact counts of their optimizer updates."""
+        """TRL's next micro-batch. Those of a new step learn the exact counts of their optimizer updates, and are cut
+        further where there is a budget of tokens."""
         before = self._buffered_inputs  # TRL makes a new list of micro-batches whenever it generates
         inputs = super()._prepare_inputs(generation_batch)
-        micro_batches = self._buffered_inputs
-        if self.model.training and micro_batches is not None and micro_batches is not before:
-            write_window_counts(micro_batches, self.args.gradient_accumulation_steps, self.sum_over_ranks)
+        buffered = self._buffered_inputs
+        if self.model.training and buffered is not None and buffered is not before:
+            write_window_counts(buffered, self.args.gradient_accumulation_steps, self.sum_over_ranks)
+            if passes.by_tokens(self):
+                self._buffered_inputs = [passes.cut_window(self, window) for window in buffered]
+                inputs = self._buffered_inputs[self._step % len(buffered)]
         return inputs
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -164,7 +171,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             self.progress.prompt_position += self.prompts_per_step
         tensors = super()._generate_and_score_completions(step.rows)
         if needs.values:
-            tensors["old_values"] = critic_training.old_values(self, tensors)
+            critic.mark_trainable(self.model)  # the reference pass of adapters froze the critic's
+            tensors["old_values"] = passes.old_values(self, tensors)
         if needs.old_logps and "old_per_token_logps" not in tensors:
             tensors["old_per_token_logps"] = self.old_logps(tensors)
         step.batch = self.gathered_batch(step, tensors)
@@ -209,18 +217,10 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
 
     def draw(self, keys: list[int], temperature: float, top_p: float, *args: Any, **kwargs: Any) -> Any:
         """Completions and their log-probabilities, from transformers or vLLM; rollout i is drawn from `keys[i]`."""
+        trl = partial(super()._generate_single_turn, *args, **kwargs)
         if self.use_vllm:
-            decoding = Decoding(temperature=temperature, top_p=top_p, max_new_tokens=self.max_completion_length)
-            with drawn(self.vllm_generation, decoding, keys):
-                completion_ids, logps = super()._generate_single_turn(*args, **kwargs)
-        else:
-            sampling = SeededSampling(keys, temperature=temperature, top_p=top_p)
-            with seeded_generation(self.accelerator.unwrap_model(self.model), sampling):
-                completion_ids, _ = super()._generate_single_turn(*args, **kwargs)
-            logps_NT = torch.stack(sampling.logps, dim=1).tolist()
-            logps = [row[: len(ids)] for row, ids in zip(logps_NT, completion_ids, strict=True)]
-        fill_empty(completion_ids, logps, self.eos_token_ids[0])
-        return completion_ids, logps
+            return generation.from_engine(self, trl, keys, temperature, top_p)
+        return generation.from_model(self, trl, SeededSampling(keys, temperature=temperature, top_p=top_p), args[0])
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         """Rewards of all ranks, (N, F): TRL's, or those of the groups that dynamic sampling has judged and chosen.
@@ -231,34 +231,18 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             step.judged.add(self.reward.take_judged())
             if self.model.training and self.algorithm.needs.greedy_baseline:
                 every = slice(None, None, self.num_generations)
-                step.baseline_NF = self.greedy_rewards(step, inputs[every], prompts[every])
+                judge = super()._calculate_rewards
+                step.baseline_NF = generation.greedy_rewards(self, judge, step, inputs[every], prompts[every])
         assert step.rewards_NF is not None
         return step.rewards_NF
-
-    def greedy_rewards(self, step: Step, inputs: list[Any], prompts: list[Any]) -> torch.Tensor:
-        """Rewards of one greedy completion per prompt of all ranks, repeated for its rollouts, (N, F)."""
-        completion_ids, _ = self.draw([0] * len(prompts), 0.0, 1.0, *self._tokenize_prompts(prompts), 1)
-        texts = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)
-        if not isinstance(prompts[0], str):
-            texts = [[{"role": "assistant", "content": text}] for text in texts]
-        rewards_PF = super()._calculate_rewards(inputs, prompts, texts, completion_ids)
-        step.judged.seconds += self.reward.take_judged().seconds  # the other metrics are about the rollouts alone
-        cut = sum(ids[-1] not in self.reward.eos_ids for ids in completion_ids) / len(completion_ids)
-        ranks = gather_object([(sum(map(len, completion_ids)), cut)])
-        step.greedy_tokens += sum(tokens for tokens, _ in ranks)
-        self.record({
-            "train/greedy_accuracy": rewards_PF[:, 0].nanmean().item(),
-            "train/greedy_truncated_frac": sum(share for _, share in ranks) / len(ranks),
-        })
-        return rewards_PF.repeat_interleave(self.num_generations, dim=0)
 
     @torch.no_grad()
     def old_logps(self, tensors: dict[str, Any]) -> torch.Tensor:
         """Log-probabilities of this rank's rollouts under the policy before any of their updates."""
-        logps_nT, _, _ = self._get_per_token_logps_and_entropies(
-            self.model, *sequences(tensors), batch_size=self.args.per_device_train_batch_size, **multimodal(tensors)
-        )
-        return logps_nT
+        size = self.args.per_device_train_batch_size
+        return self._get_per_token_logps_and_entropies(
+            self.model, *sequences(tensors), batch_size=size, **multimodal(tensors)
+        )[0]
 
     def gathered_batch(self, step: Step, tensors: dict[str, Any]) -> RolloutBatch:
         """Everything the algorithm may want, of all ranks."""
@@ -284,6 +268,18 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
     # ---------------------------------------------------------------- the loss and its gradient
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """The loss of TRL's micro-batch. If it was cut, the parts before the last have had their backward passes, and
+        the last has the gradient."""
+        *before, last = parts(inputs)
+        done = torch.zeros((), device=self.accelerator.device)
+        for part in before:
+            with passes.without_sync(self.accelerator, model):
+                loss = self.part_loss(model, part)
+                self.accelerator.backward(loss)
+            done += loss.detach()
+        return self.part_loss(model, last) + done
+
+    def part_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """The loss of a micro-batch: its share of the loss of the optimizer update."""
         found = objective(
             self.forward(model, inputs),
@@ -303,15 +299,17 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         logps_BT, entropies_BT, _ = self._get_per_token_logps_and_entropies(
             model, *sequences(inputs), compute_entropy=True, **multimodal(inputs)
         )
-        values_BT = critic_training.values(self, model, inputs) if self.algorithm.needs.values else None
+        values_BT = passes.values(self, model, inputs) if self.algorithm.needs.values else None
         return MicroBatch.of(inputs, logps_BT, entropies_BT, values_BT)
 
-    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, *rows: Any, batch_size: int | None = None, compute_entropy: bool = False, **more: Any
+    ) -> Any:
         """TRL's, of the policy and of the reference, with the positions that generation gave the tokens."""
-        return super()._get_per_token_logps_and_entropies(self.positioned(model), *args, **kwargs)
-
-    def positioned(self, model: Any) -> Any:
-        return with_positions(model) if self.learned_positions else model
+        trl = super()._get_per_token_logps_and_entropies
+        return passes.scores(
+            self, trl, model, *rows, in_parts=batch_size is not None, entropy=compute_entropy, **more
+        )
 
     @property
     def policy_rests(self) -> bool:

@@ -22,7 +22,18 @@ class OwnCard:
 
 @dataclass
 class RLVRConfig(GRPOConfig):
-    """`trl.GRPOConfig` that also takes `num_generations=1`, for algorithms that compare no rollouts of a prompt."""
+    """`trl.GRPOConfig` that also takes `num_generations=1`, for algorithms that compare no rollouts of a prompt, and
+    budgets of tokens."""
+
+    micro_batch_tokens: int | None = None
+    """Prompt and completion tokens in one forward pass. With it `per_device_train_batch_size` are the rollouts of a
+    whole update on one device, and `gradient_accumulation_steps` is 1."""
+    micro_batch_rows: int | None = None
+    """Largest number of rollouts in it; None: no limit."""
+    padding_free: bool = False
+    """Whether the rows of a forward pass lie end to end in one, without any padding."""
+    rollout_batch_tokens: int | None = None
+    """Tokens of the prompts and longest completions that the training model generates at a time."""
 
     def __post_init__(self) -> None:
         single = self.num_generations == 1
@@ -36,6 +47,11 @@ class RLVRConfig(GRPOConfig):
 def check_fit(algorithm: Algorithm[Any], problems: Sequence[Problem], args: GRPOConfig) -> None:
     """Raises ValueError for groups too small for the algorithm, UserError for images that it cannot take."""
     needs = algorithm.needs
+    if getattr(args, "micro_batch_tokens", None) is not None and args.gradient_accumulation_steps != 1:
+        raise ValueError(
+            f"micro_batch_tokens: gradient_accumulation_steps is {args.gradient_accumulation_steps}, expected 1, with "
+            "per_device_train_batch_size as the rollouts of a whole update"
+        )
     if needs.group_filter and any(problem.images for problem in problems):
         raise UserError("algorithm: dynamic sampling does not take prompts with images; use dynamic_sampling: "
                         "false or another algorithm")

@@ -92,8 +92,8 @@ def test_every_shipped_recipe_loads(path: Path):
 def test_quickstart_is_the_measured_lab_setting():
     recipe = load_recipe("recipes/quickstart/lab_grpo.yaml")
     assert plan_of_steps(recipe.train, 1) == StepPlan(
-        rollouts=512, rollouts_per_process=512, gradient_accumulation=2, rollout_batches=60, total_rollouts=30720,
-        max_tokens=30720 * 18)
+        rollouts=512, rollouts_per_process=512, micro_batch_rows=256, gradient_accumulation=2, rollout_batches=60,
+        total_rollouts=30720, max_tokens=30720 * 18)
     assert recipe.probe_decoding == Decoding(temperature=1.0, top_p=1.0, max_new_tokens=18)
 
 
@@ -270,6 +270,8 @@ def test_keys_of_the_algorithm_too(write, override, fragment):
     ("train.temperature=0", "train.temperature: found 0 (whole number), expected a number above 0: greedy rollouts"),
     ("train.keep_checkpoints=1", "train.keep_checkpoints: found 1 (whole number), expected at least 2: a kill"),
     ("train.updates_per_rollout=3", "train.steps: found 4, expected a multiple of train.updates_per_rollout (3)"),
+    ("train.padding_free=true", "train.padding_free: found true (true/false), expected false without train.micro_b"),
+    ("train.micro_batch_tokens=0", "train.micro_batch_tokens: found 0 (whole number), expected at least 1"),
     ("data.train.size=7", "data.train.size: found 7, expected at least train.prompts_per_step (8)"),
     ("train.vllm.mode=server", "train.vllm.server_base_url: found null, expected a URL with train.vllm.mode"),
     ("train.vllm.gpu_memory_utilization=1.5", "train.vllm.gpu_memory_utilization: found 1.5 (number), expected"),
@@ -294,6 +296,11 @@ def test_keys_of_the_algorithm_too(write, override, fragment):
 ])
 def test_wrong_values(write, override, fragment):
     assert fragment in error(override, path=write())
+
+
+def test_vllm_decides_by_itself_how_many_rollouts_it_generates(write):
+    message = error("train.vllm={}", "train.rollout_batch_tokens=9", path=write())
+    assert "train.rollout_batch_tokens: found 9 (whole number), expected null with train.vllm" in message
 
 
 @pytest.mark.parametrize("key", ["train.save_every", "probes.every"])
@@ -337,6 +344,13 @@ def test_plan_of_steps(write, world, updates, micro, accumulation):
     assert (plan.rollouts, plan.rollouts_per_process) == (32, 32 // world)
     assert (plan.rollout_batches, plan.total_rollouts) == (4 // updates, 32 * 4 // updates)
     assert plan.gradient_accumulation * micro * world * updates == plan.rollouts
+
+
+def test_with_a_budget_of_tokens_trl_sees_one_micro_batch_per_update(write):
+    recipe = load_recipe(write(), ["train.micro_batch_tokens=64", "train.micro_batch_size=5",
+                                   "train.updates_per_rollout=2"])
+    plan = plan_of_steps(recipe.train, 2)  # 8 x 4 rollouts over 2 processes and 2 updates
+    assert (plan.micro_batch_rows, plan.gradient_accumulation) == (8, 1)
 
 
 def test_plan_of_steps_refuses_what_does_not_divide(write):

@@ -41,6 +41,10 @@ def algorithm(name: str) -> Algorithm[Any]:
 def train(name: str, kind: str, model_folder: str) -> dict[str, torch.Tensor]:
     """Three steps of plain SGD, so that a difference in a gradient is not blown up; all parameters that learnt."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    sizes: dict[str, Any] = {"per_device_train_batch_size": 8 // world}
+    if kind == "full" and world > 1:  # the ranks exchange rollouts, and cut them by tokens
+        sizes = {"per_device_train_batch_size": 16 // world, "gradient_accumulation_steps": 1,
+                 "steps_per_generation": 1, "micro_batch_tokens": 50}
     peft_config = None
     if kind == "lora":
         from peft import LoraConfig
@@ -52,7 +56,7 @@ def train(name: str, kind: str, model_folder: str) -> dict[str, torch.Tensor]:
         problems=train_problems(64),
         judge=ParityJudge(),
         args=config(
-            Path(tempfile.mkdtemp()), per_device_train_batch_size=8 // world, optim="sgd", learning_rate=0.1,
+            Path(tempfile.mkdtemp()), **sizes, optim="sgd", learning_rate=0.1,
             max_grad_norm=1e9, weight_decay=0.0, ddp_find_unused_parameters=False,
             model_init_kwargs={"dtype": "float32"},
         ),

@@ -20,12 +20,15 @@ from accelerate.utils import gather_object
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.lab.model import build_tokenizer
+from rlvr.training.micro_batches import parts
 from rlvr.training.processes import leave
 from rlvr.training.trainer import RLVRTrainer
 from tests.support.probe_processes import probe
 from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
 
-AGGREGATIONS = ("token-mean", "seq-mean-token-mean")
+AGGREGATIONS = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm")
+BY_TOKENS = ("seq-mean-token-mean", "seq-mean-token-sum-norm")
+"""These cut micro-batches by tokens on several processes, and exchange rollouts; the second without padding."""
 GROUP = 4
 
 
@@ -41,14 +44,14 @@ def rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
 def trained(model: Any, algorithm: GRPO, *, rollout_func: Any = None, **settings: Any) -> RLVRTrainer:
     """A trainer after one step on 16 rollouts, whatever the number of processes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    sizes = {"per_device_train_batch_size": 8 // world}
     trainer = RLVRTrainer(
         model,
         algorithm=algorithm,
         problems=train_problems(),
         judge=ParityJudge(),
         args=config(
-            Path(tempfile.mkdtemp()), per_device_train_batch_size=8 // world, max_steps=1,
-            ddp_find_unused_parameters=False, **settings,
+            Path(tempfile.mkdtemp()), max_steps=1, ddp_find_unused_parameters=False, **(sizes | settings),
         ),
         processing_class=build_tokenizer(),
         rollout_func=rollout_func,
@@ -60,12 +63,28 @@ def trained(model: Any, algorithm: GRPO, *, rollout_func: Any = None, **settings
 def gradient(aggregation: Any) -> dict[str, torch.Tensor]:
     """Parameter -> its gradient on the given rollouts."""
     model, start = tiny_model(), tiny_model()
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    by_tokens = {"per_device_train_batch_size": 16 // world, "gradient_accumulation_steps": 1,
+                 "steps_per_generation": 1, "micro_batch_tokens": 24, "padding_free": aggregation == BY_TOKENS[-1]}
     trainer = trained(
         model, GRPO(GRPOConfig(aggregation=aggregation, entropy_coef=0.1)), rollout_func=rollouts,
         optim="sgd", learning_rate=1.0, max_grad_norm=1e9, weight_decay=0.0,
+        **(by_tokens if world > 1 and aggregation in BY_TOKENS else {}),
     )
+    if world > 1:
+        check_cut(trainer, aggregation in BY_TOKENS)
     end = trainer.accelerator.unwrap_model(model).state_dict()
     return {name: value - end[name] for name, value in start.state_dict().items()}
+
+
+def check_cut(trainer: Any, by_tokens: bool) -> None:
+    """All ranks have as many micro-batches, and about as many tokens, where they are cut by tokens."""
+    assert trainer._buffered_inputs is not None
+    own = [part for inputs in trainer._buffered_inputs for part in parts(inputs)]
+    counts = gather_object([len(own)])
+    tokens = gather_object([sum(int(part["prompt_mask"].sum() + part["completion_mask"].sum()) for part in own)])
+    assert len(set(counts)) == 1 and (counts[0] > 2 if by_tokens else counts[0] == 2), counts
+    assert not by_tokens or max(tokens) - min(tokens) <= 8, tokens
 
 
 def main(folder: Path) -> None:

@@ -15,9 +15,9 @@ from rlvr.algorithms.ppo import PPO, PPOConfig
 from rlvr.algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from rlvr.lab.model import build_tokenizer
 from rlvr.training.checks import check_sampler_gap
-from rlvr.training.critic_training import values
 from rlvr.training.forward import has_learned_positions, switch_off_dropout, with_positions
 from rlvr.training.objective import Measured
+from rlvr.training.passes import values
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Problem, UserError
 from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
@@ -40,7 +40,8 @@ def gpt2(**settings: Any) -> Any:
 def ragged_problems() -> list[Problem]:
     """Prompts of several lengths, so that batches are padded on the left."""
     tokenizer = build_tokenizer()
-    words = [token for token in tokenizer.get_vocab() if token.strip() and token not in tokenizer.all_special_tokens]
+    special = tokenizer.all_special_tokens
+    words = sorted(token for token in tokenizer.get_vocab() if token.strip() and token not in special)
     return [
         Problem(f"ragged/{i}", " ".join(words[: 1 + i % 5]), "1", problem.verifier)
         for i, problem in enumerate(train_problems())

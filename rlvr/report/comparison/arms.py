@@ -16,7 +16,8 @@ from rlvr.report.load import Run, load_run
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
 
-_NOT_TRAINING = ("seed", "run_dir", "name", "tracking.", "judge.", "train.micro_batch_size", "train.save_every",
+_NOT_TRAINING = ("seed", "run_dir", "name", "tracking.", "judge.", "train.micro_batch_size",
+                 "train.micro_batch_tokens", "train.padding_free", "train.rollout_batch_tokens", "train.save_every",
                  "train.keep_checkpoints", "train.log_every", "probes.batch_size")
 """Recipe keys that say where and how a run was done, not what was learned."""
 
