@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,15 @@ from rlvr.types import Problem
 ANY_LENGTH = sys.maxsize
 
 
-def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
+def probe(
+    request: ProbeRequest, output: Path, *, resume: bool = False,
+    made: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> None:
     """Measure the models of `request` against its base and write a run directory that `rlvr report` reads.
 
     The base's row is step 0 (from the baseline store if it was measured before). With `resume`, finished steps are
-    kept and the others go on where they stopped.
+    kept and the others go on where they stopped. The weights of a later model than the base
+    need to be there only inside `made(path)`.
 
     Raises: UserError for a missing model, a prompt that a tokenizer cannot read, a rejected gold answer, a non-empty
     output without `resume`.
@@ -69,8 +74,9 @@ def probe(request: ProbeRequest, output: Path, *, resume: bool = False) -> None:
             missing = [prober for prober in probers if step not in done[prober] and prober.measures(step)]
             if not missing:
                 continue
-            measured = LoadedModel(model_of(recipe.model, path), tokenizers[step],
-                                   truth=truth_for(recipe, tokenizers[step]))
+            with made(path) if step > 0 else nullcontext():
+                model = model_of(recipe.model, path)
+            measured = LoadedModel(model, tokenizers[step], truth=truth_for(recipe, tokenizers[step]))
             for prober in missing:
                 with line:
                     prober.measure(step, measured)

@@ -69,7 +69,7 @@ RUN = [*FIRST, *(command for command in all_commands() if reason(command) is Non
 
 def small(command: str) -> list[str]:
     """The arguments of `rlvr` that do the same in seconds; where its output goes is left out."""
-    words = shlex.split(re.sub(r"checkpoint-\d+", f"checkpoint-{STEPS}", command))[1:]
+    words = shlex.split(re.sub(r"checkpoint([- ])\d+", rf"checkpoint\g<1>{STEPS}", command))[1:]
     words = words[: words.index(">")] if ">" in words else words
     verb = words[0]
     if verb in ("train", "check") or words[:2] == ["lab", "distill"]:

@@ -1,0 +1,96 @@
+"""`rlvr dial` from a run directory to a page and a model; what it refuses before any model loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rlvr.cli.dial import percents
+from rlvr.cli.main import main
+from rlvr.config.recipe import load_recipe, resolved
+from rlvr.lab.exact import exact_pass_at_k, exact_success
+from rlvr.lab.model import BASE_DIR, load_lab_model
+from rlvr.models.loading import load_tokenizer
+from rlvr.runs.run_dir import RunDir
+from rlvr.types import Decoding
+from tests.cli.test_bad_input import failure
+from tests.support.small_run import RECIPE, rows
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run whose checkpoint is the lab's base with a little noise."""
+    monkeypatch.setenv("RLVR_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    recipe = load_recipe(tmp_path / "recipe.yaml", [
+        "data.probe.size=4", "probes.plan=cheap", "probes.base_plan=cheap", f"run_dir={tmp_path}/run",
+        "probes.arms.hot.temperature=1.2"])
+    run = RunDir.create(tmp_path / "run")
+    run.write_recipe(resolved(recipe), lab=True)
+    checkpoint = run.checkpoint(4)
+    shutil.copytree(BASE_DIR, checkpoint)
+    generator = torch.Generator().manual_seed(0)
+    weights = {name: w + 0.003 * torch.randn(w.shape, generator=generator)
+               for name, w in load_file(checkpoint / "model.safetensors").items()}
+    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    run.mark_complete(checkpoint)
+    return run
+
+
+def test_from_a_run_to_a_page_and_a_model(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    output = run.path.parent / "out"
+    arguments = ["dial", str(run.path), "-o", str(output), "--points", "1,0.5", "--keep", "8", "--tolerance", "99",
+                 "--target", "benchmark"]
+    assert main(arguments) == 0
+    probes = rows(RunDir(output).boundary)
+    assert [row["step"] for row in probes] == [0, 50, 100] and probes[0]["kind"] == "base"
+    assert not (output / "arms").exists() and not list(run.path.parent.glob(".out*"))
+    # The exact truth of the merge that is written is that of the merge that was measured.
+    best = max(probes[1:], key=lambda row: (row["estimates"]["boundary/pass@1"]["value"], -row["step"]))
+    problems = [json.loads(line)["id"] for line in RunDir(output).problems.read_text().splitlines()]
+    from rlvr.lab.countdown import problems as lab_problems
+
+    model, tokenizer = load_lab_model(output / "model")
+    asked = [problem for problem in lab_problems("test", 4) if problem.id in problems]
+    p_P = exact_success(model, tokenizer, asked, Decoding(1.0, 1.0, 18))
+    assert exact_pass_at_k(p_P, [1])[1] == pytest.approx(best["exact"]["boundary/pass@1"], abs=1e-12)
+    half = load_file(output / "model" / "model.safetensors")
+    base, end = (load_file(Path(f, "model.safetensors")) for f in (BASE_DIR, run.checkpoint(4)))
+    share = best["step"] / 100
+    assert all(torch.allclose(half[n], base[n] + share * (end[n] - base[n]), atol=1e-6) for n in base)
+    assert load_tokenizer(str(output / "model")).get_vocab() == tokenizer.get_vocab()
+    card = (output / "model" / "README.md").read_text()
+    assert f"# run, dialled to {best['step']}%" in card and "base_model:" not in card and "| 0% (base) |" in card
+    page = (output / "dial.html").read_text()
+    assert "Up and to the right" in page and (output / "report.html").is_file()
+    assert f"At {best['step']}% of the way" in capsys.readouterr().out
+    before = RunDir(output).boundary.read_bytes()
+    assert main([*arguments, "--resume", "--tolerance", "0.01"]) == 0  # nothing is measured again, the choice is
+    assert RunDir(output).boundary.read_bytes() == before and not (output / "model").exists()
+    assert "No merge is shown to keep pass@8 within <0.1 points" in capsys.readouterr().out
+    assert "its dial has percents [50, 100], this one [50]" in failure(
+        capsys, "dial", str(run.path), "-o", str(output), "--points", "0.5", "--keep", "8", "--resume")
+
+
+def test_what_cannot_be_dialled_is_said_before_a_model_loads(
+    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = ("-o", str(tmp_path / "new"))
+    assert "has no complete checkpoint at step 7 (complete: 4)" in failure(
+        capsys, "dial", str(run.path), "--checkpoint", "7", *new)
+    other = RunDir.create(tmp_path / "other")
+    other.write_recipe(run.read_recipe()["recipe"] | {"model": {"path": "somewhere"}})
+    shutil.copytree(run.checkpoint(4), other.checkpoint(4))
+    assert "its model.path is 'somewhere'" in failure(
+        capsys, "dial", str(run.path), "--average", str(other.path), *new)
+    assert "--keep 300: the probes of" in failure(capsys, "dial", str(run.path), "--keep", "300", *new)
+    assert not (tmp_path / "new").exists()
+    assert percents("0.75,0.25") == (25, 75)
+    for wrong in ("0", "1.5", "0.125", "x"):
+        with pytest.raises((SystemExit, ValueError)):
+            main(["dial", str(run.path), "--points", wrong, *new])
