@@ -11,7 +11,7 @@ import json
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -191,9 +191,12 @@ def load_run(path: Path) -> Run:
                         "with it; restore the file, or run again")
     rows: defaultdict[int, dict[str, ProblemRow]] = defaultdict(dict)
     unjudged = {problem_id for probe in ordered for problem_id in probe.unjudged}
+    counted: defaultdict[int, set[str]] = defaultdict(set)
     for step, problem_id, row in _rows(files.probes, _problem_row):
+        counted[step].add(problem_id)
         if problem_id not in unjudged:
             rows[step][problem_id] = row
+    _check_complete(files, ordered, counted)
     metrics: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for step, values in _rows(files.metrics, _metric_row):
         metrics[step].update(values)
@@ -212,6 +215,21 @@ def load_run(path: Path) -> Run:
         audit=_audit(files.audit),
         other_verdicts=tuple(read_jsonl(files.other_verdicts)),
     )
+
+
+def _check_complete(files: RunDir, probes: Sequence[ProbePoint], counted: Mapping[int, Collection[str]]) -> None:
+    """Raises UserError if probes.jsonl lacks rows of a probe that boundary.jsonl says was finished, or the reverse.
+
+    Nothing is compared without a probes.jsonl; rows behind the last finished probe are of one that was interrupted.
+    """
+    known = {probe.step: probe.problems for probe in probes}
+    for step in sorted({*known, *counted} if counted else ()):
+        if step not in known and step < max(known):
+            raise UserError(f"{files.boundary}: no row of step {step}, of which {files.probes.name} has "
+                            f"{len(counted[step])}; restore the file")
+        if known.get(step) not in (None, len(counted.get(step, ()))):
+            raise UserError(f"{files.probes}: {len(counted.get(step, ()))} problems of step {step}, expected the "
+                            f"{known[step]} of {files.boundary.name}; restore the file")
 
 
 def read_samples(run: Run, step: int) -> Iterator[dict[str, Any]]:

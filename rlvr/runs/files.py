@@ -2,6 +2,9 @@
 
 A batch of rows is one write; when the disk is full, none of it stays in the file. A last line that a kill cut short is
 left out when reading and removed by `repair`. JSON is strict: NaN and infinities are written as null.
+
+Every row ends with a checksum, of itself and of the rows before it: a flipped digit is noticed, and so is a row that
+was added, removed or moved. Rows of older versions have none and are read as they are.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import json
 import logging
 import math
 import os
+import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,11 @@ from rlvr.types import UserError
 
 logger = logging.getLogger(__name__)
 
+CHECK = "crc"
+"""Key of the checksum: the last of a row, or one of a JSON file."""
+_CHECKED = re.compile(rb', "crc": "([0-9a-f]{8})"}$')
+_CHECK_BYTES = 32
+"""More than a checksum takes at the end of a file."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -29,7 +39,7 @@ def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
     Raises UserError when the disk is full or the file ends in a torn line.
     """
-    data = jsonl_lines(rows)
+    lines = _json_lines(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
@@ -37,7 +47,7 @@ def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             raise UserError(f"{path}: ends in a torn line; resume the run, which cuts it off")
         try:
-            _write_all(descriptor, data)
+            _write_all(descriptor, _with_checks(lines, _last_check(descriptor, size)))
         except OSError as error:
             os.ftruncate(descriptor, size)
             _refuse_full_disk(path, error)
@@ -72,7 +82,9 @@ def rewrite_jsonl(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None
         logger.warning("%s: the last line is torn (%d bytes): cut off", path, torn)
     if torn or len(kept) < len(rows):
         logger.info("%s: dropped %d of %d rows", path, len(rows) - len(kept), len(rows))
-        replace(path, b"".join(line + b"\n" for line in kept))
+        whole = all(line is before for line, (before, _) in zip(kept, rows, strict=False))
+        replace(path, b"".join(line + b"\n" for line in kept) if whole else
+                jsonl_lines(row for _, row in rows if keep(row)))  # rows from the middle are gone: other checksums
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
@@ -135,8 +147,26 @@ def dumps(row: Mapping[str, Any]) -> str:
 
 
 def jsonl_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as the bytes of a JSONL file."""
-    return "".join(dumps(row) + "\n" for row in rows).encode()
+    """Rows as the bytes of a whole JSONL file."""
+    return _with_checks(_json_lines(rows), 0)
+
+
+def _json_lines(rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    return [dumps(row).encode() for row in rows]
+
+
+def _with_checks(lines: Iterable[bytes], before: int) -> bytes:
+    """The lines with their checksums, as they go behind a row whose checksum is `before` (0: none)."""
+    checked = []
+    for line in lines:
+        before = zlib.crc32(line, before)
+        checked.append(b'%s, "%s": "%08x"}\n' % (line[:-1], CHECK.encode(), before))
+    return b"".join(checked)
+
+
+def checksum(value: Mapping[str, Any]) -> str:
+    """Of the data in a JSON file, without its own entry `CHECK`."""
+    return f"{zlib.crc32(dumps({key: part for key, part in value.items() if key != CHECK}).encode()):08x}"
 
 
 def _scan(path: Path) -> tuple[list[tuple[bytes, dict[str, Any]]], int]:
@@ -146,18 +176,35 @@ def _scan(path: Path) -> tuple[list[tuple[bytes, dict[str, Any]]], int]:
     except FileNotFoundError:
         return [], 0
     rows: list[tuple[bytes, dict[str, Any]]] = []
+    before = 0
     for number, line in enumerate(lines, start=1):
+        check = _CHECKED.search(line)
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError(f"found {type(row).__name__}")
         except ValueError as error:
-            if number == len(lines) and not tail:
+            if number == len(lines) and not tail and not check:
                 return rows, len(line) + 1
-            raise UserError(f"{path}:{number}: not a JSON object ({error}), expected one a line; only the last line "
-                            "can be torn by a kill, so restore the file or choose another run_dir") from None
+            if not check:
+                raise UserError(f"{path}:{number}: not a JSON object ({error}), expected one a line; only the last "
+                                "line can be torn by a kill, so restore the file or choose another run_dir") from None
+            row = {}  # it does not fit its checksum
+        if check or before:
+            before = zlib.crc32(line[: check.start()] + b"}", before) if check else 0
+            if not check or before != int(check[1], 16):
+                raise UserError(f"{path}:{number}: this row or those before it are not as they were written (their "
+                                "checksum differs): changed, added, removed or moved; restore the file or choose "
+                                "another run_dir")
+        row.pop(CHECK, None)
         rows.append((line, row))
     return rows, len(tail)
+
+
+def _last_check(descriptor: int, size: int) -> int:
+    """The checksum at the end of a file of rows; 0 if its last row has none."""
+    found = _CHECKED.search(os.pread(descriptor, _CHECK_BYTES, max(size - _CHECK_BYTES, 0)).removesuffix(b"\n"))
+    return int(found[1], 16) if found else 0
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

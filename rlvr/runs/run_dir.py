@@ -20,7 +20,9 @@ from typing import Any
 
 from rlvr.runs import owner
 from rlvr.runs.files import (
+    CHECK,
     append_jsonl,
+    checksum,
     dumps,
     jsonl_lines,
     nan_to_null,
@@ -175,13 +177,14 @@ class RunDir:
         """
         if self.recipe.exists():
             return self._check_same_recipe(tree)
-        write_json_atomic(self.recipe, {
+        start = {
             "recipe": tree,
             "versions": versions(),
             "git": git_commit(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "lab": lab,
-        })
+        }
+        write_json_atomic(self.recipe, {**start, CHECK: checksum(start)})
 
     def read_recipe(self) -> dict[str, Any]:
         """recipe.json, without keys of the recipe that this version no longer has. UserError: missing or damaged."""
@@ -198,7 +201,10 @@ class RunDir:
             raise UserError(f"{self.recipe}: not JSON ({error}); restore it or choose another run_dir") from None
         if not isinstance(stored, dict) or not isinstance(stored.get("recipe"), dict):
             raise UserError(f"{self.recipe}: found no 'recipe' in it; restore it or choose another run_dir")
-        return stored
+        if stored.get(CHECK, checksum(stored)) != checksum(stored):
+            raise UserError(f"{self.recipe}: not as it was written (its checksum differs); restore it or choose "
+                            "another run_dir")
+        return {key: value for key, value in stored.items() if key != CHECK}
 
     def truncate_after(self, step: int) -> None:
         """Drop what a run that resumes at `step` will write again: rows of later steps, torn lines, and probe rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-SURFACES = 6
+SURFACES = 7
 QUICK = 6.0
 """Seconds for each surface in an ordinary test run."""
 

@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 SLOWEST = 5.0
-"""Seconds that one example may take. Input of a few kilobytes that takes longer is an attack that worked."""
+"""CPU seconds that one example may take. Input of a few kilobytes that takes longer is an attack that worked."""
+HANGS = 60.0
+"""Seconds by the clock after which it hangs, also on a busy machine."""
 
 
 def fuzz(inputs: SearchStrategy[Any], check: Callable[[Any], None], seconds: float, *, batch: int = 40) -> int:
@@ -50,15 +52,18 @@ def fuzz(inputs: SearchStrategy[Any], check: Callable[[Any], None], seconds: flo
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Fail in a `with` block that takes longer."""
+    """Fail in a `with` block that takes longer, in CPU time, or that hangs."""
 
     def late(signum: int, frame: FrameType | None) -> None:
         raise AssertionError(f"took longer than {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    clocks = ((signal.SIGALRM, signal.ITIMER_REAL, HANGS), (signal.SIGVTALRM, signal.ITIMER_VIRTUAL, seconds))
+    before = [signal.signal(number, late) for number, _, _ in clocks]
+    for _, timer, limit in clocks:
+        signal.setitimer(timer, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(clocks, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.runs import run_dir as run_dir_module
+from rlvr.runs.files import jsonl_lines, rewrite_jsonl
 from rlvr.runs.run_dir import COMPLETE, RunDir, git_commit, nan_to_null, null_to_nan, versions
 from rlvr.types import UserError
 
@@ -100,7 +101,7 @@ def test_recipe_json_says_what_ran(run: RunDir):
     assert stored["versions"] == versions()
     assert stored["versions"]["python"] == sys.version.split()[0]
     assert stored["versions"]["trl"].startswith("1.16.")
-    assert run.read_recipe() == stored
+    assert run.read_recipe() == {key: part for key, part in stored.items() if key != "crc"}
 
 
 def test_resuming_keeps_the_recipe_file(run: RunDir):
@@ -238,6 +239,46 @@ def test_damage_in_the_middle_is_an_error(run: RunDir, line: bytes):
         run.read_jsonl(run.metrics)
 
 
+def test_a_changed_row_is_noticed(run: RunDir):
+    """Bug: a flipped digit, a doubled, missing or moved row went into every table as if it had been measured."""
+    run.append_jsonl(run.metrics, [{"step": 1, "x": 0.25}, {"step": 2}])
+    run.append_jsonl(run.metrics, [{"step": 3}])
+    assert run.read_jsonl(run.metrics) == [{"step": 1, "x": 0.25}, {"step": 2}, {"step": 3}]
+    whole = run.metrics.read_bytes()
+    first, second, third = whole.splitlines(keepends=True)
+    for line, damaged in ((1, whole.replace(b"0.25", b"0.26")), (3, first + second + second + third),
+                          (2, first + third), (1, second + first + third), (1, second + third),
+                          (3, first + second + third.replace(b"3", b"4", 1)), (3, first + second + b'{"step": 3}\n'),
+                          (1, whole.replace(b"crc", b"crb", 1)), (3, first + second + third.replace(b"{", b"(", 1))):
+        run.metrics.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"metrics.jsonl:\d: this row or those before it are not") as told:
+            run.read_jsonl(run.metrics)
+        assert line <= int(str(told.value).split(":")[1]) <= line + 1, damaged
+    run.write_problems([{"id": "a"}, {"id": "b"}])
+    run.problems.write_bytes(run.problems.read_bytes().replace(b'"b"', b'"c"'))
+    with pytest.raises(UserError, match=r"problems.jsonl:2: this row"):
+        run.read_jsonl(run.problems)
+
+
+def test_rows_behind_rows_of_an_older_version(run: RunDir):
+    """They have no checksums; the first new row begins the chain, and dropping rows keeps it whole."""
+    old = b'{"step":1,  "x":1e-05}\n{"step": 2}\n'
+    run.metrics.write_bytes(old)
+    run.append_jsonl(run.metrics, rows(3, 4))
+    assert steps(run.metrics) == [1, 2, 3, 4] and run.metrics.read_bytes().startswith(old)
+    rewrite_jsonl(run.metrics, lambda row: row["step"] != 3)
+    assert steps(run.metrics) == [1, 2, 4]
+    run.append_jsonl(run.metrics, rows(5))
+    assert steps(run.metrics) == [1, 2, 4, 5]
+
+
+def test_a_changed_recipe_json_is_noticed(run: RunDir):
+    run.write_recipe(TREE)
+    run.recipe.write_text(run.recipe.read_text().replace('"steps": 4', '"steps": 5'))
+    with pytest.raises(UserError, match=r"recipe.json: not as it was written \(its checksum differs\)"):
+        run.read_recipe()
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_leaves_no_half_row(run: RunDir, monkeypatch, code: int):
     run.append_jsonl(run.metrics, rows(1))
@@ -290,7 +331,7 @@ def test_the_kernel_refusing_the_write(tmp_path: Path):
     command = [sys.executable, "-c", code, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"{path}: the disk is full (File too large), nothing of this write was kept;")
-    assert path.read_text() == '{"step": 1}\n'
+    assert path.read_bytes() == jsonl_lines([{"step": 1}])
 
 
 def test_write_json_atomic_replaces_whole_files(run: RunDir):

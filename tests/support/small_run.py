@@ -47,7 +47,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Rows of a JSONL file, as plain as can be, without their checksums."""
+    found: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "crc"} for row in found]
 
 
 def file_hash(path: Path) -> str:
