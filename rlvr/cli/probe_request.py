@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlvr.cli.model_paths import by_step, check_there, expanded
 from rlvr.config.overrides import apply_overrides
 from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest, validate_probe
 from rlvr.config.recipe import load_recipe
@@ -22,7 +23,6 @@ from rlvr.types import UserError
 MAX_NEW_TOKENS = 4096
 """Without a recipe. A model that thinks longer is cut, which the report shows as `truncated`: raise it then."""
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
-_STEP = re.compile(r"(?:checkpoint|ckpt|step|iter)[-_]?(\d+)$")
 _RECIPE = (".yaml", ".yml")
 
 
@@ -46,8 +46,8 @@ def probe_request(
         settings = [f"data.probe.verifier={verifier}", *settings]
     _check_source(models, samples)
     if base is not None and samples is None:
-        _check_there(base)
-    paths = [path for model in models for path in _expanded(model)]
+        check_there(base)
+    paths = [path for model in models for path in expanded(model)]
     stated = {word.partition("=")[0] for word in settings}
     if "probes.budget" in stated:
         raise UserError("probes.budget: a share of what a training generates, and `rlvr probe` trains nothing; remove "
@@ -58,7 +58,7 @@ def probe_request(
                             f"remove one, or set data.probe.source={data}")
         settings = [*settings, f"model.path={base}"] if base is not None else settings
         trained = load_recipe(recipes[0], settings)
-        return ProbeRequest(trained, _by_step(paths, None if samples is not None else trained.model.path), True)
+        return ProbeRequest(trained, by_step(paths, None if samples is not None else trained.model.path), True)
     run = _common_run(models)
     own_problems = run is None and data is None and samples is not None
     if own_problems:
@@ -66,8 +66,8 @@ def probe_request(
         _check_settings_of_own_problems(stated)
     recipe = _recipe(run, data, settings, base or (None if samples is not None else paths[0]), replace=base is not None)
     given = {"probes.temperature", "probes.top_p", "probes.max_new_tokens"} <= stated
-    by_step = _by_step(paths, recipe.model and recipe.model.path)
-    return ProbeRequest(recipe, by_step, given or run is not None, own_problems, _schedule(run))
+    models_by_step = by_step(paths, recipe.model and recipe.model.path)
+    return ProbeRequest(recipe, models_by_step, given or run is not None, own_problems, _schedule(run))
 
 
 def _check_source(models: Sequence[str], samples: Path | None) -> None:
@@ -110,15 +110,6 @@ def _check_settings_of_own_problems(stated: set[str]) -> None:
                             "it, or name the problems with --data")
 
 
-def step_of(model: str) -> int | None:
-    """The training step in a checkpoint's name (`runs/a/checkpoint-60`, `global_step_60/actor`); None without one."""
-    for part in reversed(Path(model).parts):
-        match = _STEP.search(part)
-        if match:
-            return int(match[1])
-    return None
-
-
 def _sorted_words(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """(recipes, models, overrides)"""
     recipes, models, settings = [], [], []
@@ -132,41 +123,6 @@ def _sorted_words(words: Sequence[str]) -> tuple[list[str], list[str], list[str]
     if len(recipes) > 1:
         raise UserError(f"found {len(recipes)} recipes ({', '.join(recipes)}), expected one; probe them one by one")
     return recipes, models, settings
-
-
-def _expanded(model: str) -> list[str]:
-    """The model itself, or the checkpoints of a run directory or of a trainer's output directory."""
-    folder = Path(model)
-    _check_there(model)
-    if model == "lab" or not folder.is_dir() or any((folder / f"{kind}.json").is_file()
-                                                    for kind in ("config", "adapter_config")):
-        return [model]
-    if RunDir(folder).recipe.is_file():
-        checkpoints = [path for _, path in RunDir(folder).complete_checkpoints()]
-    else:
-        checkpoints = [path for path in folder.glob("checkpoint-*") if path.is_dir() and step_of(path.name) is not None]
-    if not checkpoints:
-        raise UserError(f"{model}: found no config.json and no complete checkpoint-N in it; expected a model, or the "
-                        "directory of a run that saved checkpoints")
-    return [str(path) for path in checkpoints]
-
-
-def _check_there(name: str) -> None:
-    """Raises UserError for a local path that does not exist; what may be a hub id is left to the loader.
-
-    A hub id is `name` or `owner/name`: with a third part, or where `owner` is a folder here, it is a path.
-    """
-    model = Path(name)
-    if model.exists() or name == "lab":
-        return
-    home = next((run for run in (model, *model.parents[:2]) if RunDir(run).recipe.is_file()), None)
-    if home is not None:
-        saved = [f"checkpoint-{step}" for step, _ in RunDir(home).complete_checkpoints()]
-        raise UserError(f"{name}: no such path; complete checkpoints in {RunDir(home).checkpoints}: "
-                        f"{', '.join(saved) or 'none'}")
-    local = model.is_absolute() or len(model.parts) > 2 or name.startswith((".", "~"))
-    if local or (len(model.parts) == 2 and model.parent.is_dir()):
-        raise UserError(f"{name}: no such path; expected `lab`, a hub id, the directory of a model or of a run")
 
 
 def _common_run(models: Sequence[str]) -> RunDir | None:
@@ -197,22 +153,3 @@ def _schedule(run: RunDir | None) -> Mapping[str, Any] | None:
 
 def _skeleton() -> dict[str, Any]:
     return {"name": "probe", "probes": {"every": 1, "max_new_tokens": MAX_NEW_TOKENS}}
-
-
-def _by_step(paths: Sequence[str], base: str | None) -> dict[int, str]:
-    """Steps from the models' names; models without one are numbered from 1, in their order."""
-    paths = [path for path in paths if path != base]
-    steps = [step_of(path) for path in paths]
-    if all(step is None for step in steps):
-        return dict(enumerate(paths, start=1))
-    by_step: dict[int, str] = {}
-    for path, step in zip(paths, steps, strict=True):
-        if step is None:
-            raise UserError(f"{path}: no training step in its name, as in checkpoint-60, but {len(paths) - 1} other "
-                            "model(s) beside it; rename it, or probe it into an output directory of its own")
-        if step == 0:
-            raise UserError(f"{path}: step 0 is the base's; name it as --base, or probe it on its own")
-        if step in by_step:
-            raise UserError(f"{path} and {by_step[step]} are both step {step}; probe them into two directories")
-        by_step[step] = path
-    return dict(sorted(by_step.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,6 +132,9 @@ def load_model(path: str, *, dtype: str, revision: str | None = None, attn_imple
         )
     except (OSError, ValueError) as error:
         raise UserError(_missing("model", path, "model", error)) from error
+    except pickle.UnpicklingError as error:  # weights_only is the default of torch.load, and transformers keeps it
+        raise UserError(f"model: the .bin files at {path!r} hold more than weights, and reading them could run a "
+                        "program; expected weights alone: save the model as safetensors where you trust it") from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

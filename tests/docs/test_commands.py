@@ -19,6 +19,7 @@ import pytest
 from rlvr.cli.main import main, parse
 from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import load_recipe
+from rlvr.lab.model import BASE_DIR
 from tests.docs.pages import PAGES, ROOT, SHELLS, blocks, text_of
 
 NOT_RUN = {
@@ -120,6 +121,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                        for i, row in enumerate(problems) for sample in range(4)]
             (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
         foreign_files(folder)
+        shutil.copytree(BASE_DIR, folder / "their_output" / "checkpoint-2")
         assert main(small(FIRST[0].replace("runs/longer", "runs/other") + " seed=1")) == 0
         yield folder
 

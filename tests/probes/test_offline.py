@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from rlvr.cli.main import main
-from rlvr.cli.probe_request import probe_request, step_of
+from rlvr.cli.model_paths import step_of
+from rlvr.cli.probe_request import probe_request
 from rlvr.config.recipe import load_recipe, resolved
 from rlvr.data.completions import read_completions, read_texts
 from rlvr.lab.countdown import derivations, problems
