@@ -24,12 +24,13 @@ from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.budget_checks import budget_of, check_budget
 from rlvr.probes.settings import probe_settings, truth_for
+from rlvr.probes.world import meet
 from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
-from rlvr.training.processes import leave, on_main, rank, tell_launcher, world_size
+from rlvr.training.processes import GoldsOfAll, leave, on_main, rank, tell_launcher, world_size
 from rlvr.training.starting_model import starting_model
 from rlvr.types import NonFiniteError, UserError
 
@@ -104,7 +105,8 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
 
     clear_build_locks(PartialState(cpu=not cuda()))
     with Judge(**recipe.judge.options()) as judge:
-        problems = on_main(lambda: with_usable_golds(recipe, problems, judge))
+        golds = GoldsOfAll(judge, [*problems.train, *problems.probe])
+        problems = on_main(lambda: with_usable_golds(recipe, problems, golds))
         conditions = conditions_of(recipe, problems.probe) if recipe.probes.enabled else []
         on_main(lambda: check_budget(recipe, problems.probe))
         for condition in conditions:
@@ -112,8 +114,8 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
         with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
             _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer)
-        if rank() == 0 and recipe.probes.enabled:
-            _report(run_dir)
+        if recipe.probes.enabled:
+            on_main(lambda: _report(run_dir))
     return run_dir
 
 
@@ -156,6 +158,7 @@ def _train(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     with tracked(recipe, run_dir, main=rank() == 0) as (progress, wandb_run):
+        meet()  # W&B may take a while to start
         trainer.add_callback(progress)
         for callback in _probes(recipe, run_dir, problems, conditions, judge, trainer, progress, wandb_run):
             trainer.add_callback(callback)

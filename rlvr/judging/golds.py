@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rlvr.config.data import DataSpec
-from rlvr.judging.judge import GoldComplaint, Judge
+from rlvr.judging.judge import GoldComplaint
 from rlvr.types import Problem, UserError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,15 @@ class Section:
     problems: Sequence[Problem]
 
 
-def usable(judge: Judge, sections: Sequence[Section]) -> list[list[Problem]]:
+class GoldJudge(Protocol):
+    """The part of a `Judge` that is asked here."""
+
+    def check_golds(self, problems: Sequence[Problem]) -> list[GoldComplaint | None]:
+        """For each problem None, or what is wrong with its gold answer."""
+        ...
+
+
+def usable(judge: GoldJudge, sections: Sequence[Section]) -> list[list[Problem]]:
     """The problems of each section whose gold answer its verifier accepts.
 
     Raises UserError, one line, for a section with rejected golds unless its `drop_bad_golds` is set (then they are

@@ -12,8 +12,7 @@ from rlvr.config.probe_recipe import ProbeRecipe
 from rlvr.config.recipe import Recipe
 from rlvr.data.load import load_problems
 from rlvr.data.problem_sets import check_overlap
-from rlvr.judging.golds import Section, usable
-from rlvr.judging.judge import Judge
+from rlvr.judging.golds import GoldJudge, Section, usable
 from rlvr.types import Problem, UserError
 
 
@@ -48,8 +47,8 @@ def load_probe_set(recipe: ProbeRecipe) -> ProblemSets:
     return ProblemSets(probe=load_problems(recipe.data.probe, where="data.probe"))
 
 
-def with_usable_golds(recipe: ProbeRecipe, problems: ProblemSets, judge: Judge) -> ProblemSets:
-    """Without the problems whose verifier rejects their gold answer.
+def with_usable_golds(recipe: ProbeRecipe, problems: ProblemSets, judge: GoldJudge) -> ProblemSets:
+    """Without the problems whose verifier rejects their gold answer: those of training, then those of the probes.
 
     Raises: UserError for a section with such problems unless its `drop_bad_golds` is set, for a section of which
         nothing is left, and for fewer training problems left than a step takes.

@@ -19,6 +19,7 @@ from transformers import GenerationConfig, ProcessorMixin
 from rlvr.interfaces import SampleRequest
 from rlvr.models.prompts import eos_ids, prompt_inputs, tokenizer_of
 from rlvr.models.seeded import SeededSampling, row_key, seeded_generation
+from rlvr.models.shards import is_sharded
 from rlvr.types import Completion, Decoding
 
 _TOKEN_FIELDS = frozenset({"input_ids", "token_type_ids", "mm_token_type_ids"})
@@ -39,6 +40,15 @@ def _left_padded(inputs: Sequence[Mapping[str, torch.Tensor]], pad: int) -> dict
                 batch[name][i, width - lengths[i] :] = row[name][0]
     batch["attention_mask"] = (torch.arange(width) >= width - torch.tensor(lengths)[:, None]).long()
     return batch
+
+
+def _keep_step(model: Any, token: int) -> None:
+    """Make as many forward passes as the slowest of the other ranks, which gather this rank's parts in each of theirs.
+    Its own completion ends after one token and is dropped."""
+    config = GenerationConfig(max_new_tokens=1, eos_token_id=[token], pad_token_id=token)
+    ids = torch.full((1, 1), token, device=model.device)
+    with seeded_generation(model, SeededSampling([0], temperature=0.0, top_p=1.0)):
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config, synced_gpus=True)
 
 
 class TransformersSampler:
@@ -69,7 +79,10 @@ class TransformersSampler:
     def sample(
         self, requests: Sequence[SampleRequest], decoding: Decoding, *, seed: int, stream: str
     ) -> list[Completion]:
-        """See `rlvr.interfaces.Sampler`. One `generate` call for all requests: the caller sizes the batch."""
+        """See `rlvr.interfaces.Sampler`. One `generate` call for all requests: the caller sizes the batch.
+
+        All ranks call it together, also without requests of their own: a model in parts is gathered by all.
+        """
         with self._unwrap() as model:
             was_training = model.training
             model.eval()
@@ -82,9 +95,12 @@ class TransformersSampler:
     def _sample(
         self, model: Any, requests: Sequence[SampleRequest], decoding: Decoding, seed: int, stream: str
     ) -> list[Completion]:
-        if not requests:
-            return []
         stops, tokenizer = eos_ids(model, self._tokenizer), tokenizer_of(self._tokenizer)
+        in_step = is_sharded(model)
+        if not requests:
+            if in_step:
+                _keep_step(model, stops[0])
+            return []
         prompts = {r.problem.id: r.problem for r in requests}
         inputs = {k: prompt_inputs(self._tokenizer, p, self._chat_template) for k, p in prompts.items()}
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stops[0]
@@ -99,7 +115,8 @@ class TransformersSampler:
         )
         with seeded_generation(model, sampling):
             output = model.generate(
-                **{name: value.to(model.device) for name, value in batch.items()}, generation_config=config
+                **{name: value.to(model.device) for name, value in batch.items()}, generation_config=config,
+                synced_gpus=in_step,
             )
         tokens_NT = output[:, width:].cpu()
         is_stop_NT = torch.isin(tokens_NT, torch.tensor(stops))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -112,8 +113,12 @@ def seeded_generation(model: Any, sampling: SeededSampling, *, rows: int | None 
             generated all at once.
     """
     original: Callable[..., Any] = model.generate
+    own = vars(model).get("generate")  # FSDP2 hangs one of its own on the model
 
-    def generate(*args: Any, generation_config: GenerationConfig, **kwargs: Any) -> Any:
+    def generate(
+        *args: Any, generation_config: GenerationConfig, synced_gpus: bool | None = None, **kwargs: Any
+    ) -> Any:
+        passes = partial(original, synced_gpus=synced_gpus)
         config = GenerationConfig(
             max_new_tokens=generation_config.max_new_tokens,
             eos_token_id=generation_config.eos_token_id,
@@ -127,9 +132,9 @@ def seeded_generation(model: Any, sampling: SeededSampling, *, rows: int | None 
         declared, model.generation_config = model.generation_config, GenerationConfig()
         try:
             if rows is not None and kwargs.keys() == {"input_ids", "attention_mask"}:
-                return _in_parts(model, original, config, sampling, rows, kwargs)
-            prefix = repeated_prefix(model, original, kwargs, config.pad_token_id)
-            return original(
+                return _in_parts(model, passes, config, sampling, rows, kwargs)
+            prefix = repeated_prefix(model, passes, kwargs, config.pad_token_id)
+            return passes(
                 *args, generation_config=config, logits_processor=LogitsProcessorList([sampling]), **kwargs, **prefix
             )
         finally:
@@ -139,7 +144,10 @@ def seeded_generation(model: Any, sampling: SeededSampling, *, rows: int | None 
     try:
         yield
     finally:
-        del model.generate
+        if own is None:
+            del model.generate
+        else:
+            model.generate = own
 
 
 def _in_parts(

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import Any
 
 import torch
+
+from rlvr.models.shards import is_sharded, own_part, whole
 
 Gather = Callable[[list[Any]], list[Any]]
 """Items of this process -> items of all processes; `list` for one process alone."""
 
 
 def weights_hash(model: Any, gather: Gather = list) -> str:
-    """Content hash of the parameters that sampling depends on; sharded ones (ZeRO-3) shard by shard over the ranks.
+    """Content hash of the parameters that sampling depends on; the same for a model in parts (ZeRO-3, FSDP2).
 
     A model with more than the policy, such as a critic, lists the name parts to leave out in `beside_policy`.
     Low-rank adapters that add exactly nothing, as fresh ones do, are left out together with the names that their
     wrapper adds: such a model equals its base, and shares the base's measurement. `gather` gives the items of
-    all ranks.
+    all ranks. Parameters in parts are made whole one after the other by all ranks, and rank 0 hashes them.
     """
     digest = blake2b(digest_size=16)
-    sharded = False
     beside = set(getattr(model, "beside_policy", ()))
     parameters = [(n, p) for n, p in model.named_parameters() if not beside & set(n.split("."))]
     if adapters_add_nothing(model, gather):
         parameters = [(_unwrapped(n), p) for n, p in parameters if not _of_adapter(n)]
+    sharded = is_sharded(model)
+    hashes = not sharded or torch.distributed.get_rank() == 0
     for name, parameter in sorted(parameters, key=lambda each: each[0]):
-        shard = getattr(parameter, "ds_tensor", None)
-        sharded = sharded or shard is not None
-        data = (parameter if shard is None else shard).detach().cpu().contiguous()
-        digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
-        digest.update(data.flatten().view(torch.uint8).numpy())
-    if not sharded:
-        return digest.hexdigest()
-    return sha256("".join(gather([digest.hexdigest()])).encode()).hexdigest()[:32]
+        with whole(parameter) as tensor:
+            if hashes:
+                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return gather([digest.hexdigest()])[0] if sharded else digest.hexdigest()
 
 
 def adapters_add_nothing(model: Any, gather: Gather = list) -> bool:
@@ -83,12 +83,9 @@ def _unwrapped(name: str) -> str:
 
 
 def _zero(parameter: torch.Tensor) -> bool:
-    return not bool(_shard(parameter).count_nonzero())
+    return not bool(own_part(parameter).count_nonzero())
 
 
 def _finite(parameter: torch.Tensor) -> bool:
-    return bool(_shard(parameter).isfinite().all())
+    return bool(own_part(parameter).isfinite().all())
 
-
-def _shard(parameter: Any) -> torch.Tensor:
-    return getattr(parameter, "ds_tensor", parameter).detach()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlvr.interfaces import Sampler, SampleRequest
-from rlvr.probes.world import World
+from rlvr.probes.world import World, share
 from rlvr.types import Decoding, Problem
 
 STREAM = "entropy"
@@ -143,9 +143,7 @@ def mean_entropy(
     requests = [SampleRequest(problem, index) for index in range(samples) for problem in problems]
     known: dict[str, list[float]] = {problem.id: [] for problem in problems}
     for start in range(0, len(requests), batch_size):
-        batch = requests[start : start + batch_size]
-        share = math.ceil(len(batch) / world.size)
-        mine = batch[world.rank * share : (world.rank + 1) * share]
+        mine = share(requests[start : start + batch_size], world)
         drawn = sampler.sample(mine, decoding, seed=seed, stream=STREAM)
         for problem_id, entropy in world.gather([(one.problem_id, one.entropy) for one in drawn]):
             if not math.isnan(entropy):

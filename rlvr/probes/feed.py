@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from rlvr.interfaces import AsyncSampler, CompletionJudge, Sampler, SampleRequest
-from rlvr.probes.world import World
+from rlvr.probes.world import World, share
 from rlvr.runs.samples import Journal
 from rlvr.types import Completion, Decoding, Problem, Reason, Verdict
 
@@ -114,8 +114,7 @@ class InBatches:
 
     def _draw(self, queue: Queue) -> Future[Rows]:
         batch = [queue.popitem(last=False)[0] for _ in range(min(self._size, len(queue)))]
-        share = math.ceil(len(batch) / self._world.size)
-        mine = self._judging.requests(batch[self._world.rank * share : (self._world.rank + 1) * share])
+        mine = self._judging.requests(share(batch, self._world))
         return self._judging.begin(self._sampler.sample(mine, **self._judging.draw))
 
 

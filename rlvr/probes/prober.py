@@ -27,7 +27,7 @@ from rlvr.runs.samples import Journal, read_samples
 from rlvr.statistics.boundary_row import Measurement, boundary_row
 from rlvr.statistics.guess import GuessBaseline, baseline_of_samples
 from rlvr.statistics.schedule import choose, stratified
-from rlvr.types import Decoding, Problem, UserError
+from rlvr.types import Decoding, Problem
 
 logger = logging.getLogger(__name__)
 
@@ -127,20 +127,23 @@ class Prober:
             {"step": step, **row, "exact_p": None if exact_p is None else float(exact_p[i])}
             for i, row in enumerate(counted["problems"])
         ]
+        world.first(self._read_guesses)
         row = self._numbers(step, now, name, rows, counted, model.drawn_with(decoding), world)
         if unjudged := counted.get("unjudged"):
             row["unjudged"] = unjudged
-        if world.rank == 0:
-            if unjudged:
-                logger.warning("step %d: %d of %d problems are left out, as an answer could not be judged: %s", step,
-                               len(unjudged), len(rows) + len(unjudged),
-                               "; ".join(f"{problem_id!r}, {what}" for problem_id, what in unjudged.items()))
-            # boundary.jsonl last: its row says that everything else of this probe is on disk.
-            self.run_dir.append_jsonl(self.run_dir.probes, rows)
-            self.run_dir.append_jsonl(self.run_dir.boundary, [row])
-            for listener in self.listeners:
-                listener(row, rows)
+        world.first(partial(self._write, step, row, rows))
         return row
+
+    def _write(self, step: int, row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        if unjudged := row.get("unjudged"):
+            logger.warning("step %d: %d of %d problems are left out, as an answer could not be judged: %s", step,
+                           len(unjudged), len(rows) + len(unjudged),
+                           "; ".join(f"{problem_id!r}, {what}" for problem_id, what in unjudged.items()))
+        # boundary.jsonl last: its row says that everything else of this probe is on disk.
+        self.run_dir.append_jsonl(self.run_dir.probes, rows)
+        self.run_dir.append_jsonl(self.run_dir.boundary, [row])
+        for listener in self.listeners:
+            listener(row, rows)
 
     def plan_of(self, step: int) -> NamedPlan:
         """The plan that `step` is measured with."""
@@ -189,19 +192,14 @@ class Prober:
         """
         budget, rows = self.settings.budget, counted["problems"]
         assert budget is not None
-        choice: list[Any] = []
-        if world.rank == 0:
-            try:
-                schedule = choose(budget, rows, every=self.every, name=self.plan.name, plan=self.plan.plan,
-                                  largest_k=max(self.settings.ks))
-                ids = stratified([past.counts_of(row) for row in rows], schedule.problems, problems_hash)
-                choice = [({"budget": budget.share, **asdict(schedule), "of": len(rows)}, set(ids))]
-            except UserError as error:
-                choice = [error]
-        (choice_of_rank_0,) = world.gather(choice)
-        if isinstance(choice_of_rank_0, UserError):
-            raise choice_of_rank_0
-        schedule, chosen = choice_of_rank_0
+
+        def chosen_schedule() -> tuple[dict[str, Any], set[str]]:
+            schedule = choose(budget, rows, every=self.every, name=self.plan.name, plan=self.plan.plan,
+                              largest_k=max(self.settings.ks))
+            ids = stratified([past.counts_of(row) for row in rows], schedule.problems, problems_hash)
+            return {"budget": budget.share, **asdict(schedule), "of": len(rows)}, set(ids)
+
+        schedule, chosen = world.first(chosen_schedule)
         self._follow(schedule)
         return counted | {"problems": [row for row in rows if row["problem_id"] in chosen]}
 
@@ -233,7 +231,7 @@ class Prober:
             budget_share=self._share_of_tokens(step, counted["tokens"], with_base=False),
             earlier=past.between_base_and(step, self.run_dir, self.plan.plan),
             planned_looks=past.planned_looks(self.run_dir, self.planned_looks),
-            guess=self._guess_rates() if world.rank == 0 else None,
+            guess=self._guess,
         )
         return row | {"schedule": self.schedule} if step == 0 else row
 
@@ -245,8 +243,8 @@ class Prober:
         generated = probed + self.generated_tokens()
         return probed / generated if generated else 0.0
 
-    def _guess_rates(self) -> GuessBaseline | None:
-        """From the base's samples, which only rank 0 keeps; read once per process."""
+    def _read_guesses(self) -> None:
+        """The guess rates, from the base's samples; rank 0 alone has them. Read once per process."""
         if not self._guess_known:
             # Of all problems of the base, also where a subset is probed: more wrong answers to compare with.
             keys = self.settings.answer_keys
@@ -256,4 +254,3 @@ class Prober:
                 {p.id: keys[p.verifier] for p in self._all_problems if p.verifier in keys},
             )
             self._guess_known = True
-        return self._guess

@@ -1,4 +1,8 @@
-"""Dynamic sampling: groups are drawn until enough of them have both right and wrong rollouts."""
+"""Dynamic sampling: groups are drawn until enough of them have both right and wrong rollouts.
+
+Every rank knows the verdicts on all groups, and keeps the rollouts of its own. Those that cannot be trained on any more
+are dropped at once, and in the end only the few that another rank has room for are sent to it.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 
 from rlvr.interfaces import GroupFilter
-from rlvr.training.rollouts import Rollout
+from rlvr.training.rollouts import Rollout, from_trl
 from rlvr.types import UserError
 
 
 @dataclass(slots=True)
 class Group:
-    """All rollouts of one prompt and their rewards."""
+    """The rewards of all rollouts of one prompt, and on the rank that holds them the rollouts."""
 
-    row: dict[str, Any]
-    rollouts: list[Rollout]
+    row: dict[str, Any] | None
+    """The prompt; None on other ranks, and when dropped."""
+    rollouts: list[Rollout] | None
     rewards_GF: torch.Tensor
     """One column per reward function; the first is the accuracy."""
     baseline_F: torch.Tensor | None = None
     """Rewards of the greedy completion, for algorithms that need it."""
-
-    @property
-    def tokens(self) -> int:
-        """Generated tokens."""
-        return sum(len(rollout.completion_ids) for rollout in self.rollouts)
+    tokens: int = 0
+    """Generated tokens."""
+    rank: int = 0
+    """The one that holds the rollouts."""
 
     @property
     def solved(self) -> torch.Tensor:
@@ -44,18 +49,36 @@ class Group:
 def groups_of(
     rows: Sequence[dict[str, Any]],
     rollouts: Sequence[Rollout],
-    rewards_nF: torch.Tensor,
-    baseline_nF: torch.Tensor | None,
+    rewards_NF: torch.Tensor,
+    baseline_NF: torch.Tensor | None,
+    tokens_N: Sequence[int],
     size: int,
+    *,
+    rank: int,
 ) -> list[Group]:
-    """One rank's rollouts, in groups of `size` rows that answer one prompt."""
-    rewards_nF = rewards_nF.cpu()
-    baseline_nF = None if baseline_nF is None else baseline_nF.cpu()
-    return [
-        Group(rows[i], list(rollouts[i : i + size]), rewards_nF[i : i + size],
-              None if baseline_nF is None else baseline_nF[i])
-        for i in range(0, len(rows), size)
-    ]
+    """The groups of all ranks, `size` consecutive rollouts each; with the rows and rollouts of this one."""
+    rewards_NF = rewards_NF.cpu()
+    baseline_NF = None if baseline_NF is None else baseline_NF.cpu()
+    groups: list[Group] = []
+    for first in range(0, len(rewards_NF), size):
+        holder, i = divmod(first, len(rows))
+        own = holder == rank
+        groups.append(Group(
+            rows[i] if own else None, list(rollouts[i : i + size]) if own else None, rewards_NF[first : first + size],
+            None if baseline_NF is None else baseline_NF[first], sum(tokens_N[first : first + size]), holder,
+        ))
+    return groups
+
+
+def homes(holders: Sequence[int], *, ranks: int, share: int) -> list[int]:
+    """The rank that trains on each group, `share` groups per rank: the one that holds it while that has room."""
+    room, home = [share] * ranks, [-1] * len(holders)
+    for i, holder in enumerate(holders):
+        if room[holder]:
+            room[holder] -= 1
+            home[i] = holder
+    free = iter([rank for rank in range(ranks) for _ in range(room[rank])])
+    return [next(free) if rank < 0 else rank for rank in home]
 
 
 class Refill:
@@ -71,6 +94,10 @@ class Refill:
         """Take one generation batch of all ranks, in the order of the stream."""
         self.batches += 1
         self.groups += groups
+        candidates = {id(group) for group in self.chosen()[0]}
+        for group in self.groups:
+            if id(group) not in candidates:
+                group.row = group.rollouts = None
 
     @property
     def kept(self) -> list[Group]:
@@ -110,3 +137,42 @@ class Refill:
         kept = self.kept[: self.wanted]
         filler = [group for group in self.groups if not group.mixed][: self.wanted - len(kept)]
         return kept + filler, [True] * len(kept) + [False] * len(filler)
+
+    def dealt(self, *, rank: int, ranks: int) -> tuple[list[Group], list[bool]]:
+        """What was chosen, in the order of the ranks that train on it: this rank's part with its rollouts. All ranks
+        must call it."""
+        groups, used = self.chosen()
+        home = homes([group.rank for group in groups], ranks=ranks, share=len(groups) // ranks)
+        for group, target in zip(groups, home, strict=True):  # in the same order everywhere, so no two wait in a circle
+            if group.rank == target:
+                continue
+            if rank == group.rank:
+                torch.distributed.send_object_list([group.row, group.rollouts], target)
+                group.row = group.rollouts = None
+            elif rank == target:
+                received: list[Any] = [None, None]
+                torch.distributed.recv_object_list(received, group.rank)
+                group.row, group.rollouts = received
+        order = sorted(range(len(groups)), key=home.__getitem__)
+        return [groups[i] for i in order], [used[i] for i in order]
+
+
+def draw_mixed_groups(trainer: Any, step: Any) -> None:
+    """Generate and judge batches of prompts until enough groups are mixed, and let `step` train on those. All ranks
+    draw as many batches and choose the same groups, by the order of the prompt stream."""
+    size, ranks, rank = trainer.num_generations, trainer.accelerator.num_processes, trainer.accelerator.process_index
+    share = trainer.prompts_per_step // ranks
+    step.refill = refill = Refill(trainer.prompts_per_step, trainer.algorithm.group_filter)
+    while not refill.done:
+        start = trainer.progress.prompt_position + rank * share
+        trainer.progress.prompt_position += trainer.prompts_per_step
+        step.generation_round = refill.batches
+        step.rows = [dict(row) for row in trainer.stream.take(start, share) for _ in range(size)]
+        prompts = [row["prompt"] for row in step.rows]
+        rollouts = from_trl(trainer._generate(prompts))
+        texts, ids = [rollout.completion for rollout in rollouts], [rollout.completion_ids for rollout in rollouts]
+        rewards_NF = trainer._calculate_rewards(step.rows, prompts, texts, ids)
+        tokens_N = gather_object([len(one) for one in ids])
+        refill.add(groups_of(step.rows, rollouts, rewards_NF, step.baseline_NF, tokens_N, size, rank=rank))
+    chosen = refill.dealt(rank=rank, ranks=ranks)
+    step.train_on(*chosen, rank=rank, share=share, device=trainer.accelerator.device)

@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 
 from rlvr.models.seeded import SeededSampling, seeded_generation
 from rlvr.models.vllm_sampler import drawn
+from rlvr.training.gathered import unsharded
 from rlvr.training.rollouts import fill_empty
 from rlvr.training.step import Step
 from rlvr.types import Decoding
@@ -28,7 +29,8 @@ def from_model(
         # The longest of all ranks: sharded models generate in step, so all ranks must generate as often.
         width = int(trainer.accelerator.gather(longest).max()) + trainer.max_completion_length
         rows = max(1, budget // width)
-    with seeded_generation(trainer.accelerator.unwrap_model(trainer.model), sampling, rows=rows):
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    with unsharded(trainer.model), seeded_generation(model, sampling, rows=rows):
         completion_ids, _ = generate()
     logps_NT = torch.stack(sampling.logps, dim=1).tolist()
     logps = [row[: len(ids)] for row, ids in zip(logps_NT, completion_ids, strict=True)]

@@ -6,11 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
-from rlvr.types import UserError
+from rlvr.judging.golds import GoldJudge
+from rlvr.judging.judge import GoldComplaint
+from rlvr.probes.world import all_processes, share
+from rlvr.types import Problem
 
 T = TypeVar("T")
 
@@ -26,20 +29,24 @@ def world_size() -> int:
 
 
 def on_main(action: Callable[[], T]) -> T:
-    """Run on rank 0 and share the result; its UserError is raised on every rank."""
-    from accelerate.utils import broadcast_object_list
+    """Run on rank 0 and share the result; its UserError is raised on every rank. The others wait however long it takes,
+    see `rlvr.probes.world.meet`."""
+    return all_processes().first(action)
 
-    outcome: list[Any] = [None, None]
-    if rank() == 0:
-        try:
-            outcome[0] = action()
-        except UserError as error:
-            outcome[1] = str(error)
-    if world_size() > 1:
-        broadcast_object_list(outcome)
-    if outcome[1] is not None:
-        raise UserError(outcome[1])
-    return outcome[0]
+
+class GoldsOfAll:
+    """A judge of gold answers that has judged them: each rank its share."""
+
+    def __init__(self, judge: GoldJudge, problems: Sequence[Problem]) -> None:
+        world = all_processes()
+        parts = world.each(lambda: judge.check_golds(share(problems, world)))
+        self._problems = list(problems)
+        self._complaints = [complaint for part in parts for complaint in part]
+
+    def check_golds(self, problems: Sequence[Problem]) -> list[GoldComplaint | None]:
+        """What is wrong with each; `problems` must be those that were judged."""
+        assert list(problems) == self._problems
+        return self._complaints
 
 
 def tell_launcher(line: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from rlvr.interfaces import CompletionJudge
+from rlvr.probes.world import meet
 from rlvr.types import Problem, Reason, Verdict
 
 TruncationPolicy = Literal["as_is", "wrong", "mask"]
@@ -74,6 +75,7 @@ class AccuracyReward:
         self._judged.times_ms += [verdict.ms for verdict in answers]
         verdicts.update(zip(asked, answers, strict=True))
         self._judged.reasons.update(verdict.reason for verdict in verdicts.values())
+        meet()  # TRL gathers the rewards next, and a rank may wait for its verifiers for hours
         return [None if v.correct is None else float(v.correct) for v in verdicts.values()]
 
 

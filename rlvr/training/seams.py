@@ -1,7 +1,8 @@
-"""Every private name of TRL, transformers and PEFT that this package uses.
+"""Every private name of TRL, transformers, PEFT and torch's distributed parts that this package uses.
 
 They may change in any release. `tests/training/test_seams.py` fails with the name of what moved, and also when code
-uses a private name that is not listed here. Only files of `rlvr/training` use them.
+uses a private name that is not listed here. Only files of `rlvr/training` use them,
+and two others that the test names.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ because it overrides them."""
 TRAINER_ATTRIBUTES = ("_buffered_inputs", "_is_vlm", "_metrics", "_step")
 """What its instances hold."""
 OTHERS = {
-    "trl.generation.vllm_generation:VLLMGeneration": ("_iter_named_params",),
+    "trl.generation.vllm_generation:VLLMGeneration": ("_dist", "_fix_param_name_to_vllm", "_iter_named_params"),
     "transformers:PreTrainedModel": ("_is_stateful",),
     "transformers:PreTrainedConfig": ("_attn_implementation", "_name_or_path"),
+    "torch.distributed:distributed_c10d": ("_get_default_store",),
+    "torch.distributed.fsdp._fully_shard:_fully_shard": ("_get_fsdp_state",),
+    "torch.distributed.fsdp._fully_shard._fsdp_state:FSDPState": ("_lazy_init", "_fsdp_param_groups"),
     "peft.tuners.tuners_utils:BaseTunerLayer": ("_active_adapter",),
 }
 SEAMS = frozenset({*TRAINER_METHODS, *TRAINER_ATTRIBUTES, *(name for names in OTHERS.values() for name in names)})

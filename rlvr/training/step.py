@@ -44,7 +44,7 @@ class Step:
     refill: Refill | None = None
     """All groups that dynamic sampling drew; None without it."""
     chosen: list[Group] | None = None
-    """Those of them that are trained on, of all ranks. They are generated and judged already."""
+    """Those of them that this rank trains on. They are generated and judged already."""
     used_N: torch.Tensor | None = None
     """False for rollouts that only fill up the batch where dynamic sampling found too few groups."""
     batch: RolloutBatch | None = None
@@ -68,12 +68,12 @@ class Step:
         """Replace the step's rows and rewards by those of the groups that dynamic sampling chose.
 
         Args:
-            groups: of all ranks; this one trains on the `share` groups from `rank * share` on.
+            groups: of all ranks; this one holds and trains on the `share` groups from `rank * share` on.
             used: whether each group is in the loss.
         """
-        size = len(groups[0].rollouts)
+        size = len(groups[0].rewards_GF)
         self.chosen = list(groups[rank * share : (rank + 1) * share])
-        self.rows = [dict(group.row) for group in self.chosen for _ in range(size)]
+        self.rows = [dict(group.row or {}) for group in self.chosen for _ in range(size)]
         self.rewards_NF = torch.cat([group.rewards_GF for group in groups]).to(device)
         baselines = [group.baseline_F for group in groups if group.baseline_F is not None]
         if baselines:
@@ -106,7 +106,7 @@ class Progress:
             self.generated_rollouts += len(batch.lengths_N)
             self.generated_tokens += int(batch.lengths_N.sum().item())
         else:
-            self.generated_rollouts += sum(len(group.rollouts) for group in step.refill.groups)
+            self.generated_rollouts += sum(len(group.rewards_GF) for group in step.refill.groups)
             self.generated_tokens += sum(group.tokens for group in step.refill.groups)
         self.generated_tokens += step.greedy_tokens
         self.used_rollouts += int((batch.mask_NT > 0).any(1).sum().item())

@@ -36,7 +36,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from trl.models.utils import unwrap_model_for_generation
+from transformers.trainer_utils import rotate_checkpoints
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -44,19 +44,22 @@ from rlvr.interfaces import Algorithm, RolloutBatch, Sampler
 from rlvr.models.sampler import TransformersSampler
 from rlvr.models.seeded import SeededSampling, row_key
 from rlvr.models.vllm_sampler import EngineSampler
+from rlvr.probes.world import meet
 from rlvr.training import critic, critic_training, generation, passes
 from rlvr.training.checks import check_gradient, check_loss, named
 from rlvr.training.credit import assign_credit, credit_tensors, rollout_batch, stopped, write_window_counts
-from rlvr.training.dynamic_sampling import Refill, groups_of
+from rlvr.training.dynamic_sampling import draw_mixed_groups
+from rlvr.training.engine_sync import keep_base_exact
 from rlvr.training.forward import check_packable, has_learned_positions, multimodal, sequences, switch_off_dropout
+from rlvr.training.gathered import whole_model
 from rlvr.training.micro_batches import parts
 from rlvr.training.objective import MicroBatch, entropy_weight, next_entropy_coef, objective
 from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
-from rlvr.training.rollouts import from_trl, never_empty, samples_every_token, to_trl, with_pictures
+from rlvr.training.rollouts import never_empty, samples_every_token, to_trl, with_pictures
 from rlvr.training.step import Progress, Step
 from rlvr.training.step_metrics import RunningMeans, step_metrics
-from rlvr.training.trl_settings import OwnCard, check_fit, give_loss_settings
+from rlvr.training.trl_settings import OwnCard, accumulate_in_float32, check_fit, give_loss_settings
 from rlvr.types import Problem
 
 
@@ -118,6 +121,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         data = self.stream.dataset(batches * self.prompts_per_step)
         rewards = [self.reward, *map(TermReward, self.shaped_rewards)]
         super().__init__(model, rewards, args=args, train_dataset=data, **kwargs)
+        accumulate_in_float32(self.accelerator)
         self.reward.eos_ids = frozenset(self.eos_token_ids)
         if self.rollout_func is not None:
             self.rollout_func = never_empty(self.rollout_func, self.eos_token_ids[0])
@@ -127,6 +131,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self.sampler_is_exact = ours and self.model.dtype == torch.float32 and samples_every_token(self)
         if getattr(args, "padding_free", False):
             check_packable(self.model)
+        if self.use_vllm and hasattr(self.model, "peft_config"):
+            keep_base_exact(self.vllm_generation)
         if algorithm.needs.values:
             critic_training.give_critic(self, getattr(self.model, "peft_config", {}).get("default"))
         switch_off_dropout(self.model)
@@ -166,7 +172,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         if not self.model.training:
             return super()._generate_and_score_completions(step.rows)
         if needs.group_filter:
-            self.draw_mixed_groups(step)
+            draw_mixed_groups(self, step)
         else:
             self.progress.prompt_position += self.prompts_per_step
         tensors = super()._generate_and_score_completions(step.rows)
@@ -183,30 +189,10 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self._metrics["train"] |= {name: [total] for name, total in self.progress.metrics().items()}
         return tensors
 
-    def draw_mixed_groups(self, step: Step) -> None:
-        """Generate and judge batches of prompts until enough groups are mixed, and choose those to train on. All ranks
-        draw as many batches and hold the same groups, in the order of the prompt stream."""
-        size, ranks, rank = self.num_generations, self.accelerator.num_processes, self.accelerator.process_index
-        share = self.prompts_per_step // ranks
-        step.refill = refill = Refill(self.prompts_per_step, self.algorithm.group_filter)
-        while not refill.done:
-            start = self.progress.prompt_position + rank * share
-            self.progress.prompt_position += self.prompts_per_step
-            step.generation_round = refill.batches
-            step.rows = [dict(row) for row in self.stream.take(start, share) for _ in range(size)]
-            prompts = [row["prompt"] for row in step.rows]
-            rollouts = from_trl(self._generate(prompts))
-            texts, ids = [rollout.completion for rollout in rollouts], [rollout.completion_ids for rollout in rollouts]
-            rewards_NF = self._calculate_rewards(step.rows, prompts, texts, ids)
-            own = slice(rank * len(step.rows), (rank + 1) * len(step.rows))
-            baseline_nF = None if step.baseline_NF is None else step.baseline_NF[own]
-            refill.add(gather_object(groups_of(step.rows, rollouts, rewards_NF[own], baseline_nF, size)))
-        step.train_on(*refill.chosen(), rank=rank, share=share, device=self.accelerator.device)
-
     def _generate(self, prompts: list[Any]) -> Any:
         """TRL's generation, or what dynamic sampling has generated and chosen before."""
         if self.step.chosen is not None:
-            return to_trl([rollout for group in self.step.chosen for rollout in group.rollouts])
+            return to_trl([rollout for group in self.step.chosen for rollout in group.rollouts or ()])
         return super()._generate(prompts)
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
@@ -358,9 +344,13 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             critic.mark_trainable(self.model)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.args.should_save and self.args.save_total_limit:  # before, so that there are never more than that
+            rotate_checkpoints(self.args.output_dir, self.args.save_total_limit - 1)
+        meet()
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             self.progress.save(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+        meet()  # rank 0 may write for long
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -392,7 +382,4 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
 
     def unwrapped(self) -> AbstractContextManager[Any]:
         """The bare model with all its weights gathered, for the length of a `with` block."""
-        return unwrap_model_for_generation(
-            self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-        )
+        return whole_model(self)

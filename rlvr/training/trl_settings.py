@@ -76,3 +76,11 @@ def give_loss_settings(algorithm: Algorithm[Any], args: GRPOConfig) -> None:
     if args.max_grad_norm == 0:  # 0 would skip `_clip_grad_norm`, which also checks that the gradient is finite
         args.max_grad_norm = float("inf")
     args.shuffle_dataset = False  # the prompt stream already lays out the order of the whole run
+
+
+def accumulate_in_float32(accelerator: Any) -> None:
+    """Let DeepSpeed add up the gradients of micro-batches in float32, unless its config says otherwise: by default it
+    does in the dtype of the weights, and in bfloat16 a sum of 64 loses what is below 1/256 of it."""
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin is not None:
+        plugin.deepspeed_config.setdefault("data_types", {}).setdefault("grad_accum_dtype", "fp32")

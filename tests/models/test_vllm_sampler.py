@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.algorithms.remax import ReMax, ReMaxConfig
@@ -23,10 +24,11 @@ from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
 PROBE = Decoding(temperature=0.6, top_p=0.95, max_new_tokens=12)
 
 
-def make(folder: Path, algorithm: Any = None, **changes: Any) -> Any:
+def make(folder: Path, algorithm: Any = None, model: Any = None, peft_config: Any = None, **changes: Any) -> Any:
     # Any: the engine that the trainer holds is the stand-in, which knows more than TRL's.
     return RLVRTrainer(
-        tiny_model(),
+        model or tiny_model(),
+        peft_config=peft_config,
         algorithm=algorithm or GRPO(GRPOConfig()),
         problems=train_problems(),
         judge=ParityJudge(),
@@ -131,3 +133,22 @@ def test_another_call_than_trls_is_noticed(tmp_path: Path) -> None:
     trainer = make(tmp_path)
     with drawn(trainer.vllm_generation, PROBE, [1, 2]), pytest.raises(RuntimeError, match="1 prompts for 2 seeds"):
         trainer.vllm_generation.generate(prompts=[[1]], images=None, num_generations=1)
+
+
+def test_synchronising_adapters_leaves_the_base_as_it_was(tmp_path: Path) -> None:
+    """TRL merges and unmerges in place: in bfloat16 that moves the base a little at every step."""
+    trainer = make(tmp_path, model=tiny_model().to(torch.bfloat16),
+                   peft_config=LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "embed_tokens"], bias="all"))
+    model, engine = trainer.model, trainer.vllm_generation
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in range(3):
+        synced = {name: value.clone() for name, value in engine._iter_named_params()}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    merged = model.merge_and_unload()
+    assert synced.keys() == dict(merged.named_parameters()).keys()
+    assert all(torch.equal(value, synced[name]) for name, value in merged.named_parameters())
+    moved = synced["model.layers.0.self_attn.q_proj.weight"]
+    assert not torch.equal(moved, before["base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight"])

@@ -311,7 +311,7 @@ def test_ranks_share_a_probe_and_see_the_same_result(tmp_path: Path, size: int) 
     for result in results:
         assert [r.row() for r in result.problems] == [r.row() for r in whole.problems]
     assert sum(sum(s.calls) for s in samplers) == whole.samples  # nothing is drawn twice
-    assert max(samplers[0].calls) == -(-20 // size)
+    assert max(max(s.calls) for s in samplers) == -(-20 // size)
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "many.gz").read_bytes()
 
 

@@ -1,7 +1,8 @@
 """Run by test_distributed.py in its own process and under `accelerate launch`: each algorithm trains a tiny model,
-whole or with adapters.
+whole or with adapters; one of the models is probed.
 
-Usage: python -m tests.support.six_processes MODEL_FOLDER OUTPUT. Rank 0 writes {case: {parameter: tensor}}.
+Usage: python -m tests.support.six_processes MODEL_FOLDER OUTPUT. Rank 0 writes what `main` gathers. Under FSDP2 every
+model is checked to be in parts, and PPO, which saves two models, is resumed from a checkpoint.
 """
 
 from __future__ import annotations
@@ -14,15 +15,27 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from transformers import TrainerCallback
 
 from rlvr.config.registry import resolve
 from rlvr.interfaces import Algorithm
+from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_tokenizer
+from rlvr.models.weights import weights_hash
+from rlvr.probes.callback import BoundaryProbeCallback
+from rlvr.runs.run_dir import RunDir
+from rlvr.runs.samples import read_samples
+from rlvr.statistics.plan import SamplingPlan
 from rlvr.training.processes import leave
 from rlvr.training.trainer import RLVRTrainer
+from rlvr.types import Decoding
+from tests.support import fsdp2_on_cpu
 from tests.support.tiny import ParityJudge, config, train_problems
 
 KINDS = ("full", "lora")
+PROBED = {("grpo", "full"): True, ("rloo", "full"): False}
+"""Whose model is probed; whether the trainer gathers it for that, or each pass gathers what is in parts."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "grpo": {},
     "ppo": {"critic_learning_rate": 1e-2},
@@ -38,8 +51,19 @@ def algorithm(name: str) -> Algorithm[Any]:
     return found(found.Config(**SETTINGS[name]))
 
 
-def train(name: str, kind: str, model_folder: str) -> dict[str, torch.Tensor]:
-    """Three steps of plain SGD, so that a difference in a gradient is not blown up; all parameters that learnt."""
+class AtStart(TrainerCallback):
+    """Looks at the model when the trainer has wrapped it."""
+
+    weights = ""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any = None, **kwargs: Any) -> None:
+        if fsdp2_on_cpu.wanted():
+            fsdp2_on_cpu.assert_sharded(model)
+        self.weights = weights_hash(model, gather_object)
+
+
+def trainer_of(name: str, kind: str, model_folder: str, **settings: Any) -> RLVRTrainer:
+    """16 rollouts per step, whatever the number of processes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     sizes: dict[str, Any] = {"per_device_train_batch_size": 8 // world}
     if kind == "full" and world > 1:  # the ranks exchange rollouts, and cut them by tokens
@@ -50,30 +74,71 @@ def train(name: str, kind: str, model_folder: str) -> dict[str, torch.Tensor]:
         from peft import LoraConfig
 
         peft_config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-    trainer = RLVRTrainer(
-        model_folder,
-        algorithm=algorithm(name),
-        problems=train_problems(64),
-        judge=ParityJudge(),
-        args=config(
-            Path(tempfile.mkdtemp()), **sizes, optim="sgd", learning_rate=0.1,
-            max_grad_norm=1e9, weight_decay=0.0, ddp_find_unused_parameters=False,
-            model_init_kwargs={"dtype": "float32"},
-        ),
-        processing_class=build_tokenizer(),
-        peft_config=peft_config,
+    settings = sizes | {"max_grad_norm": 1e9, "weight_decay": 0.0,
+                "ddp_find_unused_parameters": False, "model_init_kwargs": {"dtype": "float32"}} | settings
+    return RLVRTrainer(
+        model_folder, algorithm=algorithm(name), problems=train_problems(64), judge=ParityJudge(),
+        args=config(Path(tempfile.mkdtemp()), **settings), processing_class=build_tokenizer(), peft_config=peft_config,
     )
-    trainer.train()
+
+
+def learnt(trainer: RLVRTrainer) -> dict[str, torch.Tensor]:
+    """All parameters that learn."""
     with trainer.unwrapped() as model:
         return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
+def train(name: str, kind: str, model_folder: str) -> tuple[dict[str, torch.Tensor], str]:
+    """Three steps of plain SGD, so that a difference in a gradient is not blown up; and the hash of the weights before.
+
+    Some are probed before and after: three problems in batches of two, which leave a rank without samples.
+    """
+    trainer, start = trainer_of(name, kind, model_folder, optim="sgd", learning_rate=0.1), AtStart()
+    trainer.add_callback(start)
+    probed = (name, kind) in PROBED
+    folder = Path(broadcast_object_list([tempfile.mkdtemp()])[0])
+    if probed:
+        gathered = PROBED[name, kind]
+        trainer.add_callback(BoundaryProbeCallback(
+            problems("test", 3), judge=ParityJudge(), run_dir=folder / "run", every=3, batch_size=2, ks=[1, 2],
+            plan=SamplingPlan((5,)), base_plan=SamplingPlan((5,)), baselines=str(folder / "store"),
+            decoding=Decoding(temperature=1.0, top_p=1.0, max_new_tokens=8),
+            sampler=trainer.live_sampler if gathered else None, unwrap=trainer.unwrapped if gathered else None,
+        ))
+    trainer.train()
+    if probed:
+        samples.extend(row | {"case": name, "step": step} for step in (0, 3)
+                       for row in read_samples(RunDir(folder / "run").samples(step)))
+    return learnt(trainer), start.weights
+
+
+samples: list[dict[str, Any]] = []
+"""What the probes drew."""
+
+
+def resumed(kind: str, model_folder: str) -> bool:
+    """Whether PPO's policy, value model and optimizer go on from a checkpoint to the same bits."""
+    folder = broadcast_object_list([tempfile.mkdtemp()])[0]
+    settings = {"output_dir": folder, "max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    straight = trainer_of("ppo", kind, model_folder, **settings)
+    straight.train()
+    again = trainer_of("ppo", kind, model_folder, **settings)
+    again.train(resume_from_checkpoint=f"{folder}/checkpoint-1")
+    first, second = learnt(straight), learnt(again)
+    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
+
+
 def main(model_folder: str, output: str) -> None:
-    result = {f"{name}-{kind}": train(name, kind, model_folder) for kind in KINDS for name in SETTINGS}
+    samples.clear()
+    found = {f"{name}-{kind}": train(name, kind, model_folder) for kind in KINDS for name in SETTINGS}
+    resumes = {kind: resumed(kind, model_folder) for kind in KINDS} if fsdp2_on_cpu.wanted() else {}
     if PartialState().is_main_process:
-        torch.save(result, output)
+        torch.save({"learnt": {case: each for case, (each, _) in found.items()},
+                    "weights": {case: weights for case, (_, weights) in found.items()},
+                    "samples": samples, "resumed": resumes}, output)
 
 
 if __name__ == "__main__":
+    fsdp2_on_cpu.allow()
     main(*sys.argv[1:])
     leave(0)

@@ -1,5 +1,5 @@
 """Run by test_two_processes.py in its own process and under `accelerate launch`: SGD steps of size 1 on given rollouts,
-sampled rollouts, and a probe.
+sampled rollouts, a probe, and processes that wait for each other.
 
 Usage: python -m tests.support.two_processes FOLDER. Rank 0 writes FOLDER/result.pt (per aggregation the step, start -
 end = gradient; the prompts and texts that all ranks sampled) and FOLDER/probe, the samples of a probe. The given
@@ -24,6 +24,7 @@ from rlvr.training.micro_batches import parts
 from rlvr.training.processes import leave
 from rlvr.training.trainer import RLVRTrainer
 from tests.support.probe_processes import probe
+from tests.support.slow_ranks import waited_for
 from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
 
 AGGREGATIONS = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm")
@@ -96,6 +97,10 @@ def main(folder: Path) -> None:
         torch.save({"gradients": gradients, "prompts": list(prompts), "texts": list(texts), "ranks": ranks},
                    folder / "result.pt")
     probe(8, "cheap", 64, folder / "probe")
+    if len(ranks) > 1:
+        waited = waited_for(folder / "slow")
+        if sampled.accelerator.is_main_process:
+            (folder / "waited").write_text("\n".join(waited))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The six on two processes: plain DDP, ZeRO-2 and ZeRO-3, whole models and adapters, all give the one-process weights.
+"""The six on two processes: plain DDP, ZeRO-2, ZeRO-3 and FSDP2, whole models and adapters, all give the one-process
+weights, and the probes of one process.
 
 The first start of DeepSpeed on a machine without a GPU compiles an operator for up to two minutes.
 Run: python -m pytest tests/training/test_distributed.py
@@ -9,11 +10,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rlvr.lab.model import build_tokenizer
+from rlvr.models.weights import weights_hash
 from tests.support import six_processes
 from tests.support.tiny import tiny_model
 
@@ -22,7 +25,7 @@ CASES = [f"{name}-{kind}" for kind in ("full", "lora")
          for name in ("grpo", "ppo", "rloo", "reinforce_pp", "remax", "dapo")]
 
 
-def train(folder: Path, name: str, *launcher: str) -> dict[str, dict[str, torch.Tensor]]:
+def train(folder: Path, name: str, *launcher: str) -> dict[str, Any]:
     output = folder / f"{name}.pt"
     script = ["-m", "tests.support.six_processes", str(folder / "model"), str(output)]
     done = subprocess.run([sys.executable, *launcher, *script], capture_output=True, text=True, timeout=900, cwd=ROOT)
@@ -31,7 +34,7 @@ def train(folder: Path, name: str, *launcher: str) -> dict[str, dict[str, torch.
 
 
 @pytest.fixture(scope="module")
-def one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, torch.Tensor]]]:
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("six")
     tiny_model().save_pretrained(folder / "model")
     build_tokenizer().save_pretrained(folder / "model")
@@ -39,16 +42,15 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     return folder, torch.load(folder / "one.pt")
 
 
-@pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3"])
-def test_two_processes_learn_what_one_learns(
-    engine: str, one_process: tuple[Path, dict[str, dict[str, torch.Tensor]]]
-) -> None:
-    folder, one = one_process
-    two = train(
+@pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3", "fsdp2"])
+def test_two_processes_learn_what_one_learns(engine: str, one_process: tuple[Path, dict[str, Any]]) -> None:
+    folder, one_found = one_process
+    two_found = train(
         folder, engine, "-m", "accelerate.commands.launch", "--config_file",
         str(ROOT / f"launch/accelerate/{engine}.yaml"), "--num_processes", "2", "--mixed_precision", "no",
         "--main_process_port", "0",
     )
+    one, two = one_found["learnt"], two_found["learnt"]
     start = tiny_model().state_dict()
     assert set(one) == set(two) == set(CASES)
     for case in CASES:
@@ -58,3 +60,9 @@ def test_two_processes_learn_what_one_learns(
                        if n in start or n == "critic_head.weight"), case
         worst = max((one[case][n] - p).abs().max().item() for n, p in two[case].items())
         assert worst <= 1e-6, f"{case} on {engine}: {worst:.1e}"
+    # Adapters and value models that are new change no policy, and parts have the name of the whole.
+    assert set(two_found["weights"].values()) == {weights_hash(tiny_model())}
+    drawn = [{(s["case"], s["step"], s["problem_id"], s["sample"]): s["text"] for s in found["samples"]}
+             for found in (one_found, two_found)]
+    assert len(drawn[0]) == 2 * 2 * 3 * 5 and drawn[0] == drawn[1]
+    assert two_found["resumed"] == ({"full": True, "lora": True} if engine == "fsdp2" else {})

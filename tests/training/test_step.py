@@ -9,7 +9,7 @@ import torch
 
 from rlvr.interfaces import GroupFilter, RolloutBatch
 from rlvr.models.seeded import row_key
-from rlvr.training.dynamic_sampling import Group, Refill, groups_of
+from rlvr.training.dynamic_sampling import Group, Refill, groups_of, homes
 from rlvr.training.objective import Measured
 from rlvr.training.rollouts import Rollout, fill_empty, from_trl, never_empty, to_trl
 from rlvr.training.step import Progress, Step
@@ -50,21 +50,41 @@ def test_an_empty_completion_becomes_an_eos_of_unknown_probability() -> None:
 
 
 def test_groups_are_cut_in_the_order_of_their_rows() -> None:
-    rows = [{"problem_id": name} for name in "aabb"]
-    rewards = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
-    first, second = groups_of(rows, [rollout(i) for i in range(4)], rewards, rewards + 5, 2)
-    assert first.row["problem_id"] == "a" and second.row["problem_id"] == "b"
-    assert first.mixed and not second.mixed and first.tokens == 2
-    assert [one.completion_ids for one in second.rollouts] == [[2], [3]]
-    assert first.baseline_F is not None and first.baseline_F.tolist() == [6.0]
-    assert groups_of(rows, [rollout(i) for i in range(4)], rewards, None, 2)[0].baseline_F is None
+    """Two ranks of two groups: rank 1 knows all rewards, and holds its own rows and rollouts."""
+    rows = [{"problem_id": name} for name in "ccdd"]
+    rewards = torch.tensor([[0.0], [1.0], [1.0], [1.0], [1.0], [0.0], [0.0], [0.0]])
+    first, _, third, last = groups_of(rows, [rollout(i) for i in range(4)], rewards, rewards + 5, range(8), 2, rank=1)
+    assert (first.row, first.rollouts, first.rank, first.tokens, first.mixed) == (None, None, 0, 1, True)
+    assert third.row is not None and third.row["problem_id"] == "c" and third.mixed and third.tokens == 4 + 5
+    assert last.row is not None and last.row["problem_id"] == "d" and not last.mixed and last.rank == 1
+    assert last.rollouts is not None and [one.completion_ids for one in last.rollouts] == [[2], [3]]
+    assert third.baseline_F is not None and third.baseline_F.tolist() == [6.0]
+    assert groups_of(rows, [rollout(i) for i in range(4)], rewards, None, range(8), 2, rank=0)[0].baseline_F is None
+
+
+def test_a_group_stays_where_it_is_while_its_rank_has_room() -> None:
+    assert homes([0, 0, 0, 1, 0, 2], ranks=3, share=2) == [0, 0, 1, 1, 2, 2]
+    assert homes([0, 1, 0, 1], ranks=2, share=2) == [0, 1, 0, 1]
+    assert homes([0, 0, 0, 0], ranks=1, share=4) == [0] * 4
 
 
 def groups() -> list[Group]:
     """Two mixed groups and one that fills up the batch, of two rollouts."""
     accuracies = ([1.0, 0.0], [0.0, 1.0], [0.0, 0.0])
-    return [Group({"problem_id": str(i)}, [rollout(i), rollout(i, i)], torch.tensor(a)[:, None], torch.tensor([a[1]]))
-            for i, a in enumerate(accuracies)]
+    return [Group({"problem_id": str(i)}, [rollout(i), rollout(i, i)], torch.tensor(a)[:, None], torch.tensor([a[1]]),
+                  tokens=3) for i, a in enumerate(accuracies)]
+
+
+def test_only_rollouts_that_may_be_trained_on_are_kept() -> None:
+    refill = Refill(2, GroupFilter(max_batches=3, when_exhausted="fewer"))
+    refill.add(groups()[2:])
+    assert refill.groups[0].rollouts is not None  # it may have to fill up the batch
+    refill.add(groups()[:1])
+    assert [group.rollouts is not None for group in refill.groups] == [True, True]
+    refill.add(groups()[:2])
+    assert [group.rollouts is not None for group in refill.groups] == [False, True, True, False]
+    chosen, used = refill.dealt(rank=0, ranks=1)
+    assert [group.row for group in chosen] == [{"problem_id": "0"}] * 2 and used == [True, True]
 
 
 def test_a_rank_trains_on_its_share_of_the_chosen_groups() -> None:

@@ -295,3 +295,15 @@ def test_prompt_stream_is_one_seeded_order() -> None:
         PromptStream(problems, prompts_per_step=11, seed=0)
 
 
+
+
+def test_there_are_never_more_checkpoints_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[list[str]] = []
+
+    def written(*_: Any, **__: Any) -> None:  # where TRL would delete the oldest: the newest is complete
+        found.append(sorted(path.name for path in tmp_path.glob("checkpoint-*")))
+
+    monkeypatch.setattr("transformers.trainer.rotate_checkpoints", written)
+    make(tmp_path, max_steps=4, save_strategy="steps", save_steps=1, save_total_limit=2).train()
+    assert found == [["checkpoint-1"], ["checkpoint-1", "checkpoint-2"], ["checkpoint-2", "checkpoint-3"],
+                     ["checkpoint-3", "checkpoint-4"]]

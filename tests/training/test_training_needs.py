@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,7 @@ from rlvr.interfaces import Algorithm, Credit, GroupFilter, RolloutBatch, TokenB
 from rlvr.lab.model import build_tokenizer
 from rlvr.models.weights import weights_hash
 from rlvr.training.critic import attach_critic, explained_variance, is_critic, read_values
-from rlvr.training.dynamic_sampling import Group, Refill
+from rlvr.training.dynamic_sampling import Group, Refill, draw_mixed_groups
 from rlvr.training.loss import policy_loss
 from rlvr.training.rollouts import Rollout
 from rlvr.training.step import STATE_FILE, Step
@@ -204,6 +205,20 @@ def test_a_value_is_read_before_its_token() -> None:
     assert before[0] == pytest.approx(first, abs=1e-6)
 
 
+def test_values_are_float32_where_an_engine_casts_all_weights() -> None:
+    model = tiny_model()
+    attach_critic(model)
+    torch.nn.init.normal_(model.critic_head.weight)
+    model.to(torch.bfloat16)  # as DeepSpeed does, the head included
+    ids = torch.arange(3, 9)[None]
+    with torch.no_grad():
+        hidden = model.critic(input_ids=ids).last_hidden_state[:, 1:-1]
+        expected = (hidden.double() @ model.critic_head.weight[0].double()) + model.critic_head.bias.double()
+        values = read_values(model, ids, torch.ones_like(ids), 4)
+    assert values.dtype == torch.float32 and torch.allclose(values.double(), expected, atol=1e-5)
+    assert (values - values.bfloat16()).abs().max() > 1e-4  # they are not rounded
+
+
 def test_a_critic_does_not_make_another_base_model() -> None:
     # Else PPO would not share the stored base probe of the other algorithms.
     plain, with_critic = tiny_model(), tiny_model()
@@ -274,7 +289,9 @@ def kind(problem_id: str) -> int:
     return int(problem_id.rsplit("/", 1)[-1]) % 3
 
 
-def test_dynamic_sampling_takes_the_first_mixed_groups_of_the_stream(tmp_path: Path) -> None:
+def test_dynamic_sampling_takes_the_first_mixed_groups_of_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[RolloutBatch] = []
 
     class Keep(DAPO):
@@ -284,14 +301,13 @@ def test_dynamic_sampling_takes_the_first_mixed_groups_of_the_stream(tmp_path: P
 
     trainer = make(tmp_path, Keep(DAPOConfig(max_num_gen_batches=0)), judge=ByProblem(), max_steps=2)
     chosen: list[list[str]] = []
-    original = trainer.draw_mixed_groups
 
-    def spy(step: Step) -> None:
-        original(step)
+    def spy(trainer: Any, step: Step) -> None:
+        draw_mixed_groups(trainer, step)
         assert step.chosen is not None
-        chosen.append([group.row["problem_id"] for group in step.chosen])
+        chosen.append([row["problem_id"] for row in step.rows[::4]])
 
-    trainer.draw_mixed_groups = spy
+    monkeypatch.setattr("rlvr.training.trainer.draw_mixed_groups", spy)
     trainer.train()
     for batch, ids in zip(seen, chosen, strict=True):
         assert all(0 < group.sum() < 4 for group in batch.accuracy_N.view(4, 4)) and all(kind(i) == 2 for i in ids)
@@ -305,6 +321,22 @@ def test_dynamic_sampling_takes_the_first_mixed_groups_of_the_stream(tmp_path: P
     assert trainer.progress.generated_rollouts == 16 * sum(drawn)
     assert trainer.progress.used_rollouts == 2 * 16
     assert logged(trainer, "perf/used_rollouts") == [16, 32]
+
+
+def test_dynamic_sampling_gathers_verdicts_and_no_completions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: dict[int, list[int]] = {8: [], 32: []}
+    for length, gathered in sizes.items():
+        def counted(items: Any, gathered: list[int] = gathered) -> Any:
+            gathered.append(len(pickle.dumps(items)))
+            return items
+
+        for module in ("trainer", "dynamic_sampling"):
+            monkeypatch.setattr(f"rlvr.training.{module}.gather_object", counted)
+        make(tmp_path, DAPO(DAPOConfig(max_num_gen_batches=0)), judge=ByProblem(), max_steps=1,
+             max_completion_length=length).train()
+    assert len(sizes[8]) >= 2 and max(sizes[32]) < 1000  # 16 rollouts of 32 tokens with log-probabilities: 5 kB
 
 
 def test_the_same_sampling_step_is_drawn_after_a_resume(tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_a_probe_draws_the_same_samples_on_two_processes(folders: tuple[Path, Pa
     assert total > 400 and differ <= total / 1000
 
 
+def test_no_process_is_kept_in_a_collective_while_another_is_slow(folders: tuple[Path, Path]) -> None:
+    """It would time out and end the run: 3 s here, and each wait takes 5 s."""
+    assert (folders[1] / "waited").read_text().splitlines() == [
+        "work of rank 0", "1 lock of the store", "a judge in a probe", "a listener", "a judge in a step",
+        "refused on every rank",
+    ]
+
+
 def test_the_lab_recipe_on_two_processes(tmp_path: Path) -> None:
     arguments = write_recipe(tmp_path)
     run(sys.executable, *LAUNCH, "-m", "rlvr.train", *arguments, "train.steps=2", "train.micro_batch_size=8")
