@@ -109,11 +109,12 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         problems = on_main(lambda: with_usable_golds(recipe, problems, golds))
         conditions = conditions_of(recipe, problems.probe) if recipe.probes.enabled else []
         on_main(lambda: check_budget(recipe, problems.probe))
-        for condition in conditions:
-            check_prompt_lengths(tokenizer, condition.problems, sys.maxsize)
+        longest_prompt = max([recipe.train.max_prompt_tokens, *(
+            check_prompt_lengths(tokenizer, asked, sys.maxsize)
+            for asked in [problems.probe, *(condition.problems for condition in conditions)])])
         checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
         with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
-            _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer)
+            _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer, longest_prompt)
         if recipe.probes.enabled:
             on_main(lambda: _report(run_dir))
     return run_dir
@@ -135,20 +136,24 @@ def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition]
 
 def _train(
     recipe: Recipe, run_dir: RunDir, checkpoint: str | None, problems: ProblemSets, conditions: Sequence[Condition],
-    judge: Judge, tokenizer: Any,
+    judge: Judge, tokenizer: Any, longest_prompt: int,
 ) -> None:
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
 
+    from rlvr.training.engine import fit_engine
     from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
     from rlvr.training.trainer import RLVRTrainer
 
+    args = training_arguments(recipe, run_dir)
+    decodings = [recipe.probe_decoding, *(each.decoding for each in conditions)] if recipe.probes.enabled else []
+    fit_engine(args, recipe, decodings, longest_prompt)
     trainer = RLVRTrainer(
         starting_model(recipe.model),
         algorithm=build_algorithm(recipe),
         problems=problems.train,
         judge=judge,
-        args=training_arguments(recipe, run_dir),
+        args=args,
         seed=recipe.seed,
         truncated=recipe.train.truncated,
         shaped_rewards=shaped_rewards(recipe.train.rewards),
@@ -177,7 +182,7 @@ def _probes(
     from rlvr.probes.prober import Prober
 
     def live(prober: Prober) -> ProbeCallback:
-        return ProbeCallback(prober, sampler=trainer.live_sampler, unwrap=trainer.unwrapped,
+        return ProbeCallback(prober, sampler=trainer.live_sampler, unwrap=trainer.unwrapped, probing=trainer.probing,
                              truth=truth_for(recipe, trainer.processing_class))
 
     if recipe.probes.enabled:

@@ -81,7 +81,8 @@ class VllmSpec:
     tensor_parallel_size: AtLeastOne = 1
     """Number of GPUs per vLLM engine in mode `colocate`."""
     max_model_length: AtLeastOne | None = None
-    """Longest prompt plus answer in tokens, in training and probes. null: the model's own limit."""
+    """Longest prompt plus answer in tokens, in training and probes. null: the longest that these can ask for, at most
+    the model's own limit."""
     enable_sleep_mode: bool = False
     """true: vLLM frees its memory during the update. Larger models fit, but every step takes longer."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class ProbeCallback(TrainerCallback):
         sampler: makes the sampler over the live model; None samples from the model that the trainer passes in.
         unwrap: context manager that yields the model with all its weights gathered, for `truth`.
         truth: exact success probabilities, where they are known (the lab).
+        probing: context manager around each probe.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class ProbeCallback(TrainerCallback):
         sampler: Callable[[], Sampler] | None = None,
         unwrap: Callable[[], AbstractContextManager[Any]] | None = None,
         truth: Truth | None = None,
+        probing: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.prober = prober
-        self._sampler, self._unwrap, self._truth = sampler, unwrap, truth
+        self._sampler, self._unwrap, self._truth, self._probing = sampler, unwrap, truth, probing
         self._last_probed = -1
 
     def on_train_begin(
@@ -80,7 +82,7 @@ class ProbeCallback(TrainerCallback):
             if processing_class is None:
                 raise UserError(f"{type(self).__name__}: this trainer has no tokenizer; make it with "
                                 "processing_class=...")
-            with rng_restored():
+            with rng_restored(), self._probing():
                 sampler = self._sampler() if self._sampler else None
                 self.prober.measure(step, LoadedModel(model, processing_class, sampler=sampler, unwrap=self._unwrap,
                                                       truth=self._truth))

@@ -31,7 +31,9 @@ because it overrides them."""
 TRAINER_ATTRIBUTES = ("_buffered_inputs", "_is_vlm", "_metrics", "_step")
 """What its instances hold."""
 OTHERS = {
-    "trl.generation.vllm_generation:VLLMGeneration": ("_dist", "_fix_param_name_to_vllm", "_iter_named_params"),
+    "trl.trainer.grpo_trainer:GRPOTrainer": ("_last_loaded_step",),
+    "trl.generation.vllm_generation:VLLMGeneration": (
+        "_dist", "_fix_param_name_to_vllm", "_iter_named_params", "_llm_weights_sleeping"),
     "transformers:PreTrainedModel": ("_is_stateful",),
     "transformers:PreTrainedConfig": ("_attn_implementation", "_name_or_path"),
     "torch.distributed:distributed_c10d": ("_get_default_store",),

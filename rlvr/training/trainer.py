@@ -49,7 +49,7 @@ from rlvr.training import critic, critic_training, generation, passes
 from rlvr.training.checks import check_gradient, check_loss, named
 from rlvr.training.credit import assign_credit, credit_tensors, rollout_batch, stopped, write_window_counts
 from rlvr.training.dynamic_sampling import draw_mixed_groups
-from rlvr.training.engine_sync import keep_base_exact
+from rlvr.training.engine import awake, keep_base_exact, room_for
 from rlvr.training.forward import check_packable, has_learned_positions, multimodal, sequences, switch_off_dropout
 from rlvr.training.gathered import whole_model
 from rlvr.training.micro_batches import parts
@@ -120,7 +120,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         batches = args.max_steps * args.gradient_accumulation_steps // args.steps_per_generation
         data = self.stream.dataset(batches * self.prompts_per_step)
         rewards = [self.reward, *map(TermReward, self.shaped_rewards)]
-        super().__init__(model, rewards, args=args, train_dataset=data, **kwargs)
+        with room_for(getattr(args, "vllm_sequences", None)):
+            super().__init__(model, rewards, args=args, train_dataset=data, **kwargs)
         accumulate_in_float32(self.accelerator)
         self.reward.eos_ids = frozenset(self.eos_token_ids)
         if self.rollout_func is not None:
@@ -379,6 +380,10 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         return TransformersSampler(
             self.model, self.processing_class, unwrap=self.unwrapped, chat_template=self.chat_template
         )
+
+    def probing(self) -> AbstractContextManager[None]:
+        """Around all batches of a probe with `live_sampler`."""
+        return awake(self)
 
     def unwrapped(self) -> AbstractContextManager[Any]:
         """The bare model with all its weights gathered, for the length of a `with` block."""

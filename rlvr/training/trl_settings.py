@@ -35,6 +35,9 @@ class RLVRConfig(GRPOConfig):
     rollout_batch_tokens: int | None = None
     """Tokens of the prompts and longest completions that the training model generates at a time."""
 
+    vllm_sequences: int | None = None
+    """How many sequences the colocated engine shall be able to draw at a time; None: the rollouts of a process."""
+
     def __post_init__(self) -> None:
         single = self.num_generations == 1
         if single:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from peft import LoraConfig
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.algorithms.remax import ReMax, ReMaxConfig
+from rlvr.config.recipe import SHIPPED, load_recipe
 from rlvr.interfaces import SampleRequest
 from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_tokenizer
 from rlvr.models.sampler import TransformersSampler
 from rlvr.models.seeded import row_key
+from rlvr.training.engine import fit_engine
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Decoding
 from tests.support import fake_engine
@@ -152,3 +155,36 @@ def test_synchronising_adapters_leaves_the_base_as_it_was(tmp_path: Path) -> Non
     assert all(torch.equal(value, synced[name]) for name, value in merged.named_parameters())
     moved = synced["model.layers.0.self_attn.q_proj.weight"]
     assert not torch.equal(moved, before["base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight"])
+
+
+def test_the_engine_has_room_for_a_batch_of_a_probe(tmp_path: Path) -> None:
+    assert make(tmp_path).vllm_generation.max_num_seqs == 16  # TRL's: the rollouts of this process
+    assert make(tmp_path, vllm_sequences=300).vllm_generation.max_num_seqs == 300
+    assert make(tmp_path, vllm_sequences=3).vllm_generation.max_num_seqs == 16
+
+
+def test_an_engine_that_sleeps_gets_its_weights_once_per_probe(tmp_path: Path) -> None:
+    trainer = make(tmp_path, vllm_enable_sleep_mode=True)
+    engine, sampler = trainer.vllm_generation, trainer.live_sampler()
+    for _ in range(2):
+        sampler.sample(requests(1), PROBE, seed=3, stream="probe/7")
+    assert engine.syncs == 2 and engine.llm.slept == ["wake kv_cache", "sleep 2"] * 2  # as TRL has it
+    with trainer.probing():
+        for _ in range(3):
+            sampler.sample(requests(1), PROBE, seed=3, stream="probe/7")
+    assert engine.syncs == 3 and engine.llm.slept[4:] == ["wake kv_cache", "sleep 2"]
+    sampler.sample(requests(1), PROBE, seed=3, stream="probe/8")
+    assert engine.syncs == 4  # asleep again
+
+
+@pytest.mark.parametrize(("given", "longest", "expected"), [
+    (["train.max_prompt_tokens=20"], 25, 25 + 30), (["train.max_prompt_tokens=20"], 60, 64),
+    (["train.max_prompt_tokens=20", "train.vllm.max_model_length=60"], 25, 60),
+])
+def test_the_engine_is_as_long_as_the_longest_sequence(given: list[str], longest: int, expected: int) -> None:
+    """At most what the model declares: 64 for the lab's."""
+    recipe = load_recipe(SHIPPED / "quickstart/lab_grpo.yaml",
+                         ["train.vllm.mode=colocate", "probes.max_new_tokens=24", "probes.batch_size=100", *given])
+    args = SimpleNamespace(vllm_max_model_length=recipe.train.vllm.max_model_length)  # type: ignore[union-attr]
+    fit_engine(args, recipe, [recipe.probe_decoding, Decoding(max_new_tokens=30)], longest)
+    assert (args.vllm_max_model_length, args.vllm_sequences) == (expected, 100)

@@ -45,6 +45,7 @@ class LLM:
     model: Any
     eos: int
     calls: list[list[SamplingParams]] = field(default_factory=list)
+    slept: list[str] = field(default_factory=list)
 
     def generate(self, prompts: list[Any], *, sampling_params: Any, use_tqdm: bool) -> list[Any]:
         assert isinstance(sampling_params, list), "no request without a seed of its own"
@@ -68,6 +69,12 @@ class LLM:
         ]
         return SimpleNamespace(prompt_token_ids=prompt, outputs=[SimpleNamespace(token_ids=ids, logprobs=logprobs)])
 
+    def wake_up(self, tags: list[str]) -> None:
+        self.slept.append(f"wake {tags[0]}")
+
+    def sleep(self, level: int) -> None:
+        self.slept.append(f"sleep {level}")
+
     def reset_prefix_cache(self) -> None:
         """Nothing is cached."""
 
@@ -80,10 +87,11 @@ class Engine(vllm_generation.VLLMGeneration):
     def _init_vllm(self) -> None:
         tokenizer: Any = self.processing_class
         self.llm = LLM(copy.deepcopy(self.model), tokenizer.eos_token_id)
-        self._llm_weights_sleeping = False
+        self._llm_weights_sleeping = self.enable_sleep_mode
 
     def sync_weights(self) -> None:
         self.syncs += 1
+        self._llm_weights_sleeping = False
         own = {name: value for name, value in self.model.state_dict().items() if name in self.llm.model.state_dict()}
         self.llm.model.load_state_dict(own)
 
