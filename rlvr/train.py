@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from rlvr.config.algorithm import build_algorithm
 from rlvr.config.recipe import Recipe, load_recipe, resolved
 from rlvr.config.steps import plan_of_steps
-from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
+from rlvr.judging.problems import ProblemSets, load_problem_sets, with_short_prompts, with_usable_golds
 from rlvr.models.declared import check_model
+from rlvr.models.loading import keep_float32, load_options
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.budget_checks import budget_of, check_budget
@@ -94,7 +96,8 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     plan_of_steps(recipe.train, world_size())  # raises if the rollouts of a step do not divide over the processes
     problems = load_problem_sets(recipe)
     quiet()
-    tokenizer, stops = check_model(recipe, problems.train, problems.probe)
+    tokenizer, stops, short = check_model(recipe, problems.train, problems.probe)
+    problems = with_short_prompts(recipe, problems, short)
     if stops.note and rank() == 0:
         sys.stderr.write(f"note: a completion ends with {stops.tokens}; {stops.note}\n")
 
@@ -102,8 +105,11 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
 
     from rlvr.judging.judge import Judge
     from rlvr.probes.conditions import conditions_of
+    from rlvr.training.engine import fit_engine
 
-    clear_build_locks(PartialState(cpu=not cuda()))
+    patience = timedelta(seconds=recipe.train.ddp_timeout)  # the one in TrainingArguments comes too late to count
+    clear_build_locks(PartialState(cpu=not cuda(), timeout=patience))
+    args = training_arguments(recipe, run_dir)
     with Judge(**recipe.judge.options()) as judge:
         golds = GoldsOfAll(judge, [*problems.train, *problems.probe])
         problems = on_main(lambda: with_usable_golds(recipe, problems, golds))
@@ -112,9 +118,11 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         longest_prompt = max([recipe.train.max_prompt_tokens, *(
             check_prompt_lengths(tokenizer, asked, sys.maxsize)
             for asked in [problems.probe, *(condition.problems for condition in conditions)])])
+        decodings = [recipe.probe_decoding, *(each.decoding for each in conditions)] if recipe.probes.enabled else []
+        fit_engine(args, recipe, decodings, longest_prompt)
         checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
         with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
-            _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer, longest_prompt)
+            _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer, args)
         if recipe.probes.enabled:
             on_main(lambda: _report(run_dir))
     return run_dir
@@ -127,8 +135,12 @@ def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition]
 
     run_dir = RunDir.create(recipe.run_path, resume=resume, own=True)
     tree, lab = resolved(recipe), recipe.model.path == "lab"
-    checkpoint = open_run(run_dir, tree, problems.probe, lab=lab, resume=resume)
+    left_out = {"prompts_too_long": problems.too_long} if problems.too_long else {}
+    checkpoint = open_run(run_dir, tree, problems.probe, lab=lab, resume=resume, left_out=left_out)
     open_conditions(run_dir, conditions, tree, lab=lab)
+    if problems.too_long:
+        sys.stderr.write(f"data.train: {problems.too_long:,} problems are left out, as their prompts have more than "
+                         f"{recipe.train.max_prompt_tokens:,} tokens\n")
     if note := critic_note(build_algorithm(recipe), recipe.train.learning_rate):
         sys.stderr.write(f"{note}\n")
     return checkpoint
@@ -136,18 +148,14 @@ def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition]
 
 def _train(
     recipe: Recipe, run_dir: RunDir, checkpoint: str | None, problems: ProblemSets, conditions: Sequence[Condition],
-    judge: Judge, tokenizer: Any, longest_prompt: int,
+    judge: Judge, tokenizer: Any, args: Any,
 ) -> None:
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
 
-    from rlvr.training.engine import fit_engine
     from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
     from rlvr.training.trainer import RLVRTrainer
 
-    args = training_arguments(recipe, run_dir)
-    decodings = [recipe.probe_decoding, *(each.decoding for each in conditions)] if recipe.probes.enabled else []
-    fit_engine(args, recipe, decodings, longest_prompt)
     trainer = RLVRTrainer(
         starting_model(recipe.model),
         algorithm=build_algorithm(recipe),
@@ -159,7 +167,10 @@ def _train(
         shaped_rewards=shaped_rewards(recipe.train.rewards),
         processing_class=tokenizer,
         peft_config=peft_config(recipe),
+        quantization_config=load_options(recipe.model).get("quantization_config"),
     )
+    if recipe.model.quantization is not None:
+        keep_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     with tracked(recipe, run_dir, main=rank() == 0) as (progress, wandb_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from rlvr.cli.arguments import add_command, add_recipe, at_least_one
@@ -15,12 +16,21 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--processes", type=at_least_one, default=1, metavar="N",
                         help="number of processes that will train (default: 1)")
     parser.add_argument("--offline", action="store_true", help="skip what would have to be downloaded")
+    parser.add_argument("--gpu", metavar="NAME", help="forecast memory and time on this GPU, as in h100")
+    parser.add_argument("--sharding", choices=("ddp", "zero2", "zero3", "fsdp2"), default="ddp",
+                        help="with --gpu: which file of launch/accelerate will launch it (default: ddp)")
+    parser.add_argument("--model-config", type=Path, metavar="FILE",
+                        help="with --gpu: config.json of a model that is not here")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     from rlvr.cli.forecast import check
+    from rlvr.cli.hardware import hardware_lines
     from rlvr.config.recipe import load_recipe
 
-    check(load_recipe(arguments.recipe, arguments.overrides), world_size=arguments.processes,
-          offline=arguments.offline)
+    recipe, lines = load_recipe(arguments.recipe, arguments.overrides), []
+    if arguments.gpu is not None:
+        lines = hardware_lines(recipe, processes=arguments.processes, gpu_name=arguments.gpu,
+                               sharding=arguments.sharding, config_file=arguments.model_config)
+    check(recipe, world_size=arguments.processes, offline=arguments.offline, further=lines)

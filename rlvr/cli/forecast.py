@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rlvr.config.algorithm import algorithm_config, build_algorithm, critic_note
 from rlvr.config.data import is_file, on_disk_or_hub
@@ -19,13 +20,14 @@ from rlvr.config.registry import resolve
 from rlvr.config.sections import TrainSection
 from rlvr.config.steps import StepPlan, plan_of_steps
 from rlvr.config.strict import to_tree
-from rlvr.judging.problems import ProblemSets, load_problem_sets, with_usable_golds
+from rlvr.judging.problems import ProblemSets, load_problem_sets, with_short_prompts, with_usable_golds
 from rlvr.models.declared import check_model
 from rlvr.models.loading import adapter_of, check_trainable
 from rlvr.models.prompts import decoded_prompt
 from rlvr.probes.budget_checks import budget_lines, budget_of, check_budget, generated_per_used
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
+from rlvr.training.arguments import check_names
 from rlvr.types import Problem, UserError
 
 
@@ -54,12 +56,16 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
     from rlvr.judging.judge import Judge
 
     build_algorithm(recipe)
+    if recipe.train.trl or recipe.train.optim != _default(TrainSection, "optim"):
+        check_names(recipe.train)  # takes seconds: it loads TRL
     steps = plan_of_steps(recipe.train, world_size)
     absent = _absent(recipe) if offline else []
     problems = ProblemSets() if absent else load_problem_sets(recipe)
-    model, example = _check_model(recipe, problems.train, problems.probe)
+    model, example, problems = _check_model(recipe, problems)
     if recipe.train.vllm is not None and not offline and find_spec("vllm") is None:
         raise UserError("the package vllm is not installed: pip install 'rlvr[vllm]'", where="train.vllm")
+    if not offline:
+        check_trainable(recipe.model)
     with Judge(**recipe.judge.options()) as judge:
         problems = with_usable_golds(recipe, problems, judge)
     words = (f"{len(problems.train):,} train, {len(problems.probe):,} probe, {problems.shared} in both; every gold "
@@ -68,12 +74,16 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
         words = f"not looked up: {', '.join(absent)}"
     elif problems.rejected:
         words += f" ({problems.rejected} whose gold does not are left out)"
+    if problems.too_long:
+        words += f"; {problems.too_long:,} with longer prompts than train.max_prompt_tokens are left out"
     check_budget(recipe, problems.probe)
     return Resolved(steps, problems.probe, words, model, [*example, *map(_gold_example, problems.train[:1])])
 
 
-def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None:
-    """Print what `resolve_all` finds and the forecast to stdout. Arguments and errors are the same."""
+def check(
+    recipe: Recipe, *, world_size: int = 1, offline: bool = False, further: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Print what `resolve_all` finds and the forecast to stdout, then `further` lines. Errors are the same."""
     resolved = resolve_all(recipe, world_size=world_size, offline=offline)
     steps, model = resolved.steps, resolved.model
     lines = [
@@ -96,6 +106,7 @@ def check(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -> None
         lines += [("probes" if number == 0 else "", line) for number, line in enumerate(said)]
     elif recipe.probes.enabled:
         lines += _probe_lines(recipe, len(resolved.probe) or size, steps.total_rollouts)
+    lines += further
     width = max(len(name) for name, _ in lines)
     sys.stdout.write("".join(f"{name:<{width}}  {text}\n" for name, text in lines))
 
@@ -117,23 +128,30 @@ def _data_lines(recipe: Recipe) -> list[tuple[str, str]]:
     return lines + [("rewards", f"accuracy, and {'; '.join(words)}")] * bool(words)
 
 
-def _check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Problem]) -> tuple[str, list[str]]:
+def _check_model(recipe: Recipe, problems: ProblemSets) -> tuple[str, list[str], ProblemSets]:
     """Check a local model's files, without its weights, and every prompt. Returns the model and an example of what it
-    reads, as text. A hub id is checked by the training, as it may need a download.
+    reads, as text, and the problems without those whose prompts are dropped. A hub id is checked by the training, as it
+    may need a download.
     """
     path = recipe.model.path
     if (adapter := adapter_of(path)) is not None and adapter.base != "lab" and not Path(adapter.base).is_dir():
         check_trainable(recipe.model)
-        return f"{path}, adapters of {adapter.base} (hub id: not looked up here)", []
+        return f"{path}, adapters of {adapter.base} (hub id: not looked up here)", [], problems
     if path != "lab" and not Path(path).is_dir():
         if path.startswith((".", "/", "~")):
             raise UserError(f"model.path: no directory {path!r}; expected `lab`, a hub id or the directory of a model")
-        return f"{path} (hub id: not looked up here)", []
-    processing, stops = check_model(recipe, train, probe)
-    shown = [f"prompt: {_shortened(decoded_prompt(processing, problem))}" for problem in [*train, *probe][:1]]
+        return f"{path} (hub id: not looked up here)", [], problems
+    processing, stops, short = check_model(recipe, problems.train, problems.probe)
+    problems = with_short_prompts(recipe, problems, short)
+    every = [*problems.train, *problems.probe]
+    shown = [f"prompt: {_shortened(decoded_prompt(processing, problem))}" for problem in every[:1]]
     ends = f"a completion ends with: {stops.tokens}{f'; note: {stops.note}' if stops.note else ''}"
     path += "" if adapter is None else f", adapters of {adapter.base}"
-    return f"{path}; its tokenizer reads every prompt", [*shown, ends]
+    return f"{path}; its tokenizer reads every prompt", [*shown, ends], problems
+
+
+def _default(section: type, name: str) -> Any:
+    return next(field.default for field in dataclasses.fields(section) if field.name == name)
 
 
 def _gold_example(problem: Problem) -> str:

@@ -13,21 +13,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.config.data import LAB, DataSection, DataSpec, ProbeData, check_spec
+from rlvr.config.foreign_keys import TRL
 from rlvr.config.probes import ConditionSpec, ProbeSection
 from rlvr.config.registry import target_of
-from rlvr.config.sections import TrainSection
+from rlvr.config.sections import ModelSpec, TrainSection
 from rlvr.config.wording import describe, did_you_mean, short
 from rlvr.types import UserError
 
 
 def check_training(
-    algorithm: Mapping[str, Any], data: DataSection, train: TrainSection, probes: ProbeSection, run_dir: str
+    model: ModelSpec, algorithm: Mapping[str, Any], data: DataSection, train: TrainSection, probes: ProbeSection,
+    run_dir: str,
 ) -> None:
     """What a training needs besides what `check_probes` checks."""
     name = algorithm.get("name")
     _expect(isinstance(name, str) and name != "", "algorithm.name", name, "a name, as in grpo; set it")
     _expect(train.warmup_steps <= train.steps, "train.warmup_steps", train.warmup_steps,
             f"0 to train.steps ({train.steps})")
+    _check_model(model, train)
+    _check_trl(train)
     _check_vllm(train, probes)
     _check_rewards(train)
     _expect(probes.budget is None or not probes.arms, "probes.budget", probes.budget,
@@ -84,6 +88,26 @@ def _check_data(spec: DataSpec, where: str) -> None:
     check_spec(spec, where)
 
 
+def _check_model(model: ModelSpec, train: TrainSection) -> None:
+    if model.quantization is not None:
+        _expect(model.lora is not None, "model.quantization", model.quantization,
+                "null without model.lora: quantized weights cannot be trained, only adapters beside them")
+    for key, value in (("quantization", model.quantization), ("config", model.config)):
+        _expect(not value or train.vllm is None, f"model.{key}", value,
+                "none with train.vllm, whose engine loads the model by itself and would sample from another one; "
+                f"remove one of the two{', or change config.json of a local copy' * (key == 'config')}")
+
+
+def _check_trl(train: TrainSection) -> None:
+    """Fields that a recipe has keys for, and those that have no place here."""
+    for name in train.trl:
+        if name in TRL:
+            here = TRL[name]
+            way_out = f"; set {here.key}" if here.key is not None else ""
+            raise UserError(f"rlvr decides this field itself{f' ({here.note})' if here.note else ''}{way_out}",
+                            where=f"train.trl.{name}")
+
+
 def _check_vllm(train: TrainSection, probes: ProbeSection) -> None:
     vllm, correction = train.vllm, train.rollout_correction
     _expect(vllm is None or train.rollout_batch_tokens is None, "train.rollout_batch_tokens",
@@ -116,14 +140,16 @@ def _check_rewards(train: TrainSection) -> None:
 
 
 def _check_steps(data: DataSection, train: TrainSection, probes: ProbeSection) -> None:
-    updates = train.updates_per_rollout
+    updates, factors = train.updates_per_rollout * train.epochs_per_rollout, "train.updates_per_rollout"
+    if train.epochs_per_rollout > 1:
+        factors += " x train.epochs_per_rollout"
     _expect(not train.padding_free or train.micro_batch_tokens is not None, "train.padding_free", train.padding_free,
             "false without train.micro_batch_tokens, which says how many tokens are in a pass")
     for path, steps in (("train.steps", train.steps), ("train.save_every", train.save_every),
                         ("probes.every", probes.every)):
         if steps % updates:
-            raise UserError(f"found {steps}, expected a multiple of train.updates_per_rollout ({updates}): a run "
-                            "stops, saves and probes between rollout batches; change one of the two", where=path)
+            raise UserError(f"found {steps}, expected a multiple of {factors} ({updates}): a run stops, saves and "
+                            "probes between rollout batches; change one of these", where=path)
     if train.group_size == 1 and train.prompts_per_step % 2:
         raise UserError(f"found {train.prompts_per_step}, expected an even number with train.group_size 1",
                         where="train.prompts_per_step")

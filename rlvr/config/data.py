@@ -121,6 +121,10 @@ class DataSection(ProbeData):
     """The problems to train on."""
     allow_overlap: bool = False
     """true: probe problems may also be trained on; false: that is an error."""
+    prompts_too_long: Literal["error", "drop"] = "error"
+    """What to do with training problems whose prompt has more tokens than `train.max_prompt_tokens`. drop: leave them
+    out; how many is said and written into recipe.json. A probe problem that is too long is always an error, because
+    every model is measured on the same problems."""
 
 
 _UNUSED: dict[str, tuple[str, ...]] = {

@@ -54,7 +54,7 @@ class Recipe(ProbeRecipe):
 
 def validate(recipe: Recipe) -> None:
     """Check what the types of single fields do not say. Raises UserError with path, found, expected and the way out."""
-    check_training(recipe.algorithm, recipe.data, recipe.train, recipe.probes, recipe.run_dir)
+    check_training(recipe.model, recipe.algorithm, recipe.data, recipe.train, recipe.probes, recipe.run_dir)
     validate_probe(recipe)
 
 

@@ -29,6 +29,16 @@ class LoraSpec:
     log-probabilities, which adds noise to the importance ratio."""
     target_modules: str | tuple[str, ...] = "all-linear"
     """Names of the modules to adapt, or `all-linear`."""
+    exclude_modules: tuple[str, ...] = ()
+    """Names of modules to leave as they are, of those that `target_modules` names."""
+    modules_to_save: tuple[str, ...] = ()
+    """Names of modules to train whole beside the adapters, such as `lm_head`. They cost as much memory as in full
+    training."""
+    dora: bool = False
+    """true: DoRA, which learns the length of each weight column apart from its direction. Slower; closer to full
+    training at a small rank."""
+    rslora: bool = False
+    """true: updates are multiplied by alpha / sqrt(r) in place of alpha / r, so that a large rank still learns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,19 @@ class ModelSpec:
     """`sdpa`, `eager`, `flash_attention_2`, ...; null: the default of transformers."""
     chat_template: str | None = None
     """Path of a Jinja chat template to use instead of the tokenizer's. null: the tokenizer's own."""
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Variables for the chat template, as in `{enable_thinking: false}`; in training, probes, arms and perplexity
+    alike."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Values that replace those of the model's config.json, as in `{rope_parameters: {rope_type: yarn, factor: 4.0,
+    original_max_position_embeddings: 32768}}`. A section is merged with the one that is there. Checkpoints carry
+    them."""
+    trust_remote_code: bool = False
+    """true: run the Python files that come with a model or tokenizer. They run with your rights: read them, and pin
+    `revision`."""
+    quantization: Literal["4bit", "8bit"] | None = None
+    """Keep the frozen weights in 4 bits (NF4) or 8 bits by bitsandbytes, for training adapters (QLoRA); needs `lora`.
+    The model in memory is then the quantized one, in probes too. null: as `dtype` says."""
     lora: LoraSpec | None = None
     """Settings of LoRA. null: train all weights."""
 
@@ -116,9 +139,15 @@ class TrainSection:
     updates_per_rollout: AtLeastOne = 1
     """Optimizer updates per rollout batch. 1: on-policy, the clip never acts. More: the data of each update is
     older."""
+    epochs_per_rollout: AtLeastOne = 1
+    """Passes over each rollout batch, every one of `updates_per_rollout` updates: PPO's epochs. The ratio is to the
+    policy that began the first pass."""
     learning_rate: NotNegative = 1e-6
     """Peak learning rate of AdamW. If it is too high, entropy and pass@256 collapse within tens of steps; with 0
     nothing is learned."""
+    optim: Annotated[str, Field(min_length=1), Says("the name of an optimizer")] = "adamw_torch_fused"
+    """Optimizer by its name in transformers: `adamw_8bit` and `paged_adamw_8bit` (bitsandbytes) keep its state in a
+    quarter of the memory, `adafactor` in less. The ranges of this section are for AdamW."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     """What the learning rate does after the warm-up: stay constant, or fall to 0 at the last step."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -132,7 +161,8 @@ class TrainSection:
     max_grad_norm: NotNegative = 1.0
     """Gradients are scaled down to this norm; 0: never. Far below the usual norm, all updates have the same length."""
     max_prompt_tokens: AtLeastOne = 1024
-    """A prompt longer than this is an error: prompts are never cut, as that would change the problem."""
+    """Longest prompt in tokens. A longer one is an error, or see `data.prompts_too_long`: prompts are never cut, as
+    that would change the problem."""
     temperature: Annotated[float, Field(gt=0), Says(
         "a number above 0: greedy rollouts of one prompt are all alike and teach nothing; 1.0 is usual")] = 1.0
     """Sampling temperature of the rollouts, above 0. Below 1 the model explores less; far above 1 answers turn into
@@ -146,6 +176,11 @@ class TrainSection:
     keep_checkpoints: Annotated[int, Field(ge=2), Says(
         "at least 2: a kill in the middle of a save must leave one complete checkpoint")] = 2
     """Number of checkpoints to keep, at least 2, so that one is complete if the run is killed while saving."""
+    save_only_model: bool = False
+    """true: checkpoints hold the weights without the optimizer's state, a quarter of the size or less, and the run
+    cannot be resumed."""
+    ddp_timeout: AtLeastOne = 1800
+    """Seconds that a process waits for the others before it gives up."""
     log_every: AtLeastOne = 1
     """Updates between rows of metrics.jsonl."""
     truncated: Literal["as_is", "wrong", "mask"] = "as_is"
@@ -159,6 +194,9 @@ class TrainSection:
     did."""
     vllm: VllmSpec | None = None
     """Settings of vLLM. null: sample with the training model itself."""
+    trl: dict[str, Any] = field(default_factory=dict)
+    """Further fields of TRL's GRPOConfig by their names, as in `{adam_epsilon: 1.0e-6, torch_compile: true}`. A field
+    that rlvr sets itself is an error that names its recipe key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def plan_of_steps(train: TrainSection, world_size: int) -> StepPlan:
                         f"{train.prompts_per_step} prompts x {train.group_size} rollouts over {world_size} "
                         f"process(es) and {train.updates_per_rollout} update(s); change one of these")
     rows = int(share) if by_tokens else train.micro_batch_size
-    batches = train.steps // train.updates_per_rollout
+    batches = train.steps // (train.updates_per_rollout * train.epochs_per_rollout)
     return StepPlan(
         rollouts=rollouts,
         rollouts_per_process=rollouts // world_size,

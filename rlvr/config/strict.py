@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rlvr.config.fields import below, expected, expected_range, fields_of, members, takes_text, way_out
-from rlvr.config.known_keys import paths_of
+from rlvr.config.known_keys import paths_of, why_none
 from rlvr.config.overrides import CommandLine
 from rlvr.config.wording import describe, did_you_mean
 from rlvr.config.yaml_text import parse_yaml
@@ -144,6 +144,8 @@ def _unknown(cls: type, place: Place, path: str, whole: type | None) -> UserErro
     section = _hint(cls, place[:-1])
     names = [name for member in members(section) if dataclasses.is_dataclass(member) for name in fields_of(member)]
     inside = _text(path, place[:-1])
+    if reason := why_none(_text(path, place)):
+        return UserError(f"unknown key: {reason}", where=_text(path, place))
     elsewhere = paths_of(cls, path, inside) if whole is None else paths_of(whole, "", inside)
     guess = did_you_mean(str(place[-1]), names, elsewhere)
     return UserError(f"unknown key{guess}", where=_text(path, place))

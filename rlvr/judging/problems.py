@@ -6,6 +6,7 @@ length of a prompt, is checked where the tokenizer is loaded (rlvr.models.prompt
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from rlvr.config.probe_recipe import ProbeRecipe
@@ -26,6 +27,8 @@ class ProblemSets:
     """Probe problems that are also trained on (`data.allow_overlap`)."""
     rejected: int = 0
     """Problems that were left out because their verifier rejects their gold answer (`drop_bad_golds`)."""
+    too_long: int = 0
+    """Training problems that were left out because of their long prompts (`data.prompts_too_long`)."""
 
 
 def load_problem_sets(recipe: Recipe) -> ProblemSets:
@@ -58,13 +61,23 @@ def with_usable_golds(recipe: ProbeRecipe, problems: ProblemSets, judge: GoldJud
         assert isinstance(recipe, Recipe)
         sections.insert(0, Section("data.train", recipe.data.train, problems.train))
     *train, probe = usable(judge, sections)
-    kept = ProblemSets(
-        train[0] if train else [], probe, problems.shared,
+    kept = dataclasses.replace(
+        problems, train=train[0] if train else [], probe=probe,
         rejected=len(problems.train) + len(problems.probe) - sum(map(len, train)) - len(probe),
     )
     if isinstance(recipe, Recipe) and kept.train:
         _check_enough(recipe, kept.train)
     return kept
+
+
+def with_short_prompts(recipe: Recipe, problems: ProblemSets, short: list[Problem]) -> ProblemSets:
+    """With the training problems `short` alone, where the others' prompts are too long (`data.prompts_too_long`).
+
+    Raises: UserError for fewer problems left than a step takes.
+    """
+    if len(short) < len(problems.train):
+        _check_enough(recipe, short)
+    return dataclasses.replace(problems, train=short, too_long=len(problems.train) - len(short))
 
 
 def _check_enough(recipe: Recipe, train: list[Problem]) -> None:

@@ -10,8 +10,15 @@ from typing import Any, NamedTuple
 
 from rlvr.config.recipe import Recipe
 from rlvr.config.sections import ModelSpec
-from rlvr.models.loading import adapter_of, check_trainable, processing_of, source
-from rlvr.models.prompts import check_prompt_lengths, stop_ids, tokenizer_of
+from rlvr.models.loading import (
+    check_trainable,
+    config_overrides,
+    load_config,
+    processing_of,
+    source,
+    whole_model,
+)
+from rlvr.models.prompts import longest_prompt, prompt_lengths, stop_ids, tokenizer_of
 from rlvr.types import Problem, UserError
 
 WHERE = "model.path"
@@ -26,33 +33,39 @@ class Stops(NamedTuple):
     """What is wrong with them, if chat messages do not end with one."""
 
 
-def check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Problem]) -> tuple[Any, Stops]:
-    """Raises UserError for a model, by its files without the weights, or a prompt that the recipe cannot train on.
+class Checked(NamedTuple):
+    """What `check_model` finds."""
 
-    Returns the model's tokenizer, or the processor where problems have pictures, and what ends its completions.
-    """
+    processing: Any
+    """The model's tokenizer, or the processor where problems have pictures."""
+    stops: Stops
+    train: list[Problem]
+    """The training problems without those whose prompts are too long, where `data.prompts_too_long` says so."""
+
+
+def check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Problem]) -> Checked:
+    """Raises UserError for a model, by its files without the weights, or a prompt that the recipe cannot train on."""
     check_trainable(recipe.model)
     processing = processing_of(recipe.model, images=any(problem.images for problem in [*train, *probe]))
-    longest = [check_prompt_lengths(processing, some, recipe.train.max_prompt_tokens) for some in (train, probe)]
+    limit, asked = recipe.train.max_prompt_tokens, prompt_lengths(processing, train)
+    if recipe.data.prompts_too_long == "drop":
+        train = [problem for problem in train if asked[problem.id] <= limit]
+        asked = {problem.id: asked[problem.id] for problem in train}
+    longest = [longest_prompt(each, limit) for each in (asked, prompt_lengths(processing, probe))]
     limits = {"train.max_new_tokens": recipe.train.max_new_tokens,
               "probes.max_new_tokens": recipe.probes.max_new_tokens}
     lengths = {key: length + limit for length, (key, limit) in zip(longest, limits.items(), strict=True) if length}
     chat = any(not isinstance(problem.prompt, str) for problem in [*train, *probe])
-    return processing, check_declared(recipe.model, processing, lengths, chat=chat)
+    return Checked(processing, check_declared(recipe.model, processing, lengths, chat=chat), list(train))
 
 
 def declared(model: ModelSpec) -> tuple[Any, Any]:
     """(config, generation config) of a model; of a directory with adapters, those of their base."""
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
 
-    adapter = adapter_of(model.path)
-    path, revision = (model.path, model.revision) if adapter is None else (adapter.base, adapter.revision)
+    path, revision = whole_model(model)
+    config = load_config(path, revision=revision, trust_remote_code=model.trust_remote_code, **config_overrides(model))
     path, revision = source(path), revision or "main"
-    try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no model at {model.path!r} ({str(error).splitlines()[0]}); expected `lab`, a hub id or a "
-                        "local directory of a model", where=WHERE) from error
     try:
         return config, GenerationConfig.from_pretrained(path, revision=revision)
     except OSError:  # it has no file of its own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +94,8 @@ def prompt_fingerprint(processing_class: Any, problem: Problem) -> Any:
             [blake2b(image, digest_size=16).hexdigest() for image in problem.images]]
 
 
-def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int) -> int:
-    """Tokens of the longest prompt, 0 without problems. Raises UserError if it exceeds the limit: truncating it would
-    change the problem."""
+def prompt_lengths(tokenizer: Any, problems: Sequence[Problem]) -> dict[str, int]:
+    """Problem id -> tokens of its prompt. Raises UserError for a prompt that the tokenizer cannot render."""
     lengths = {}
     for problem in problems:
         try:
@@ -104,11 +103,23 @@ def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int
         except Exception as error:  # tokenizers and chat templates raise what they like
             raise UserError(f"problem {problem.id!r}: the tokenizer of model.path cannot render its prompt "
                             f"({str(error).splitlines()[0]}); use a model and a template that fit the data") from error
+    return lengths
+
+
+def check_prompt_lengths(tokenizer: Any, problems: Sequence[Problem], limit: int) -> int:
+    """As `longest_prompt`, of problems."""
+    return longest_prompt(prompt_lengths(tokenizer, problems), limit)
+
+
+def longest_prompt(lengths: Mapping[str, int], limit: int) -> int:
+    """Tokens of the longest prompt, 0 without problems. Raises UserError if it exceeds the limit: truncating it would
+    change the problem. `lengths`: see `prompt_lengths`."""
     longest = max(lengths, key=lengths.__getitem__, default=None)
     if longest is not None and lengths[longest] > limit:
         over = sum(n > limit for n in lengths.values())
         raise UserError(
             f"train.max_prompt_tokens: found {limit}, but problem {longest!r} has {lengths[longest]} prompt tokens "
-            f"({over} of {len(problems)} problems are longer); raise the limit or drop them from the data"
+            f"({over} of {len(lengths)} problems are longer); raise the limit, leave out such training problems by "
+            "data.prompts_too_long: drop, or drop them from the data"
         )
     return 0 if longest is None else lengths[longest]

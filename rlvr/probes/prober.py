@@ -112,6 +112,7 @@ class Prober:
             **model.identity(self.problems, decoding, world),
             "verifiers": dict(self.versions),
             "plan": [list(plan.checkpoints), list(plan.stop_at)],
+            **({"model_config": dict(self.settings.model_config)} if self.settings.model_config else {}),
         }
         counted = self._counted(step, model, decoding, identity, world)
         if step == 0 and self.settings.budget is not None:

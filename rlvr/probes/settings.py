@@ -48,6 +48,9 @@ class ProbeSettings:
     """Folder of the base measurements that runs share; None: `$RLVR_CACHE/baselines`."""
     versions: Mapping[str, str] | None = None
     """Verifier name -> version, part of the key of a base measurement; None: those of the problems' verifiers."""
+    model_config: Mapping[str, Any] = field(default_factory=dict)
+    """What a recipe changes in the model's config: the weights do not show it, so it is part of the key of a base
+    measurement."""
     answer_keys: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     """Verifier name -> canonical form of an answer (`Verifier.answer_key`), for the guess rates. Answers of verifiers
     that are missing here are compared as stripped text."""
@@ -85,6 +88,7 @@ def probe_settings(recipe: ProbeRecipe, problems: Sequence[Problem], **others: A
         seed=recipe.seed,
         batch_size=probes.batch_size,
         baselines=probes.baselines,
+        model_config={} if recipe.model is None else recipe.model.config,
         answer_keys={p.verifier: resolve("verifiers", p.verifier).answer_key for p in problems},
     )
     return dataclasses.replace(settings, **others)

@@ -1,5 +1,8 @@
-"""Recipe keys that earlier versions had. A run that was started with one still opens, and resumes if it held what is
-now fixed."""
+"""Recipe keys that earlier versions had or lacked.
+
+A run that was started with a removed one still opens, and resumes if it held what is now fixed. One that was started
+before a key was added resumes if that has its default.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,25 @@ REMOVED: dict[str, Any] = {
        for key, fixed in (("entropy_tolerance", 0.01), ("entropy_samples", 4), ("max_temperature", 3.0))},
 }
 """Dotted key (* stands for a name) -> the value that every run has today."""
+
+
+ADDED: dict[str, Any] = {
+    "data.prompts_too_long": "error",
+    "model.chat_template_kwargs": {},
+    "model.config": {},
+    "model.lora.dora": False,
+    "model.lora.exclude_modules": [],
+    "model.lora.modules_to_save": [],
+    "model.lora.rslora": False,
+    "model.quantization": None,
+    "model.trust_remote_code": False,
+    "train.ddp_timeout": 1800,
+    "train.epochs_per_rollout": 1,
+    "train.optim": "adamw_torch_fused",
+    "train.save_only_model": False,
+    "train.trl": {},
+}
+"""Dotted key that runs of 0.1.0 do not have -> what they did, which is its default."""
 
 
 def is_removed(key: str) -> bool:

@@ -34,7 +34,7 @@ from rlvr.runs.files import (
     temporary,
     write_json_atomic,
 )
-from rlvr.runs.removed_keys import is_fixed, without_removed
+from rlvr.runs.removed_keys import ADDED, is_fixed, without_removed
 from rlvr.types import UserError
 
 __all__ = [
@@ -170,8 +170,12 @@ class RunDir:
             raise UserError(f"run_dir {self.path}: found {len(entries)} entries ({names}) but no recipe.json, so it is "
                             "not a run and cannot be resumed; choose another run_dir")
 
-    def write_recipe(self, tree: Mapping[str, Any], *, lab: bool = False) -> None:
+    def write_recipe(
+        self, tree: Mapping[str, Any], *, lab: bool = False, left_out: Mapping[str, int] | None = None
+    ) -> None:
         """Write recipe.json; if it exists, as in a resumed run, compare with it instead.
+
+        `left_out`: why training problems were left out -> how many.
 
         Raises UserError naming the first key of the recipe that differs (those below `MAY_DIFFER` may).
         """
@@ -183,6 +187,7 @@ class RunDir:
             "git": git_commit(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "lab": lab,
+            **({"left_out": dict(left_out)} if left_out else {}),
         }
         write_json_atomic(self.recipe, {**start, CHECK: checksum(start)})
 
@@ -217,9 +222,12 @@ class RunDir:
         for arm in self.arms.values():
             arm.truncate_after(step)
 
-    def write_start(self, tree: Mapping[str, Any], problems: Iterable[Mapping[str, Any]], *, lab: bool = False) -> None:
+    def write_start(
+        self, tree: Mapping[str, Any], problems: Iterable[Mapping[str, Any]], *, lab: bool = False,
+        left_out: Mapping[str, int] | None = None,
+    ) -> None:
         """What a run has on disk before its first row: recipe.json as `write_recipe` does, and problems.jsonl."""
-        self.write_recipe(tree, lab=lab)
+        self.write_recipe(tree, lab=lab, left_out=left_out)
         self.write_problems(problems)
 
     # ---------------------------------------------------------------- checkpoints
@@ -275,6 +283,7 @@ class RunDir:
         old = {key: value for key, value in flat(self._stored_recipe()["recipe"]).items()
                if not is_fixed(key, value)}
         new = flat(json.loads(dumps(tree)))
+        old = {key: value for key, value in ADDED.items() if key in new and new[key] == value} | old
         for key in [*new, *(key for key in old if key not in new)]:
             if key.split(".")[0] in MAY_DIFFER or (key in old and key in new and old[key] == new[key]):
                 continue

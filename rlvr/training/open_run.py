@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,22 @@ SHAPE = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hi
 
 
 def open_run(
-    run_dir: RunDir, tree: dict[str, Any], problems: Sequence[Problem], *, lab: bool, resume: bool = False
+    run_dir: RunDir, tree: dict[str, Any], problems: Sequence[Problem], *, lab: bool, resume: bool = False,
+    left_out: Mapping[str, int] | None = None,
 ) -> str | None:
     """On rank 0: write recipe and problems, or compare them with those there, and drop rows that the resumed run will
-    write again. Returns the checkpoint to resume from, None for a new run."""
-    run_dir.write_start(tree, problem_rows(problems), lab=lab)
+    write again. Returns the checkpoint to resume from, None for a new run.
+
+    `left_out`: why training problems were left out -> how many, for recipe.json.
+    """
+    run_dir.write_start(tree, problem_rows(problems), lab=lab, left_out=left_out or {})
     checkpoint = run_dir.latest_checkpoint(discard_incomplete=True) if resume else None
     if checkpoint is not None:
-        check_checkpoint(checkpoint, source(tree["model"]["path"]), tree["model"]["revision"])
+        if tree["train"]["save_only_model"]:
+            raise UserError("found true: the checkpoints of this run hold no optimizer state, so it cannot be resumed; "
+                            "start anew in another run_dir", where="train.save_only_model")
+        check_checkpoint(checkpoint, source(tree["model"]["path"]), tree["model"]["revision"],
+                         trust_remote_code=tree["model"]["trust_remote_code"])
     run_dir.truncate_after(int(checkpoint.name.split("-")[1]) if checkpoint else -1)
     return None if checkpoint is None else str(checkpoint)
 
@@ -51,7 +59,9 @@ def how_to_resume(run_dir: RunDir, recipe: str | Path, overrides: Sequence[str])
     return f"the last checkpoint is {checkpoint}; to go on from it: {way}"
 
 
-def check_checkpoint(checkpoint: Path, model: str, revision: str | None = None) -> None:
+def check_checkpoint(
+    checkpoint: Path, model: str, revision: str | None = None, *, trust_remote_code: bool = False
+) -> None:
     """Raises UserError if the checkpoint's weights cannot be `model`'s. Adapters carry no config: not checked.
 
     Both configs are parsed by transformers, because the same config is written in several shapes: the flat one of
@@ -61,9 +71,10 @@ def check_checkpoint(checkpoint: Path, model: str, revision: str | None = None) 
         return
     from transformers import AutoConfig
 
-    configs: list[Any] = [AutoConfig.from_pretrained(str(checkpoint)), AutoConfig.from_pretrained(
-        model, revision=revision or "main"
-    )]
+    configs: list[Any] = [
+        AutoConfig.from_pretrained(path, revision=version, trust_remote_code=trust_remote_code)
+        for path, version in ((str(checkpoint), "main"), (model, revision or "main"))
+    ]
     found, expected = (config.get_text_config() for config in configs)
     for key in SHAPE:
         there, here = getattr(found, key, None), getattr(expected, key, None)

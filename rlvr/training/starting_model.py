@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rlvr.config.sections import ModelSpec
-from rlvr.models.loading import adapter_of, source
+from rlvr.models.loading import adapter_of, load_options, source, whole_model
 from rlvr.types import UserError
 
 
@@ -24,7 +24,7 @@ def starting_model(spec: ModelSpec) -> Any:
 
     placed = {} if PartialState().distributed_type == "NO" else {"device_map": None}  # as TRL does
     try:
-        base = create_model_from_path(source(adapter.base), **load_options(spec), **placed)
+        base = create_model_from_path(source(adapter.base), **load_arguments(spec), **placed)
         return PeftModel.from_pretrained(base, spec.path, is_trainable=True)
     except (OSError, ValueError, RuntimeError) as error:
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -32,11 +32,8 @@ def starting_model(spec: ModelSpec) -> Any:
                         where="model.path") from error
 
 
-def load_options(spec: ModelSpec) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for the model, or for the base of its adapters."""
-    adapter = adapter_of(spec.path)
-    return {
-        "dtype": spec.dtype,
-        "revision": spec.revision if adapter is None else adapter.revision,
-        "attn_implementation": spec.attn_implementation,
-    }
+def load_arguments(spec: ModelSpec) -> dict[str, Any]:
+    """Arguments of `from_pretrained` for the model, or for the base of its adapters. How to quantize it is an argument
+    of the trainer's own."""
+    options = {key: value for key, value in load_options(spec).items() if key != "quantization_config"}
+    return {"revision": whole_model(spec)[1], **options}

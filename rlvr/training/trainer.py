@@ -117,7 +117,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self.step = Step(0, [])
         self.means = RunningMeans()  # of the loss terms since the last log
         self.update_means = RunningMeans()  # of the entropy since the last update
-        batches = args.max_steps * args.gradient_accumulation_steps // args.steps_per_generation
+        batches = args.max_steps * args.gradient_accumulation_steps // (args.steps_per_generation * args.num_iterations)
         data = self.stream.dataset(batches * self.prompts_per_step)
         rewards = [self.reward, *map(TermReward, self.shaped_rewards)]
         with room_for(getattr(args, "vllm_sequences", None)):
@@ -349,7 +349,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             rotate_checkpoints(self.args.output_dir, self.args.save_total_limit - 1)
         meet()
         super()._save_checkpoint(model, trial)
-        if self.args.should_save:
+        if self.args.should_save and not self.args.save_only_model:
             self.progress.save(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
         meet()  # rank 0 may write for long
 

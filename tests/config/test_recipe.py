@@ -72,7 +72,8 @@ def test_minimal_recipe_gets_the_papers_defaults(write):
 def test_resolved_recipe_is_json_and_reads_back_the_same(write):
     recipe = load_recipe(write(), ["model.lora.r=4", "tracking.tags=[a, b]", "algorithm.std_eps=1e-6"])
     tree = json.loads(json.dumps(resolved(recipe), allow_nan=False))
-    assert tree["model"]["lora"] == {"r": 4, "alpha": 32.0, "dropout": 0.0, "target_modules": "all-linear"}
+    assert tree["model"]["lora"] == {"r": 4, "alpha": 32.0, "dropout": 0.0, "target_modules": "all-linear",
+                                     "exclude_modules": [], "modules_to_save": [], "dora": False, "rslora": False}
     assert tree["judge"] == {"workers": 2, "timeout": 10.0, "packages": []}
     assert tree["algorithm"] == {"name": "grpo", "std_eps": 1e-6}
     assert from_dict(Recipe, tree) == recipe
@@ -272,6 +273,15 @@ def test_keys_of_the_algorithm_too(write, override, fragment):
     ("train.updates_per_rollout=3", "train.steps: found 4, expected a multiple of train.updates_per_rollout (3)"),
     ("train.padding_free=true", "train.padding_free: found true (true/false), expected false without train.micro_b"),
     ("train.micro_batch_tokens=0", "train.micro_batch_tokens: found 0 (whole number), expected at least 1"),
+    ("train.epochs_per_rollout=3", "train.steps: found 4, expected a multiple of train.updates_per_rollout x "
+     "train.epochs_per_rollout (3)"),
+    ("train.top_k=20", "train.top_k: unknown key: the rollouts would come from another distribution"),
+    ("probes.min_p=0.1", "probes.min_p: unknown key: probes sample by temperature and top_p"),
+    ("train.num_iterations=2", "train.num_iterations: unknown key; did you mean 'train.epochs_per_rollout'?"),
+    ("train.trl={beta: 0.1}", "train.trl.beta: rlvr decides this field itself (rloo, reinforce_pp and ppo also take "
+     "kl_coef, in the reward); set algorithm.kl_loss_coef"),
+    ("train.trl.top_k=20", "train.trl.top_k: rlvr decides this field itself (the rollouts would come from another"),
+    ("model.quantization=4bit", "model.quantization: found '4bit' (text), expected null without model.lora: quantized"),
     ("data.train.size=7", "data.train.size: found 7, expected at least train.prompts_per_step (8)"),
     ("train.vllm.mode=server", "train.vllm.server_base_url: found null, expected a URL with train.vllm.mode"),
     ("train.vllm.gpu_memory_utilization=1.5", "train.vllm.gpu_memory_utilization: found 1.5 (number), expected"),
@@ -303,6 +313,13 @@ def test_vllm_decides_by_itself_how_many_rollouts_it_generates(write):
     assert "train.rollout_batch_tokens: found 9 (whole number), expected null with train.vllm" in message
 
 
+def test_the_engine_would_load_another_model_than_the_one_in_training(write):
+    assert "model.config: found {'vocab_size': 108} (section), expected none with train.vllm, whose engine" in error(
+        "train.vllm={}", "model.config={vocab_size: 108}", path=write())
+    assert "model.quantization: found '8bit' (text), expected none with train.vllm" in error(
+        "train.vllm={}", "model.lora={}", "model.quantization=8bit", path=write())
+
+
 @pytest.mark.parametrize("key", ["train.save_every", "probes.every"])
 def test_saves_and_probes_fall_between_rollout_batches(write, key):
     fine = ["train.updates_per_rollout=2", "train.micro_batch_size=8"]
@@ -329,6 +346,13 @@ def test_run_path_fills_in_its_fields(write):
 
 
 # ------------------------------------------------------------------------------------------------ arithmetic
+
+
+def test_several_passes_over_a_rollout_batch_leave_fewer_of_them(write):
+    recipe = load_recipe(write(), ["train.updates_per_rollout=2", "train.epochs_per_rollout=2",
+                                   "train.micro_batch_size=8", "train.save_every=4", "probes.every=4"])
+    plan = plan_of_steps(recipe.train, 1)
+    assert (plan.rollout_batches, plan.total_rollouts, plan.gradient_accumulation) == (1, 32, 2)  # 4 steps / (2 x 2)
 
 
 @pytest.mark.parametrize(("world", "updates", "micro", "accumulation"), [

@@ -112,7 +112,8 @@ def test_training_is_refused_for_what_check_refuses(
 def test_training_says_that_chats_run_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlvr.train.check_model", lambda *_: (None, Stops("<eos>", "turns end with ;")))
+    stops = Stops("<eos>", "turns end with ;")
+    monkeypatch.setattr("rlvr.train.check_model", lambda _, train, __: (None, stops, train))
     monkeypatch.setattr("rlvr.train.with_usable_golds", lambda *_: sys.exit(3))
     with pytest.raises(SystemExit):
         main(["train", LAB, f"run_dir={tmp_path / 'run'}"])

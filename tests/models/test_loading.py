@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -19,9 +20,19 @@ from rlvr.data.load import load_problems
 from rlvr.lab.exact import exact_success
 from rlvr.lab.model import load_lab_model
 from rlvr.models import loading
-from rlvr.models.loading import adapter_of, check_trainable, model_of, processing_of
+from rlvr.models.declared import declared
+from rlvr.models.loading import (
+    adapter_of,
+    check_trainable,
+    config_overrides,
+    keep_float32,
+    load_options,
+    model_of,
+    processing_of,
+)
+from rlvr.models.prompts import prompt_fingerprint, prompt_ids, prompt_lengths
 from rlvr.runs.run_dir import RunDir
-from rlvr.types import Decoding, UserError
+from rlvr.types import Decoding, Problem, UserError
 from tests.support.small_run import rows, write_recipe
 
 SPEC = ModelSpec(path="lab")
@@ -126,3 +137,52 @@ def test_the_revision_is_the_bases_and_the_template_is_everyones(
         assert processing_of(spec, path).chat_template == "{{ messages[0].content }}"
     assert asked == [("load_model", "lab", "v2"), ("load_processing", "lab", "v2"), ("load_model", other, None),
                      ("load_processing", other, None)]
+
+
+def test_settings_of_the_model_reach_whoever_loads_it(tmp_path: Path) -> None:
+    """A section of the config is merged with what is there; a checkpoint in the base's place gets the same."""
+    spec = ModelSpec(path="lab", config={"rope_parameters": {"rope_type": "linear", "factor": 2.0}})
+    assert config_overrides(spec) == {"rope_parameters": {"rope_theta": 10000.0, "rope_type": "linear", "factor": 2.0}}
+    other = str(shutil.copytree(loading.source("lab"), tmp_path / "other"))
+    base = model_of(SPEC).model.rotary_emb.inv_freq
+    for path in (None, other):
+        assert torch.equal(model_of(spec, path).model.rotary_emb.inv_freq, base / 2)
+    assert declared(spec)[0].rope_parameters["factor"] == 2.0
+    for key, guess in (("hidden_sise", "'hidden_size'"), ("rope_scaling", "'model.config.rope_parameters'")):
+        with pytest.raises(UserError, match=rf"^model.config.{key}: not in the config of 'lab'; did you mean {guess}"):
+            config_overrides(ModelSpec(path="lab", config={key: 1}))
+
+
+def test_a_chat_is_rendered_with_the_recipes_variables_by_every_caller(tmp_path: Path) -> None:
+    template = "{{ messages[-1].content }}{% if think is defined and not think %} = {% endif %}"
+    (tmp_path / "t.jinja").write_text(template)
+    problem = Problem(id="p", prompt=({"role": "user", "content": "1 2"},), gold="3", verifier="math")
+    plain, told = (processing_of(ModelSpec(path="lab", chat_template=str(tmp_path / "t.jinja"),
+                                           chat_template_kwargs=variables))
+                   for variables in ({}, {"think": False}))
+    equals = told.get_vocab()["="]
+    assert prompt_ids(told, problem) == [*prompt_ids(plain, problem), equals] == prompt_fingerprint(told, problem)
+    assert prompt_lengths(told, [problem]) == {"p": len(prompt_ids(plain, problem)) + 1}
+    # TRL calls it with its own arguments, on a copy of the messages.
+    assert told.apply_chat_template(conversation=[dict(m) for m in problem.prompt], tokenize=True,
+                                    return_dict=True)["input_ids"][-1] == equals
+
+
+def test_quantized_weights_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ModelSpec(path="lab", quantization="4bit", dtype="bfloat16", lora=LoraSpec())
+    found = load_options(spec)["quantization_config"]
+    assert found.load_in_4bit and found.bnb_4bit_quant_type == "nf4" and found.bnb_4bit_compute_dtype == torch.bfloat16
+    assert load_options(dataclasses.replace(spec, quantization="8bit"))["quantization_config"].load_in_8bit
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^model.quantization: the package bitsandbytes is not installed: pip install"):
+        check_trainable(spec)
+    check_trainable(SPEC)
+
+
+def test_adapters_beside_quantized_weights_learn_in_float32() -> None:
+    model = torch.nn.ModuleDict({"frozen": torch.nn.Linear(2, 2).requires_grad_(False).bfloat16(),
+                                 "adapter": torch.nn.Linear(2, 2).bfloat16()})
+    keep_float32(model)
+    assert {name: p.dtype for name, p in model.named_parameters()} == {
+        "frozen.weight": torch.bfloat16, "frozen.bias": torch.bfloat16,
+        "adapter.weight": torch.float32, "adapter.bias": torch.float32}

@@ -96,11 +96,12 @@ class WithTrlLoss(RLVRTrainer):
     _compute_loss = GRPOTrainer._compute_loss
 
 
-@pytest.mark.parametrize("updates", [1, 2])
-def test_our_loss_equals_that_of_trl(tmp_path: Path, updates: int) -> None:
+@pytest.mark.parametrize(("updates", "epochs"), [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_our_loss_equals_that_of_trl(tmp_path: Path, updates: int, epochs: int) -> None:
     # With two updates per rollout the ratio differs from 1 and the clip acts. TRL's token-mean then divides by the
     # average window, ours by the exact one, so the comparison uses the sequence mean.
-    changes = {"steps_per_generation": 2 * updates, "max_steps": 4, "learning_rate": 1.0, "optim": "sgd"}
+    changes = {"steps_per_generation": 2 * updates, "num_iterations": epochs, "max_steps": 4, "learning_rate": 1.0,
+               "optim": "sgd"}
     algorithm = GRPO(GRPOConfig(std_eps=1e-4, aggregation="seq-mean-token-mean"))
     models = {}
     for kind in (RLVRTrainer, WithTrlLoss):  # one after the other: building a trainer seeds the shuffle of its rollouts
@@ -108,6 +109,32 @@ def test_our_loss_equals_that_of_trl(tmp_path: Path, updates: int) -> None:
         make(tmp_path / kind.__name__, algorithm, models[kind], kind=kind, **changes).train()
     assert max_difference(models[RLVRTrainer], tiny_model()) > 1e-3
     assert max_difference(models[RLVRTrainer], models[WithTrlLoss]) <= 1e-6
+
+
+def test_passes_over_a_rollout_batch_by_hand(tmp_path: Path) -> None:
+    """Four steps in two passes of two updates each: one rollout batch, its windows seen twice with the same counts, the
+    ratio taken to the policy before the first of them."""
+    seen: list[dict[str, Any]] = []
+
+    class Watched(RLVRTrainer):
+        def forward(self, model: Any, inputs: dict[str, Any]) -> Any:
+            found = super().forward(model, inputs)
+            gap = ((found.logps.detach() - inputs["old_per_token_logps"]) * inputs["loss_mask"]).abs().max().item()
+            seen.append({"ids": inputs["completion_ids"].tolist(), "counts": inputs["window_counts"].tolist(),
+                         "gap": gap})
+            return found
+
+    recorder = Recorder(GRPOConfig())
+    trainer = make(tmp_path, recorder, kind=Watched, steps_per_generation=4, num_iterations=2, max_steps=4,
+                   learning_rate=1.0, optim="sgd")
+    trainer.train()
+    assert len(recorder.batches) == 1 and len(seen) == 8
+    for first, second in zip(seen[:4], seen[4:], strict=True):
+        assert first["ids"] == second["ids"] and first["counts"] == second["counts"]
+        assert second["gap"] > 1e-4
+    assert all(micro["gap"] < 1e-6 for micro in seen[:2]) and trainer.progress.prompt_position == 8
+    for window in (seen[0:2], seen[2:4]):
+        assert window[0]["counts"][2] == sum(len(micro["ids"]) for micro in window)
 
 
 def test_kl_term_equals_trl(tmp_path: Path) -> None:
