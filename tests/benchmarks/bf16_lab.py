@@ -1,6 +1,6 @@
 """The lab trained in bfloat16 under each engine, on two CPU processes: exact pass@1 beside float32's, and sampler gap.
 
-GRPO for 60 steps of 256 rollouts, without probes. `float32` is plain DDP. Under DDP bfloat16 is autocast over float32
+GRPO for 60 steps of 128 rollouts, without probes. `float32` is plain DDP. Under DDP bfloat16 is autocast over float32
 weights; ZeRO and FSDP2 compute with bfloat16 weights and keep float32 ones for the optimizer.
 
 Usage: python -m tests.benchmarks.bf16_lab [float32 ddp zero2 zero3 fsdp2] [--steps 60] [--seed 0]
@@ -39,7 +39,7 @@ def trained(mode: str, run: Path, *, steps: int, seed: int) -> str:
         "-m", "accelerate.commands.launch", "--config_file", str(ROOT / f"launch/accelerate/{engine}.yaml"),
         "--num_processes", "2", "--main_process_port", "0", "--mixed_precision", "bf16" if bf16 else "no",
         "-m", "tests.gpu.train", os.devnull, str(ROOT / "recipes/quickstart/lab_grpo.yaml"), f"run_dir={run}",
-        f"train.steps={steps}", f"seed={seed}", f"train.bf16={str(bf16).lower()}", "train.prompts_per_step=16",
+        f"train.steps={steps}", f"seed={seed}", f"train.bf16={str(bf16).lower()}", "train.prompts_per_step=8",
         "train.micro_batch_size=32", f"train.save_every={steps}", "probes.enabled=false", "tracking.wandb=disabled",
         "judge.workers=1",
     ]

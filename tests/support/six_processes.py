@@ -106,6 +106,8 @@ def train(name: str, kind: str, model_folder: str) -> tuple[dict[str, torch.Tens
             sampler=trainer.live_sampler if gathered else None, unwrap=trainer.unwrapped if gathered else None,
         ))
     trainer.train()
+    if trainer.is_deepspeed_enabled:
+        assert trainer.model_wrapped._config.grad_accum_dtype == "fp32"
     if probed:
         samples.extend(row | {"case": name, "step": step} for step in (0, 3)
                        for row in read_samples(RunDir(folder / "run").samples(step)))

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from rlvr.training.loss import policy_loss
 from rlvr.training.rollouts import Rollout
 from rlvr.training.step import STATE_FILE, Step
 from rlvr.training.trainer import RLVRTrainer
+from rlvr.training.trl_settings import accumulate_in_float32
 from rlvr.types import Problem, Reason, UserError, Verdict
 from tests.support.tiny import ParityJudge, config, max_difference, tiny_model, train_problems
 
@@ -217,6 +219,17 @@ def test_values_are_float32_where_an_engine_casts_all_weights() -> None:
         values = read_values(model, ids, torch.ones_like(ids), 4)
     assert values.dtype == torch.float32 and torch.allclose(values.double(), expected, atol=1e-5)
     assert (values - values.bfloat16()).abs().max() > 1e-4  # they are not rounded
+
+
+def test_deepspeed_adds_up_gradients_in_float32_unless_told_otherwise() -> None:
+    def config(**given: Any) -> Any:
+        accelerator = SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=SimpleNamespace(deepspeed_config=given)))
+        accumulate_in_float32(accelerator)
+        return given["data_types"]
+
+    assert config(zero_optimization={}) == {"grad_accum_dtype": "fp32"}
+    assert config(data_types={"grad_accum_dtype": "bf16"}) == {"grad_accum_dtype": "bf16"}
+    accumulate_in_float32(SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=None)))
 
 
 def test_a_critic_does_not_make_another_base_model() -> None:
