@@ -12,7 +12,7 @@ from typing import NoReturn, TypeVar
 
 from rlvr.judging.golds import GoldJudge
 from rlvr.judging.judge import GoldComplaint
-from rlvr.probes.world import all_processes, share
+from rlvr.probes.world import all_processes, meet, share
 from rlvr.types import Problem
 
 T = TypeVar("T")
@@ -68,6 +68,7 @@ def leave(code: int) -> NoReturn:
     dist = sys.modules.get("torch.distributed")  # None where a recipe was refused before torch was loaded
     if dist is not None and dist.is_available() and dist.is_initialized():
         if code == 0:
+            meet()  # rank 0 may still send to W&B
             dist.barrier()  # no process closes its sockets while another still reads from them
             if dist.get_backend() != "gloo":
                 dist.destroy_process_group()
