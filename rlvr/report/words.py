@@ -7,6 +7,7 @@ boundary shrank, did not shrink or grew rests on bounds that hold over all probe
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rlvr.report.changes import (
     tries_text,
 )
 from rlvr.report.load import ProbePoint, Run
+from rlvr.runs.metrics import IDLE_STEPS
 from rlvr.types import Estimate
 
 MINUS = "\N{MINUS SIGN}"
@@ -83,12 +85,30 @@ def headline(run: Run) -> Headline:
     verdict = _verdict(last, k, large)
     when = f"From the base to {run.probed}" if run.probed else f"After {last.step} step{'s' if last.step != 1 else ''}"
     doubt = "" if one.low > 0 or one.high < 0 or not interval(one) else " (not significant)"
-    finding = (f"{when} pass@1 changed by {points(one)}{doubt} and pass@{k} by {points(large)}: "
+    idle = _without_signal(run)
+    finding = (f"{idle[0]}{when} pass@1 changed by {points(one)}{doubt} and pass@{k} by {points(large)}: "
                f"{_says(last, k, verdict, large)}.")
-    notes = [*_verdict_notes(last, k), *_exact_notes(run, last, k)]
+    notes = [*idle[1:], *_verdict_notes(last, k), *_exact_notes(run, last, k)]
     if verdict == "shrunk" and one.low > 0:  # else a crossing may well be noise
         notes += _crossing_notes(run, last)
     return Headline(finding, tuple(notes), verdict)
+
+
+def _without_signal(run: Run) -> tuple[str, ...]:
+    """A warning before the finding where no step of the training had any signal, else ""; and a note where some steps
+    in a row had none, but not all."""
+    steps, shares = run.series("train/zero_signal_frac")
+    if shares and min(shares) >= 1:
+        count = f"all {len(steps)} logged steps" if len(steps) > 1 else "the one logged step"
+        return (f"Nothing can have been learned: in {count} all rollouts of each prompt got the same credit, "
+                "so the reward gave no gradient. ",)
+    longest: list[int] = []
+    for idle, group in itertools.groupby(zip(steps, shares, strict=True), key=lambda point: point[1] >= 1):
+        longest = max(longest, [step for step, _ in group] if idle else [], key=len)
+    if len(longest) < IDLE_STEPS:
+        return ("",)
+    return "", (f"From step {longest[0]} to step {longest[-1]} all rollouts of each prompt got the same credit: "
+                "nothing was learned there.")
 
 
 def budget_words(run: Run) -> str:

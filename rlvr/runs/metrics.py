@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+IDLE_STEPS = 5
+"""Training steps in a row without any signal (`train/zero_signal_frac` 1) of which a run warns."""
+
 GLOSSARY: dict[str, tuple[str, str]] = {
     "train/reward": ("mean shaped reward of the step's rollouts", "higher"),
     "train/accuracy": ("share of judged rollouts that are correct, before any group is filtered out", "higher"),

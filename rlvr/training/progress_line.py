@@ -8,10 +8,8 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlvr.runs.metrics import IDLE_STEPS
 from rlvr.statistics.schedule import in_words
-
-WARN_AFTER = 5
-"""Steps without any signal before the line warns."""
 
 
 class ProgressLine(TrainerCallback):
@@ -89,7 +87,7 @@ class ProgressLine(TrainerCallback):
     def _warn_without_signal(self, logs: dict[str, Any], step: int) -> None:
         if logs["train/zero_signal_frac"] < 1:
             self.last_signal, self.warned = step, False
-        elif step - self.last_signal >= WARN_AFTER and not self.warned and self.bar is not None:
+        elif step - self.last_signal >= IDLE_STEPS and not self.warned and self.bar is not None:
             self.warned = True
             tqdm.write(
                 f"warning: steps {self.last_signal + 1} to {step} taught nothing: all rollouts of each prompt got the "

@@ -263,6 +263,25 @@ def test_verdicts_of_the_page_and_the_terminal_are_those_of_the_file(run_dir: Pa
             assert [stored[x] for x in ("value", "low", "high")] == list(probe.verdicts[k].bounds.as_dict().values())
 
 
+def test_a_run_that_could_not_learn_says_so_first(run_dir: Path, tmp_path: Path) -> None:
+    """Bug: a run with reward 0 and no signal in any step ended as a success that was merely "undecided"."""
+
+    def idle(first: int, last: int) -> Callable[[dict[str, Any]], None]:
+        def change_row(row: dict[str, Any]) -> None:
+            row["train/zero_signal_frac"] = 1.0 if first <= row["step"] <= last else 0.3
+        return change_row
+
+    def told(first: int, last: int) -> str:
+        run = edited(run_dir, tmp_path / f"{first}-{last}", idle(first, last), "metrics.jsonl")
+        said = headline(load_run(run))
+        return said.finding if said.finding.startswith("Nothing") else said.notes[0]
+
+    assert told(1, 60).startswith("Nothing can have been learned: in all 60 logged steps all rollouts of each prompt "
+                                  "got the same credit, so the reward gave no gradient. After 60 steps pass@1 changed")
+    assert told(11, 15).startswith("From step 11 to step 15 all rollouts of each prompt got the same credit")
+    assert told(11, 14) == headline(load_run(run_dir)).notes[0]
+
+
 def test_a_run_without_verdicts_still_has_its_report(tmp_path: Path) -> None:
     """Run directories written before verdicts were kept: the interval of the last probe decides, as it did then."""
     old = write_fake_run(tmp_path / "old", FakeRun(steps=(0, 30, 60), problems=96, strength=2.0, old=True))
