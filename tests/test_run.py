@@ -16,6 +16,8 @@ from rlvr.cli.main import main
 from rlvr.judging.judge import Judge
 from rlvr.probes import past
 from rlvr.probes.callback import BoundaryProbeCallback
+from rlvr.report.load import load_run
+from rlvr.report.words import headline
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from rlvr.statistics.boundary_row import sequential_verdicts
@@ -211,6 +213,27 @@ def test_resuming_a_finished_run_changes_nothing(whole: Path) -> None:
     arguments = [str(whole / "recipe.yaml"), f"run_dir={whole}/run", f"probes.baselines={whole}/baselines"]
     assert main(["train", *arguments, "tracking.wandb=disabled", "--resume"]) == 0
     assert {p: file_hash(whole / "run" / p) for p in before} == before
+
+
+def test_a_finished_run_is_extended_to_what_a_longer_one_would_be(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: `train.steps` could not be raised on resume. Weights, counts and rows are those of a run of 4 steps from the
+    start; the error of the verdicts was for one probe, and is spent."""
+    arguments = ["train", *write_recipe(tmp_path), "tracking.wandb=disabled"]
+    assert main([*arguments, "train.steps=2"]) == 0
+    assert main([*arguments, "--resume"]) == 0
+    said = "note: the run is extended from 2 to 4 steps; its verdicts on the boundary were planned for 1 probe and hold"
+    assert said in capsys.readouterr().err
+    run, longer = RunDir(tmp_path / "run"), RunDir(whole / "run")
+    assert file_hash(run.path / WEIGHTS) == file_hash(longer.path / WEIGHTS)
+    assert rows(run.probes) == rows(longer.probes)
+    assert [without_times(a) for a in rows(run.metrics)] == [without_times(b) for b in rows(longer.metrics)]
+    first, last = (row["sequential"] for row in rows(run.boundary)[1:])
+    assert (first["planned_looks"], last["planned_looks"], last["look"]) == (1, 1, 2)
+    assert {(v["low"], v["high"]) for v in last["verdicts"].values()} == {(None, None)}
+    said = "The run was extended: this is probe 2, for which no error was left to spend"
+    assert said in " ".join(headline(load_run(run.path)).notes)
 
 
 def test_a_longer_resumed_training_keeps_the_planned_looks_of_its_verdicts(whole: Path, tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ class TrainSection:
     """Rollouts, updates and checkpoints."""
 
     steps: AtLeastOne
-    """Number of optimizer updates. Metrics, probes and checkpoints are counted in updates too."""
+    """Number of optimizer updates. Metrics, probes and checkpoints are counted in updates too. More of them, with
+    `--resume`, extend a run."""
     micro_batch_size: AtLeastOne
     """Rollouts per device in one forward pass. Larger needs more memory and is faster; the update stays the same. With
     `micro_batch_tokens` the largest number of rollouts."""
@@ -149,7 +150,8 @@ class TrainSection:
     """Optimizer by its name in transformers: `adamw_8bit` and `paged_adamw_8bit` (bitsandbytes) keep its state in a
     quarter of the memory, `adafactor` in less. The ranges of this section are for AdamW."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """What the learning rate does after the warm-up: stay constant, or fall to 0 at the last step."""
+    """What the learning rate does after the warm-up: stay constant, or fall to 0 at the last step. Only a run with a
+    constant one can be extended."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Updates over which the learning rate rises from 0."""
     weight_decay: NotNegative = 0.01

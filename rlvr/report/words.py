@@ -187,9 +187,12 @@ def _verdict_notes(last: ProbePoint, k: int) -> list[str]:
         f"over all {planned} probes of this run together" if planned else "over any number of probes of this run")
     others = [f"k = {size} {verdict_text(last, one.verdict)}" for size, one in sorted(last.verdicts.items())
               if size != k]
+    beyond = last.look is not None and planned is not None and last.look > planned
+    late = (f" The run was extended: this is probe {last.look}, for which no error was left to spend, so it has no "
+            "bounds and can decide nothing new.") if beyond else ""
     also = f" At the other k: {', '.join(others)}." if others else ""
     return [f"The verdict and its bounds of pass@{k} hold {looks}: a run whose boundary never shrank is called shrunk "
-            f"with a chance of at most {100 * last.alpha:g}% at each k.{also}"]
+            f"with a chance of at most {100 * last.alpha:g}% at each k.{also}{late}"]
 
 
 def _exact_notes(run: Run, last: ProbePoint, k: int) -> list[str]:

@@ -49,6 +49,8 @@ COMPLETE = "COMPLETE"
 VERSIONED = ("rlvr", "torch", "transformers", "trl")
 MAY_DIFFER = ("tracking", "judge", "run_dir")
 """Parts of a recipe that may change on resume: they say where and how to run, not what to learn."""
+STEPS = "train.steps"
+"""What may grow on resume, unless the learning rate depends on it."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -177,7 +179,10 @@ class RunDir:
 
         `left_out`: why training problems were left out -> how many.
 
-        Raises UserError naming the first key of the recipe that differs (those below `MAY_DIFFER` may).
+        More `train.steps` than before extend the run: recipe.json then has them, and `extended` says from how many.
+
+        Raises UserError naming the first key of the recipe that differs (those below `MAY_DIFFER` may), and for more
+        steps where the learning rate falls towards the last one.
         """
         if self.recipe.exists():
             return self._check_same_recipe(tree)
@@ -284,14 +289,30 @@ class RunDir:
                if not is_fixed(key, value)}
         new = flat(json.loads(dumps(tree)))
         old = {key: value for key, value in ADDED.items() if key in new and new[key] == value} | old
+        before, after = old.get(STEPS), new.get(STEPS)
+        longer = isinstance(before, int) and isinstance(after, int) and after > before
+        if longer and new.get("train.lr_schedule", "constant") != "constant":
+            raise UserError(f"{STEPS}: the run in {self.path} was started with {before}, the recipe now says {after}; "
+                            f"it cannot be extended, because with lr_schedule {new['train.lr_schedule']!r} its "
+                            "learning rate has fallen towards the last step: set it back, or choose another run_dir")
         for key in [*new, *(key for key in old if key not in new)]:
-            if key.split(".")[0] in MAY_DIFFER or (key in old and key in new and old[key] == new[key]):
+            if key.split(".")[0] in MAY_DIFFER or (longer and key == STEPS):
+                continue
+            if key in old and key in new and old[key] == new[key]:
                 continue
             was, now = (json.dumps(side[key]) if key in side else None for side in (old, new))
             begun = "was started without it" if was is None else f"was started with {was}"
             says = "no longer has it" if now is None else f"now says {now}"
             raise UserError(f"{key}: the run in {self.path} {begun}, the recipe {says}; a run "
                             "resumes with the recipe it began with: set it back, or choose another run_dir")
+        if longer:
+            self._extend(before, after)
+
+    def _extend(self, before: int, after: int) -> None:
+        stored = self._stored_recipe()
+        stored["recipe"]["train"]["steps"] = after
+        stored["extended"] = [*stored.get("extended", []), before]
+        write_json_atomic(self.recipe, {**stored, CHECK: checksum(stored)})
 
 
 def versions() -> dict[str, str | None]:

@@ -29,7 +29,7 @@ def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
         "seed": recipe.seed,
         "max_steps": train.steps,
         "learning_rate": train.learning_rate,
-        "lr_scheduler_type": train.lr_schedule,
+        "lr_scheduler_type": _schedule(train),
         "warmup_steps": train.warmup_steps,
         "weight_decay": train.weight_decay,
         "use_cpu": not cuda(),
@@ -43,6 +43,11 @@ def common_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
         "disable_tqdm": True,
         "report_to": [],
     }
+
+
+def _schedule(train: TrainSection) -> str:
+    """The name in transformers, whose `constant` has no warm-up, whatever `warmup_steps` says."""
+    return "constant_with_warmup" if train.lr_schedule == "constant" and train.warmup_steps else train.lr_schedule
 
 
 def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from rlvr.data.problem_sets import problem_rows
 from rlvr.models.loading import source
+from rlvr.probes import past
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.processes import world_size
 from rlvr.types import NonFiniteError, Problem, UserError
@@ -24,11 +26,14 @@ def open_run(
     left_out: Mapping[str, int] | None = None,
 ) -> str | None:
     """On rank 0: write recipe and problems, or compare them with those there, and drop rows that the resumed run will
-    write again. Returns the checkpoint to resume from, None for a new run.
+    write again. Returns the checkpoint to resume from, None for a new run. Says what more steps than before mean.
 
     `left_out`: why training problems were left out -> how many, for recipe.json.
     """
+    before = run_dir.read_recipe()["recipe"] if run_dir.recipe.is_file() else tree
     run_dir.write_start(tree, problem_rows(problems), lab=lab, left_out=left_out or {})
+    if tree["train"]["steps"] > before["train"]["steps"]:
+        sys.stderr.write(_extended(run_dir, before["train"]["steps"], tree["train"]["steps"]))
     checkpoint = run_dir.latest_checkpoint(discard_incomplete=True) if resume else None
     if checkpoint is not None:
         if tree["train"]["save_only_model"]:
@@ -38,6 +43,16 @@ def open_run(
                          trust_remote_code=tree["model"]["trust_remote_code"])
     run_dir.truncate_after(int(checkpoint.name.split("-")[1]) if checkpoint else -1)
     return None if checkpoint is None else str(checkpoint)
+
+
+def _extended(run_dir: RunDir, before: int, after: int) -> str:
+    """What an extension does to the verdicts on the boundary, whose error was divided among the probes of the plan."""
+    words, looks = f"note: the run is extended from {before} to {after} steps", past.planned_looks(run_dir, None)
+    if looks is not None:
+        words += (f"; its verdicts on the boundary were planned for {looks} probe{'s' if looks != 1 else ''} and hold "
+                  "for them. Later probes are measured and reported, but have no error left to spend: what is "
+                  "undecided then stays undecided. For verdicts over all steps start a new run")
+    return words + "\n"
 
 
 @contextmanager

@@ -112,8 +112,9 @@ def test_resuming_keeps_the_recipe_file(run: RunDir):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"train": {"steps": 8, "learning_rate": 1e-6}},
-     "train.steps: the run in {run} was started with 4, the recipe now says 8;"),
+    ({"train": {"steps": 2, "learning_rate": 1e-6}},
+     "train.steps: the run in {run} was started with 4, the recipe now says 2;"),
+    ({"train": {"steps": 8, "learning_rate": 2e-6}}, "train.learning_rate: the run in {run} was started with 1e-06, "),
     ({"train": {"steps": 4, "learning_rate": 2e-6}}, "train.learning_rate: the run in {run} was started with 1e-06, "),
     ({"model": {"lora": {"r": 8}}}, "model.lora.r: the run in {run} was started without it, the recipe now says 8;"),
     ({"probes": {"ks": [1, 4]}}, "probes.ks: the run in {run} was started with [1, 2], the recipe now says [1, 4];"),
@@ -126,6 +127,23 @@ def test_resuming_with_another_recipe(run: RunDir, change, message):
         run.write_recipe({**TREE, **change})
     assert str(caught.value).startswith(message.format(run=run.path))
     assert "set it back, or choose another run_dir" in str(caught.value)
+
+
+def test_more_steps_extend_a_run(run: RunDir):
+    run.write_recipe(TREE)
+    for steps in (4, 8, 8, 12):
+        run.write_recipe({**TREE, "train": {"steps": steps, "learning_rate": 1e-6}})
+    stored = run.read_recipe()
+    assert stored["recipe"]["train"] == {"steps": 12, "learning_rate": 1e-6} and stored["extended"] == [4, 8]
+    with pytest.raises(UserError, match=r"^train.steps: .* was started with 12, the recipe now says 8;"):
+        run.write_recipe({**TREE, "train": {"steps": 8, "learning_rate": 1e-6}})
+
+
+def test_a_falling_learning_rate_cannot_be_extended(run: RunDir):
+    falling = {**TREE, "train": {"steps": 4, "lr_schedule": "linear"}}
+    run.write_recipe(falling)
+    with pytest.raises(UserError, match=r"^train.steps: .* cannot be extended, because with lr_schedule 'linear' its"):
+        run.write_recipe({**falling, "train": {"steps": 8, "lr_schedule": "linear"}})
 
 
 def test_a_key_that_went_away_is_a_difference(run: RunDir):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import get_scheduler
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.config.recipe import load_recipe
@@ -151,3 +152,21 @@ def test_the_gradient_names_its_parameters() -> None:
 def test_the_log_shows_what_is_not_finite(tmp_path: Path) -> None:
     recipe = load_recipe("recipes/quickstart/lab_grpo.yaml")
     assert training_arguments(recipe, RunDir(tmp_path)).logging_nan_inf_filter is False
+
+
+def test_a_constant_learning_rate_has_its_warm_up(tmp_path: Path) -> None:
+    """Bug: `train.warmup_steps` did nothing with the default `lr_schedule: constant`: in transformers it has none."""
+    def rates(*settings: str) -> list[float]:
+        recipe = load_recipe("recipes/quickstart/lab_grpo.yaml", ["train.learning_rate=1.0", *settings])
+        arguments, weight = training_arguments(recipe, RunDir(tmp_path)), torch.nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([weight], lr=1.0)
+        schedule = get_scheduler(arguments.lr_scheduler_type, optimizer, arguments.warmup_steps, 20)
+        found = []
+        for _ in range(6):
+            found.append(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+        return found
+
+    assert rates("train.warmup_steps=4") == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates() == [1.0] * 6
