@@ -55,6 +55,10 @@ def check_trainable(spec: ModelSpec) -> None:
     if spec.lora is not None:
         raise UserError(f"found settings beside {spec.path!r}, which holds adapters of {adapter.base!r}; these are "
                         f"trained on, with the rank they have: remove model.lora, {merge}", where="model.lora")
+    if spec.quantization is not None:
+        raise UserError(f"found {spec.quantization!r} beside {spec.path!r}, which holds adapters of {adapter.base!r}; "
+                        f"only new ones can be trained on quantized weights: remove it, {merge}",
+                        where="model.quantization")
     if adapter_of(adapter.base) is not None:
         raise UserError(f"{spec.path!r} holds adapters of {adapter.base!r}, which holds adapters itself; expected "
                         f"those of a whole model, {merge}", where="model.path")

@@ -79,11 +79,16 @@ def test_adapters_without_a_tokenizer_have_their_bases(adapters: Path) -> None:
     assert processing_of(SPEC, str(adapters)).get_vocab() == processing_of(SPEC).get_vocab()
 
 
-def test_adapters_that_cannot_be_trained_on(adapters: Path, tmp_path: Path) -> None:
+def test_adapters_that_cannot_be_trained_on(
+    adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check_trainable(ModelSpec(path=str(adapters)))
     check_trainable(SPEC)
     with pytest.raises(UserError, match=r"^model.lora: .*checkpoint-7', which holds adapters .* remove model.lora, or"):
         check_trainable(ModelSpec(path=str(adapters), lora=LoraSpec()))
+    monkeypatch.setattr(loading, "find_spec", lambda name: name)
+    with pytest.raises(UserError, match=r"^model.quantization: found '4bit' beside .*checkpoint-7', which holds"):
+        check_trainable(ModelSpec(path=str(adapters), quantization="4bit"))
     beyond = shutil.copytree(adapters, tmp_path / "beyond")
     stored = json.loads((beyond / "adapter_config.json").read_text())
     (beyond / "adapter_config.json").write_text(json.dumps(stored | {"base_model_name_or_path": str(adapters)}))
