@@ -16,6 +16,7 @@ from rlvr.cli.main import main
 from rlvr.judging.judge import Judge
 from rlvr.probes import past
 from rlvr.probes.callback import BoundaryProbeCallback
+from rlvr.report.dashboard_file import Dashboard
 from rlvr.report.load import load_run
 from rlvr.report.words import headline
 from rlvr.runs.run_dir import RunDir
@@ -151,6 +152,20 @@ def test_wandb_metrics_have_a_step_axis_and_a_direction(whole: Path) -> None:
     assert [train[s]["train/reward"] for s in (1, 2, 3, 4)] == [
         r["train/reward"] for r in rows(whole / "run" / "metrics.jsonl")
     ]
+
+
+def test_every_panel_of_the_dashboard_shows_what_the_run_logs(whole: Path, tmp_path: Path) -> None:
+    dashboard = Dashboard([whole / "run"], name="small")
+    dashboard.write(tmp_path / "d.json")
+    bank = json.loads((tmp_path / "d.json").read_text())["workspace"]["section"]["panelBankConfig"]
+    shown = {key for section in bank["sections"] for panel in section["panels"]
+             for key in (*panel["config"].get("metrics", ()), *panel["config"].get("mediaKeys", ()))}
+    logged = {key.removesuffix("/_type") for row in read_history(whole / "run") for key in row}
+    assert len(shown) > 40 and shown - logged == set()
+    assert {key for key in logged if key.startswith(("train/", "perf/", "verdict/"))} - shown == set()
+    assert '"boundary/samples"' in json.dumps(bank) and {"boundary/samples", "boundary/ledger"} <= logged
+    metrics = [r.metric for r in read_records(whole / "run") if r.WhichOneof("record_type") == "metric"]
+    assert [m.step_metric for m in metrics if m.glob_name == "figures/*"] == ["step"]
 
 
 def without_times(row: dict[str, Any]) -> dict[str, Any]:

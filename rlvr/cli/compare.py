@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlvr.cli.arguments import add_command, add_overrides, add_resume
 from rlvr.types import UserError
+
+if TYPE_CHECKING:
+    from rlvr.report.comparison.arms import Arms
 
 
 def add_parser(commands: Any) -> None:
@@ -47,6 +50,7 @@ def _compare_finished(arguments: argparse.Namespace) -> int:
     arms = load_arms(paths, finished=arguments.finished)
     page = write_comparison(arms, arguments.output or Path("compare.html"))
     sys.stdout.write(f"{comparison_summary(arms)}\npage: {page}\n")
+    _dashboard(arms, page)
     return 0
 
 
@@ -75,6 +79,23 @@ def _compare_arms(arguments: argparse.Namespace) -> int:
         loaded = load_arms(list(arms), names=arms, missing=missing)
         page = write_comparison(loaded, output)
         sys.stdout.write(f"{comparison_summary(loaded)}\npage: {page}\n")
+        _dashboard(loaded, page)
     for failure in failures:
         sys.stderr.write(f"error: {failure}\n")
     return 1 if failures else 0
+
+
+def _dashboard(arms: Arms, page: Path) -> None:
+    """The W&B workspace and report of the runs, if they were tracked with W&B. The page is written already, so that W&B
+    refuses is only said."""
+    from rlvr.cli.dashboard import make
+
+    tracked = [run.path for arm in arms.arms for run in arm.runs if (run.path / "wandb_id").is_file()]
+    if not tracked:
+        return
+    again = ["rlvr", "dashboard", *map(str, tracked), "--report", str(page.with_suffix(".md"))]
+    try:
+        make(tracked, output=page.with_name("dashboard.json"), name=f"rlvr {' / '.join(arm.name for arm in arms.arms)}",
+             text=page.with_suffix(".md").read_text(encoding="utf-8"), again=again)
+    except UserError as error:
+        sys.stderr.write(f"no dashboard: {error}\n")

@@ -8,11 +8,26 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rlvr.cli import audit, check, compare, dial, lab, list, perplexity, probe, push, report, review, schema, train
+from rlvr.cli import (
+    audit,
+    check,
+    compare,
+    dashboard,
+    dial,
+    lab,
+    list,
+    perplexity,
+    probe,
+    push,
+    report,
+    review,
+    schema,
+    train,
+)
 from rlvr.runs.owner import release
 from rlvr.types import NonFiniteError, UserError
 
-COMMANDS = (train, check, probe, dial, perplexity, report, audit, list, schema, compare, review, push, lab)
+COMMANDS = (train, check, probe, dial, perplexity, report, audit, list, schema, compare, dashboard, review, push, lab)
 """In the order of `rlvr --help`. Each adds its parser, with the function to run as `run`, and imports what it needs
 when it runs."""
 

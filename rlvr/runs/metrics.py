@@ -95,12 +95,12 @@ def flat_boundary(row: dict[str, Any]) -> dict[str, float]:
         for suffix, part in (("", "value"), ("/low", "low"), ("/high", "high")):
             if estimate[part] is not None:
                 flat[key + suffix] = estimate[part]
-    for key, value in (row["exact"] or {}).items():
+    for key, value in (row.get("exact") or {}).items():
         flat[f"exact/{key.removeprefix('boundary/')}"] = value
-    for key, look in row["sequential"]["verdicts"].items() if row["sequential"] else ():
+    for key, look in row["sequential"]["verdicts"].items() if row.get("sequential") else ():
         flat[key.replace("shrinkage@", "verdict@")] = VERDICT_NUMBER[look["verdict"]]
     for name in ("token_share", "budget_share"):
-        if row[name] is not None:
+        if row.get(name) is not None:
             flat[f"boundary/{name}"] = row[name]
     return flat
 

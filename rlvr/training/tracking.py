@@ -77,7 +77,7 @@ class CheckpointMarker(TrainerCallback):
 def tracked(recipe: Recipe, run_dir: RunDir, *, main: bool = True) -> Iterator[tuple[ProgressLine, WandbRun | None]]:
     """The progress line of a training and, on the main process, its W&B run. Both end with the block; an exception
     marks the W&B run as failed."""
-    tracking, wandb_run, failed = recipe.tracking, None, True
+    tracking, wandb_run, why = recipe.tracking, None, None
     if main and tracking.wandb != "disabled":
         wandb_run = WandbRun(
             run_dir, config=run_dir.read_recipe(), mode=tracking.wandb, name=recipe.run_path.name,
@@ -87,8 +87,10 @@ def tracked(recipe: Recipe, run_dir: RunDir, *, main: bool = True) -> Iterator[t
     progress = ProgressLine()
     try:
         yield progress, wandb_run
-        failed = False
+    except BaseException as error:
+        why = error
+        raise
     finally:
         progress.close()
         if wandb_run is not None:
-            wandb_run.finish(exit_code=int(failed))
+            wandb_run.finish(why)

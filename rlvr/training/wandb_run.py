@@ -8,12 +8,16 @@ import os
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from rlvr.runs.metrics import GLOSSARY, flat_boundary, verdict_words
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
+from rlvr.training.alerts import Alerts, stopped_early
+
+if TYPE_CHECKING:
+    from rlvr.report.load import Run
 
 
 def telling_samples(samples: Iterable[dict[str, Any]], problems: int = 32) -> list[dict[str, Any]]:
@@ -49,6 +53,11 @@ def has_wandb_key() -> bool:
         return False
 
 
+def online() -> bool:
+    """Whether W&B can be asked without asking the user: there is a key, and WANDB_MODE does not forbid it."""
+    return has_wandb_key() and os.environ.get("WANDB_MODE", "online") == "online"
+
+
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
@@ -71,7 +80,7 @@ class WandbRun:
         import wandb
 
         if mode == "auto":
-            mode = "online" if has_wandb_key() and os.environ.get("WANDB_MODE", "online") == "online" else "offline"
+            mode = "online" if online() else "offline"
         id_file = run_dir.path / "wandb_id"
         if not id_file.exists():
             id_file.write_text(uuid.uuid4().hex[:8])
@@ -79,6 +88,8 @@ class WandbRun:
         self._run_dir = run_dir
         self._curves: list[tuple[int, list[float]]] = []
         self._ledger: list[list[Any]] = []
+        self._step = 0
+        self._alerts = Alerts(run_dir.read_jsonl(run_dir.boundary))
         self.run = wandb.init(
             mode=mode,
             dir=str(run_dir.path),
@@ -98,16 +109,22 @@ class WandbRun:
         for key, direction in {k: v for k, (_, v) in GLOSSARY.items()}.items() | families.items():
             summary = {"higher": "max,last", "lower": "min,last", "": "last"}[direction]
             self.run.define_metric(key, step_metric="step", summary=summary)
-        for pattern in ("train/*", "perf/*", "verdict/*", "boundary/*", "exact/*", "arms/*"):
+        for pattern in ("train/*", "perf/*", "verdict/*", "boundary/*", "exact/*", "arms/*", "figures/*"):
             self.run.define_metric(pattern, step_metric="step")
 
     def log_metrics(self, row: dict[str, Any]) -> None:
         """A row of metrics.jsonl."""
         self.run.log({k: v for k, v in row.items() if v is not None})
+        self._step = row["step"]
+        for alert in self._alerts.on_metrics(row):
+            self.run.alert(*alert)
 
     def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """A row of boundary.jsonl: scalars, the pass@k curves of the probes so far, ledger, the report's figures."""
-        wandb, step = self._wandb, row["step"]
+        from rlvr.report.changes import change
+        from rlvr.report.load import load_run
+
+        wandb, step, run = self._wandb, row["step"], load_run(self._run_dir.path)
         ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
         self._curves.append((step, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]))
         status = dict.fromkeys(row["lost"], "lost") | dict.fromkeys(row["gained"], "gained")
@@ -130,10 +147,11 @@ class WandbRun:
                 ),
                 "boundary/ledger": wandb.Table(columns=["step", "problem", "n", "c", "vs base"], data=self._ledger),
                 "boundary/samples": wandb.Table(columns=columns, data=examples),
-                **{f"figures/{name}": wandb.Plotly(fig) for name, fig in self._figures().items()},
+                **{f"figures/{name}": wandb.Plotly(fig) for name, fig in self._figures(run).items()},
             }
         )
-
+        for alert in self._alerts.on_probe(row, change(run, run.last, 1) if run.last else None):
+            self.run.alert(*alert)
         if row["sequential"]:
             self.run.summary["boundary/verdict"] = verdict_words(row)
 
@@ -154,17 +172,22 @@ class WandbRun:
         plots = {name: self._wandb.Plotly(fig) for name, fig in figures.items()}
         self.run.log({"step": row["step"], **scalars, **plots})
 
-    def _figures(self) -> dict[str, Any]:
+    def _figures(self, run: Run) -> dict[str, Any]:
         """The report's figures of the probes so far, each with how it was measured written below it."""
         from rlvr.report import figures
         from rlvr.report.export import how_measured
-        from rlvr.report.load import load_run
+        from rlvr.report.panels import over_steps
+        from rlvr.report.style import TRAINED
 
-        run = load_run(self._run_dir.path)
-        found = {"pass@k": figures.pass_at_k(run), "accuracies": figures.accuracy_histogram(run)}
+        over = {"delta_se": "delta_se", "pass@1": "pass@1", "pass@k_max": f"pass@{run.k_max}"}
+        found = {"pass@k": figures.pass_at_k(run), "accuracies": figures.accuracy_histogram(run),
+                 **{name: over_steps(run, {metric: (metric, TRAINED)}) for name, metric in over.items()}}
         if run.last is not None:
             found["change"] = figures.change_by_k(run)
         return {name: below(fig, how_measured(run)) for name, fig in found.items()}
 
-    def finish(self, exit_code: int = 0) -> None:
-        self.run.finish(exit_code=exit_code)
+    def finish(self, why: BaseException | None = None) -> None:
+        """End the run; as failed, with an alert, if an exception ended the training."""
+        if why is not None:
+            self.run.alert(*stopped_early(self._step, why))
+        self.run.finish(exit_code=int(why is not None))

@@ -1,0 +1,63 @@
+"""`rlvr dashboard`: a saved W&B workspace of some runs; without an API key its definition, as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlvr.cli.arguments import add_command
+from rlvr.types import UserError
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(commands, "dashboard", "make or update the W&B workspace of some runs",
+                         "rlvr dashboard runs/longer --project rlvr")
+    parser.add_argument("run_dirs", nargs="+", type=Path, metavar="RUN", help="run directories")
+    parser.add_argument("--entity", help="team or user in W&B; default: that of the runs, else the account's")
+    parser.add_argument("--project", help="project in W&B; default: that of the runs")
+    parser.add_argument("--name", help="name of the workspace; default: that of the run or of the runs' folder")
+    parser.add_argument("--report", type=Path, metavar="FILE.md",
+                        help="also make a W&B report that begins with this text, such as compare.md")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.json",
+                        help="where the definition is written; default: dashboard.json in the run or the runs' folder")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.report is not None and not arguments.report.is_file():
+        raise UserError(f"--report: no file {arguments.report}; expected the text of a report, such as compare.md")
+    text = arguments.report.read_text(encoding="utf-8") if arguments.report else ""
+    make(arguments.run_dirs, output=arguments.output, name=arguments.name, entity=arguments.entity,
+         project=arguments.project, text=text, again=["rlvr", "dashboard", *sys.argv[2:]])
+
+
+def make(
+    run_dirs: Sequence[Path], *, again: Sequence[str], output: Path | None = None, name: str | None = None,
+    entity: str | None = None, project: str | None = None, text: str = "",
+) -> None:
+    """Write the definition, make the workspace if W&B has a key here, and say where it is or how to make it.
+
+    `again` is the command that makes it once there is a key.
+    """
+    from rlvr.report.dashboard_file import NAME, Dashboard
+    from rlvr.training.wandb_run import online
+
+    home = run_dirs[0] if len(run_dirs) == 1 else run_dirs[0].resolve().parent
+    output = output or home / NAME
+    dashboard = Dashboard(run_dirs, name=name or f"rlvr {home.resolve().name}", entity=entity, project=project,
+                          text=text)
+    if online():
+        for address in dashboard.apply(output):
+            sys.stdout.write(f"dashboard: {address}\n")
+        return
+    dashboard.write(output)
+    offline = [str(path) for run_dir in run_dirs for path in sorted(run_dir.glob("wandb/offline-run-*"))]
+    sync = f"{shlex.join(['wandb', 'sync', *offline])}, " if offline else ""
+    why = "WANDB_MODE is not online" if os.environ.get("WANDB_MODE", "online") != "online" else "W&B has no key here"
+    sys.stdout.write(f"dashboard: {output} ({why}, so it is only written; to make it: wandb login, {sync}"
+                     f"{shlex.join(again)})\n")
