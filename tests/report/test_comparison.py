@@ -36,6 +36,7 @@ from rlvr.statistics.seeds import arm_ci, arm_difference_ci, arm_mean_ci
 from rlvr.types import Estimate, UserError
 from tests.report.test_page import Page
 from tests.support.arm_runs import A0, A1, B0, B1, write_run
+from tests.support.fake_run import read_rows
 
 
 def bounds(estimate: Estimate) -> tuple[float, float, float]:
@@ -273,6 +274,24 @@ def replace_in_boundary(old: str, new: str) -> Callable[[Path], None]:
 def unknown_base(path: Path) -> None:
     run = write_run(path / "c", "c", 0, {20: A0}, base=(2, 0, 2, 0))
     shutil.rmtree(run / "samples")
+
+
+def test_runs_are_compared_on_the_problems_that_all_of_them_judged(tmp_path: Path) -> None:
+    """Bug: a problem that one run had left out, as an answer could not be judged, kept it from being compared. Without
+    p3, pass@1 of a is (2 + 1 + 2) / 12, of b (0 + 0 + 4) / 12 and of the base (1 + 0 + 2) / 12."""
+    write_run(tmp_path / "a", "a", 0, {20: A0})
+    run = write_run(tmp_path / "b", "b", 0, {20: B0})
+    for name, change in (("probes", lambda row: None if (row["step"], row["problem_id"]) == (20, "p3") else row),
+                         ("boundary", lambda row: row if row["step"] == 0 else
+                          row | {"problems": 3, "unjudged": {"p3": "harness_error"}})):
+        changed = [change(row) for row in read_rows(run / f"{name}.jsonl")]
+        (run / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in changed if row))
+    arms = load_arms([tmp_path])
+    assert arms.unjudged == ("p3",) and arms.base.base.problems == 3
+    values = [row.values["pass@1"].estimate.value for row in (base_row(arms), *equal_steps(arms))]
+    assert values == pytest.approx([3 / 12, 5 / 12, 4 / 12])
+    said = "1 of 4 problems are left out of every run, as an answer to them could not be judged in one of the runs: p3."
+    assert said in comparison_summary([tmp_path]).replace("\n", " ")
 
 
 def only_base(path: Path) -> None:

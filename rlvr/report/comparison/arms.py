@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class Arms:
     """Names of runs that measured the same base separately; their differences are to `base` too."""
     missing: tuple[str, ...] = ()
     """Runs that should be here and are not, in words."""
+    unjudged: tuple[str, ...] = ()
+    """Ids of problems left out of all runs, because in one of them an answer could not be judged."""
 
     @property
     def runs(self) -> list[Run]:
@@ -82,6 +85,7 @@ def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None,
     Raises: UserError for runs that cannot be compared: another base model, probe problems, decoding, verifier or plan.
     """
     runs, left = _readable(run_directories(paths), finished=finished)
+    runs, unjudged = _on_judged_problems(runs)
     for run in runs:
         _check_alone(run)
         _check_comparable(runs[0], run)
@@ -98,7 +102,7 @@ def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None,
     base, own = _base(runs)
     short = [f"{run.path.name} was probed only up to step {run.probes[-1].step} of {_steps(run)}"
              for run in runs if run.probes[-1].step < _steps(run)]
-    return Arms(arms, base, _base_name(base), own, (*missing, *left, *short))
+    return Arms(arms, base, _base_name(base), own, (*missing, *left, *short), unjudged)
 
 
 def run_directories(paths: Iterable[Path]) -> list[Path]:
@@ -163,6 +167,24 @@ def _readable(paths: Sequence[Path], *, finished: bool) -> tuple[list[Run], list
         way_out = "continue them with --resume" + ("" if finished else ", or leave them out with --finished")
         raise UserError(f"{len(left)} of {len(paths)} runs cannot be compared yet: {', '.join(left)}; {way_out}")
     return runs, [f"left out {name}" for name in left]
+
+
+def _on_judged_problems(runs: Sequence[Run]) -> tuple[list[Run], tuple[str, ...]]:
+    """The runs on the problems that every probe of all of them judged, and the ids of the others."""
+    unjudged = {problem for run in runs for probe in run.probes for problem in probe.unjudged}
+    return [_without(run, unjudged) for run in runs] if unjudged else list(runs), tuple(sorted(unjudged))
+
+
+def _without(run: Run, unjudged: Collection[str]) -> Run:
+    """`run` without these problems. Exact values are dropped, which are means over all of its problems."""
+    rows = {step: {problem: row for problem, row in of_step.items() if problem not in unjudged}
+            for step, of_step in run.rows.items()}
+    if not all(rows.values()):
+        raise UserError(f"{run.path}: every problem was left out of a probe, as an answer could not be judged")
+    probes = tuple(dataclasses.replace(probe, exact={}, problems=len(rows[probe.step]),
+                                       samples=sum(row.n for row in rows[probe.step].values()))
+                   for probe in run.probes if probe.step in rows)
+    return dataclasses.replace(run, rows=rows, probes=probes)
 
 
 def _steps(run: Run) -> int:

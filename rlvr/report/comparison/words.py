@@ -225,6 +225,10 @@ def _cautions(arms: Arms) -> list[str]:
         who = "every arm" if len(single) == len(arms.arms) else ", ".join(single)
         notes.append(f"1 seed: problems only ({who}). Another seed may turn these differences around, and an interval "
                      "over problems does not account for that.")
+    if arms.unjudged:
+        total, named = len(arms.unjudged) + len(arms.base.rows[arms.base.base.step]), ", ".join(arms.unjudged[:3])
+        notes.append(f"{len(arms.unjudged)} of {total} problems are left out of every run, as an answer to them could "
+                     f"not be judged in one of the runs: {named}{', ...' if len(arms.unjudged) > 3 else ''}.")
     if arms.missing:
         notes.append(f"Incomplete: {'; '.join(arms.missing)}.")
     return notes
