@@ -34,7 +34,7 @@ from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
 from rlvr.training.processes import GoldsOfAll, leave, on_main, rank, tell_launcher, world_size
 from rlvr.training.starting_model import starting_model
-from rlvr.types import NonFiniteError, UserError
+from rlvr.types import UnsoundError, UserError
 
 if TYPE_CHECKING:
     from rlvr.judging.judge import Judge
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(arguments.recipe, arguments.overrides, resume=arguments.resume)
     except UserError as error:
         return _failed(f"error: {error}", 2)
-    except NonFiniteError as error:
+    except UnsoundError as error:
         return _failed(f"error: {error}", 1)
     except KeyboardInterrupt as interrupt:
         return _failed(f"interrupted{interrupt}", 130)
@@ -86,7 +86,8 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     gold answers, the budget of the probes, the run directory (new or resumed), the model, the training with its probes,
     the report.
 
-    Raises: UserError for what the user can fix, NonFiniteError when training gives NaN or infinity.
+    Raises: UserError for what the user can fix, UnsoundError when training gives NaN or infinity, or
+    computes other log-probabilities than sampling.
     """
     recipe = load_recipe(recipe_path, overrides)
     run_dir = RunDir(recipe.run_path)

@@ -36,9 +36,13 @@ class UserError(ValueError):
         return UserError(str(self), where=where)
 
 
-class NonFiniteError(ArithmeticError):
-    """NaN or infinity where every number after it would be wrong. Command-line entry points print its one line and exit
-    with code 1."""
+class UnsoundError(ArithmeticError):
+    """A training that went wrong, so that every later number would be: no mistake in the input. Command-line entry
+    points print its one line and exit with code 1."""
+
+
+class NonFiniteError(UnsoundError):
+    """NaN or infinity."""
 
 
 class Reason(StrEnum):

@@ -25,7 +25,7 @@ from rlvr.cli import (
     train,
 )
 from rlvr.runs.owner import release
-from rlvr.types import NonFiniteError, UserError
+from rlvr.types import UnsoundError, UserError
 
 COMMANDS = (train, check, probe, dial, perplexity, report, audit, list, schema, compare, dashboard, review, push, lab)
 """In the order of `rlvr --help`. Each adds its parser, with the function to run as `run`, and imports what it needs
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except NonFiniteError as error:
+    except UnsoundError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt as interrupt:  # a training says how to go on

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rlvr.training.objective import Measured, Objective
-from rlvr.types import NonFiniteError, UserError
+from rlvr.types import NonFiniteError, UnsoundError
 
 MAX_SAMPLER_GAP = 1e-3
 """Nats per token. In float32 the log-probabilities of sampling and training differ by rounding: about 1e-6."""
@@ -24,8 +24,8 @@ def named(step: int, rank: int) -> Iterator[None]:
     """Within the block, errors say at which step and on which rank they happened."""
     try:
         yield
-    except NonFiniteError as error:
-        raise NonFiniteError(f"step {step}, rank {rank}: {error}") from None
+    except UnsoundError as error:
+        raise type(error)(f"step {step}, rank {rank}: {error}") from None
 
 
 def check_loss(found: Objective, *, sampler_is_exact: bool) -> None:
@@ -57,12 +57,12 @@ def check_gradient(norm: Any, model: Any) -> None:
 
 
 def check_sampler_gap(measured: Measured) -> None:
-    """Raises UserError if training computes other log-probabilities than sampling did, though both run the same code
+    """Raises UnsoundError if training computes other log-probabilities than sampling did, though both run the same code
     in float32."""
     gap_BT, mask_BT = measured
     kept = gap_BT[mask_BT > 0]
     if kept.numel() and (gap := kept.mean().item()) > MAX_SAMPLER_GAP:
-        raise UserError(
+        raise UnsoundError(
             f"model: its log-probabilities of the sampled tokens differ by {gap:.2g} nats per token between sampling "
             f"and training, expected less than {MAX_SAMPLER_GAP}: the gradient would be that of another policy. Likely "
             "causes: positions or attention that depend on padding, randomness in the forward pass (dropout, routing "

@@ -14,7 +14,7 @@ from rlvr.models.loading import source
 from rlvr.probes import past
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.processes import world_size
-from rlvr.types import NonFiniteError, Problem, UserError
+from rlvr.types import Problem, UnsoundError, UserError
 
 SHAPE = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
          "num_key_value_heads")
@@ -57,10 +57,10 @@ def _extended(run_dir: RunDir, before: int, after: int) -> str:
 
 @contextmanager
 def resume_explained(run_dir: RunDir, recipe: str | Path, overrides: Sequence[str]) -> Iterator[None]:
-    """A training that ends early in this block, by Ctrl-C or a number that is not finite, says how to go on."""
+    """A training that ends early in this block, by Ctrl-C or numbers that cannot be right, says how to go on."""
     try:
         yield
-    except (KeyboardInterrupt, NonFiniteError) as error:
+    except (KeyboardInterrupt, UnsoundError) as error:
         raise type(error)(f"{error}; {how_to_resume(run_dir, recipe, overrides)}") from None
 
 

@@ -19,7 +19,7 @@ from rlvr.training.forward import has_learned_positions, switch_off_dropout, wit
 from rlvr.training.objective import Measured
 from rlvr.training.passes import values
 from rlvr.training.trainer import RLVRTrainer
-from rlvr.types import Problem, UserError
+from rlvr.types import Problem, UnsoundError
 from tests.support.tiny import ParityJudge, config, tiny_model, train_problems
 
 
@@ -141,7 +141,7 @@ def test_a_gap_between_sampling_and_training_stops_the_run(tmp_path: Path) -> No
 
     model = tiny_model()
     model.model.layers[0].mlp = Noisy(model.model.layers[0].mlp)
-    with pytest.raises(UserError, match=r"^model: its log-probabilities .* differ by .* nats per token"):
+    with pytest.raises(UnsoundError, match=r"^model: its log-probabilities .* differ by .* nats per token"):
         make(tmp_path, model).train()
 
 
@@ -149,5 +149,5 @@ def test_what_the_gap_is_over() -> None:
     mask = torch.tensor([[1, 1, 0]])
     check_sampler_gap(Measured(torch.tensor([[0.0, 1.9e-3, 9.0]]), mask))
     check_sampler_gap(Measured(torch.full((1, 3), 9.0), torch.zeros(1, 3)))  # the sampler said nothing
-    with pytest.raises(UserError, match=r"differ by 0.0011 nats"):
+    with pytest.raises(UnsoundError, match=r"differ by 0.0011 nats"):
         check_sampler_gap(Measured(torch.tensor([[0.0, 2.2e-3, 0.0]]), mask))
