@@ -9,7 +9,7 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -27,8 +27,10 @@ from rlvr.models.quiet import quiet
 from rlvr.probes.budget_checks import budget_of, check_budget
 from rlvr.probes.settings import probe_settings, truth_for
 from rlvr.probes.world import meet
+from rlvr.runs.kept_checkpoints import verdict_on
 from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
+from rlvr.statistics.verdicts import BoundaryVerdict
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
@@ -122,8 +124,10 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         decodings = [recipe.probe_decoding, *(each.decoding for each in conditions)] if recipe.probes.enabled else []
         fit_engine(args, recipe, decodings, longest_prompt)
         checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
+        ended = on_main(lambda: _ended(recipe, run_dir, checkpoint))
         with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
-            _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer, args)
+            if not ended:
+                _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer, args)
         if recipe.probes.enabled:
             on_main(lambda: _report(run_dir))
     return run_dir
@@ -154,6 +158,7 @@ def _train(
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
 
+    from rlvr.training.anchor import Anchor
     from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
     from rlvr.training.trainer import RLVRTrainer
 
@@ -177,10 +182,14 @@ def _train(
     with tracked(recipe, run_dir, main=rank() == 0) as (progress, wandb_run):
         meet()  # W&B may take a while to start
         trainer.add_callback(progress)
+        if recipe.train.anchor is not None:  # before the probes, which measure the weights that were pulled back
+            trainer.add_callback(Anchor(recipe.train.anchor, accelerator=trainer.accelerator, record=trainer.record,
+                                        resume_from=checkpoint))
         for callback in _probes(recipe, run_dir, problems, conditions, judge, trainer, progress, wandb_run):
             trainer.add_callback(callback)
         trainer.add_callback(MetricsCallback(run_dir, wandb_run))
-        trainer.add_callback(CheckpointMarker(run_dir))
+        keep = recipe.probes.keep if recipe.probes.enabled else ()
+        trainer.add_callback(CheckpointMarker(run_dir, newest=recipe.train.keep_checkpoints, rules=keep))
         trainer.train(resume_from_checkpoint=checkpoint)
 
 
@@ -193,9 +202,9 @@ def _probes(
     from rlvr.probes.conditions import ConditionProber
     from rlvr.probes.prober import Prober
 
-    def live(prober: Prober) -> ProbeCallback:
+    def live(prober: Prober, stop: Callable[[dict[str, Any]], bool] | None = None) -> ProbeCallback:
         return ProbeCallback(prober, sampler=trainer.live_sampler, unwrap=trainer.unwrapped, probing=trainer.probing,
-                             truth=truth_for(recipe, trainer.processing_class))
+                             truth=truth_for(recipe, trainer.processing_class), stop=stop)
 
     if recipe.probes.enabled:
         settings = probe_settings(recipe, problems.probe, every=recipe.probes.every, budget=budget_of(recipe))
@@ -203,7 +212,7 @@ def _probes(
             problems.probe, settings, judge=judge, run_dir=run_dir.path, progress=progress.on_probe_progress,
             listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
             generated_tokens=lambda: trainer.progress.generated_tokens,
-        ))
+        ), partial(ends_run, recipe) if recipe.train.stop_on is not None else None)
     for condition in conditions:
         name = condition.name
         yield live(ConditionProber(
@@ -211,6 +220,21 @@ def _probes(
             run_dir=run_dir.arm(name).path, progress=partial(progress.on_probe_progress, arm=name),
             listeners=[progress.on_arm, *([partial(wandb_run.log_arm, name)] if wandb_run else [])],
         ))
+
+
+def ends_run(recipe: Recipe, row: Mapping[str, Any]) -> bool:
+    """Whether a probe ends the run: a row of boundary.jsonl with the verdict that `train.stop_on` waits for."""
+    rule = recipe.train.stop_on
+    return rule is not None and verdict_on(row, rule.shrunk) == BoundaryVerdict.SHRUNK
+
+
+def _ended(recipe: Recipe, run_dir: RunDir, checkpoint: str | None) -> bool:
+    """Whether the run was ended by a probe before, at the checkpoint that it would resume from. Says so."""
+    rows = run_dir.read_jsonl(run_dir.boundary) if checkpoint is not None else []
+    if not rows or not ends_run(recipe, rows[-1]):
+        return False
+    sys.stderr.write(f"train.stop_on: the run ended at step {rows[-1]['step']}; nothing is left to train\n")
+    return True
 
 
 def _report(run_dir: RunDir) -> None:

@@ -41,6 +41,15 @@ def check_training(
     check_braces(run_dir, ("name", "algorithm", "seed"))
     _check_data(data.train, "data.train")
     _check_steps(data, train, probes)
+    _check_stop(train, probes)
+
+
+def check_anchor(train: TrainSection, model: ModelSpec) -> None:
+    """An average of both factors of an adapter is no average of the weights."""
+    if train.anchor is not None and model.lora is not None:
+        _expect(train.anchor.to == "base", "train.anchor.to", train.anchor.to,
+                "base with model.lora, as an average of LoRA's factors is none of the weights; set it, or train all "
+                "weights")
 
 
 def check_probes(probes: ProbeSection, data: ProbeData) -> None:
@@ -123,6 +132,17 @@ def _check_vllm(train: TrainSection, probes: ProbeSection) -> None:
     if correction is not None:
         _expect(vllm is not None, "train.rollout_correction", correction.mode,
                 "null without train.vllm, where the training model itself samples; remove it or set train.vllm")
+
+
+def _check_stop(train: TrainSection, probes: ProbeSection) -> None:
+    if train.stop_on is None:
+        return
+    from rlvr.statistics.boundary_row import shrinkage_ks
+
+    _expect(probes.enabled, "train.stop_on", train.stop_on.shrunk, "null without probes, which it acts on")
+    judged = shrinkage_ks(probes.ks)
+    _expect(train.stop_on.shrunk in judged, "train.stop_on.shrunk", train.stop_on.shrunk,
+            f"a k that has a verdict: {', '.join(map(str, judged))}")
 
 
 def _check_rewards(train: TrainSection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -71,6 +71,10 @@ class ProbeSection:
     """Nucleus mass in (0, 1]; 1: sample from the whole distribution."""
     batch_size: AtLeastOne = 256
     """Completions per generation batch over all processes. Larger needs more memory; results do not depend on it."""
+    keep: tuple[Literal["pass@1", "delta_se", "not shrunk"], ...] = ("pass@1", "delta_se", "not shrunk")
+    """Probes whose checkpoints are kept beside the newest `train.keep_checkpoints`, each named after the column of the
+    report that singles it out: the highest pass@1, the lowest delta_se, the last with the verdict `not shrunk` on the
+    largest k. Of those with a checkpoint: set `train.save_every` to `every`, or a divisor. []: none."""
     budget: Annotated[float, Field(gt=0, lt=1), Says(
         "a share above 0 and below 1, as in 0.1")] | None = None
     """Largest share of all generated tokens that probes may take, probes / (probes + training), as in 0.1; null: no

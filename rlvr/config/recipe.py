@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.checks import check_training
+from rlvr.config.checks import check_anchor, check_training
 from rlvr.config.data import DataSection
 from rlvr.config.overrides import apply_overrides
 from rlvr.config.presets import expand
@@ -55,6 +55,7 @@ class Recipe(ProbeRecipe):
 def validate(recipe: Recipe) -> None:
     """Check what the types of single fields do not say. Raises UserError with path, found, expected and the way out."""
     check_training(recipe.model, recipe.algorithm, recipe.data, recipe.train, recipe.probes, recipe.run_dir)
+    check_anchor(recipe.train, recipe.model)
     validate_probe(recipe)
 
 

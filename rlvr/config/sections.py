@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from rlvr.config.anchor import AnchorSpec
 from rlvr.config.fields import AtLeastOne, NotNegative, Positive, PositiveShare, Says, ShareBelowOne
 from rlvr.config.rewards import RewardSection
 
@@ -111,6 +112,15 @@ class VllmSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class StopSpec:
+    """Ends a run early, with a checkpoint of the step at which it ends."""
+
+    shrunk: AtLeastOne
+    """k: the run ends at the first probe with the verdict `shrunk` on pass@k. With a shrinking boundary, that is; at
+    most one run in twenty whose boundary does not shrink is ended by chance."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSection:
     """Rollouts, updates and checkpoints."""
 
@@ -177,7 +187,8 @@ class TrainSection:
     """Updates between checkpoints. A run that is killed loses at most this many."""
     keep_checkpoints: Annotated[int, Field(ge=2), Says(
         "at least 2: a kill in the middle of a save must leave one complete checkpoint")] = 2
-    """Number of checkpoints to keep, at least 2, so that one is complete if the run is killed while saving."""
+    """Number of newest checkpoints to keep, at least 2, so that one is complete if the run is killed while saving. The
+    checkpoints of the best probes stay as well: `probes.keep`."""
     save_only_model: bool = False
     """true: checkpoints hold the weights without the optimizer's state, a quarter of the size or less, and the run
     cannot be resumed."""
@@ -191,6 +202,10 @@ class TrainSection:
     then nothing keeps answers from growing longer."""
     rewards: RewardSection = field(default_factory=RewardSection)
     """Reward terms beside the accuracy, as in `{think_answer: {weight: 0.1}}`. Default: none."""
+    stop_on: StopSpec | None = None
+    """What ends a run early, as in `{shrunk: 256}`. null: nothing does."""
+    anchor: AnchorSpec | None = None
+    """Pulls the weights back to the base, or to their own average, as in `{share: 0.02, every: 10}`. null: never."""
     rollout_correction: RolloutCorrection | None = None
     """Corrects for differences between vLLM and the trainer; needs `vllm`. null: assume that they agree, as the paper
     did."""

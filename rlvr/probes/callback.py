@@ -34,6 +34,7 @@ class ProbeCallback(TrainerCallback):
         unwrap: context manager that yields the model with all its weights gathered, for `truth`.
         truth: exact success probabilities, where they are known (the lab).
         probing: context manager around each probe.
+        stop: called with the boundary row of every probe after the base; True ends the training with a checkpoint.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class ProbeCallback(TrainerCallback):
         unwrap: Callable[[], AbstractContextManager[Any]] | None = None,
         truth: Truth | None = None,
         probing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        stop: Callable[[dict[str, Any]], bool] | None = None,
     ) -> None:
         self.prober = prober
+        self._stop = stop
         self._sampler, self._unwrap, self._truth, self._probing = sampler, unwrap, truth, probing
         self._last_probed = -1
 
@@ -66,27 +69,35 @@ class ProbeCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.global_step % self.prober.every == 0 or state.global_step == state.max_steps:
-            self._probe(state, **kwargs)
+            row = self._probe(state, **kwargs)
+            if row is not None and self._stop is not None:
+                world = self.prober.world()
+                (stops, *_) = world.gather([self._stop(row)])  # rank 0 decides for all
+                control.should_training_stop |= stops
+                control.should_save |= stops
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._probe(state, **kwargs)
 
-    def _probe(self, state: TrainerState, *, model: Any = None, processing_class: Any = None, **_: Any) -> None:
-        """Measure the model as it is now, unless this step was measured before."""
-        step = state.global_step
+    def _probe(
+        self, state: TrainerState, *, model: Any = None, processing_class: Any = None, **_: Any
+    ) -> dict[str, Any] | None:
+        """Measure the model as it is now; returns the boundary row, None if this step was measured before."""
+        step, row = state.global_step, None
         if step <= self._last_probed:
-            return
+            return None
         if self.prober.measures(step):
             if processing_class is None:
                 raise UserError(f"{type(self).__name__}: this trainer has no tokenizer; make it with "
                                 "processing_class=...")
             with rng_restored(), self._probing():
                 sampler = self._sampler() if self._sampler else None
-                self.prober.measure(step, LoadedModel(model, processing_class, sampler=sampler, unwrap=self._unwrap,
-                                                      truth=self._truth))
+                row = self.prober.measure(step, LoadedModel(model, processing_class, sampler=sampler,
+                                                            unwrap=self._unwrap, truth=self._truth))
         self._last_probed = step
+        return row
 
 
 class BoundaryProbeCallback(ProbeCallback):

@@ -41,6 +41,8 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     "train/sampler_gap": ("mean absolute gap of a token's log-probability, trainer and sampler, nats", "lower"),
     "train/grad_norm": ("gradient norm before clipping: of the policy; under DeepSpeed of the critic too", ""),
     "train/critic_grad_norm": ("gradient norm of the critic before clipping", ""),
+    "train/anchor_distance": ("distance of the weights to their anchor before a pull, Euclidean (LoRA: norm of B)", ""),
+    "train/anchor_pull": ("how far the pull moved them", ""),
     "train/lr": ("learning rate of the policy", ""),
     "perf/step_seconds": ("seconds of one optimizer step, rollouts included", "lower"),
     "perf/real_token_frac": ("share of what the update computed that was not padding", "higher"),

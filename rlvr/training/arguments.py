@@ -102,6 +102,7 @@ def own_arguments(recipe: Recipe, run_dir: RunDir) -> dict[str, Any]:
     steps = plan_of_steps(recipe.train, world_size())
     return {
         **common_arguments(recipe, run_dir),
+        "save_total_limit": None,  # `CheckpointMarker` deletes old ones
         "per_device_train_batch_size": steps.micro_batch_rows,
         "micro_batch_tokens": train.micro_batch_tokens,
         "micro_batch_rows": train.micro_batch_size,

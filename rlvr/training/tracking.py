@@ -5,12 +5,13 @@ The files are the record; W&B gets the same rows. `rlvr.runs.metrics.GLOSSARY` d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlvr.runs.kept_checkpoints import delete_others
 from rlvr.runs.metrics import metric_row
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.progress_line import ProgressLine
@@ -57,10 +58,12 @@ class MetricsCallback(TrainerCallback):
 
 class CheckpointMarker(TrainerCallback):
     """Writes the model card of every checkpoint, and marks the checkpoint once it is written completely, so that a
-    resume never reads half of one."""
+    resume never reads half of one. Then deletes the checkpoints that `rlvr.runs.kept_checkpoints` does not keep; with
+    `newest` None they are left to the trainer."""
 
-    def __init__(self, run_dir: RunDir) -> None:
+    def __init__(self, run_dir: RunDir, *, newest: int | None = None, rules: Sequence[str] = ()) -> None:
         self.run_dir = run_dir
+        self.newest, self.rules = newest, rules
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -71,6 +74,8 @@ class CheckpointMarker(TrainerCallback):
             checkpoint = self.run_dir.checkpoint(state.global_step)
             write_card(self.run_dir.path, checkpoint)
             self.run_dir.mark_complete(checkpoint)
+            if self.newest is not None:
+                delete_others(self.run_dir, newest=self.newest, rules=self.rules)
 
 
 @contextmanager

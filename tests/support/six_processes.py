@@ -18,6 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback
 
+from rlvr.config.anchor import AnchorSpec
 from rlvr.config.registry import resolve
 from rlvr.interfaces import Algorithm
 from rlvr.lab.countdown import problems
@@ -27,6 +28,7 @@ from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from rlvr.statistics.plan import SamplingPlan
+from rlvr.training.anchor import Anchor
 from rlvr.training.processes import leave
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Decoding
@@ -95,6 +97,9 @@ def train(name: str, kind: str, model_folder: str) -> tuple[dict[str, torch.Tens
     """
     trainer, start = trainer_of(name, kind, model_folder, optim="sgd", learning_rate=0.1), AtStart()
     trainer.add_callback(start)
+    if kind == "anchored":
+        trainer.add_callback(Anchor(AnchorSpec(share=0.3, every=2, to="average", decay=0.5),
+                                    accelerator=trainer.accelerator, record=trainer.record))
     probed = (name, kind) in PROBED
     folder = Path(broadcast_object_list([tempfile.mkdtemp()])[0])
     if probed:
@@ -133,6 +138,7 @@ def resumed(kind: str, model_folder: str) -> bool:
 def main(model_folder: str, output: str) -> None:
     samples.clear()
     found = {f"{name}-{kind}": train(name, kind, model_folder) for kind in KINDS for name in SETTINGS}
+    found["grpo-anchored"] = train("grpo", "anchored", model_folder)
     resumes = {kind: resumed(kind, model_folder) for kind in KINDS} if fsdp2_on_cpu.wanted() else {}
     if PartialState().is_main_process:
         torch.save({"learnt": {case: each for case, (each, _) in found.items()},

@@ -9,8 +9,11 @@ import pytest
 
 from rlvr.algorithms.grpo import GRPO
 from rlvr.cli.main import main
+from rlvr.config.recipe import load_recipe
 from rlvr.interfaces import Credit, RolloutBatch
-from tests.support.small_run import rows, write_recipe
+from rlvr.runs.run_dir import RunDir
+from rlvr.types import UserError
+from tests.support.small_run import RECIPE, rows, write_recipe
 
 
 def ends(monkeypatch: pytest.MonkeyPatch, at_step: int, what: Any) -> None:
@@ -64,3 +67,35 @@ def test_before_the_first_checkpoint_it_says_so(
     ends(monkeypatch, 1, interrupt)
     assert main(["train", *write_recipe(tmp_path), "probes.enabled=false", "tracking.wandb=disabled"]) == 130
     assert capsys.readouterr().err.strip().splitlines()[-1] == f"interrupted; {tmp_path}/run has no checkpoint yet"
+
+
+def test_a_probe_that_finds_the_boundary_shrunk_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a checkpoint of that step, though none was due, and a resume knows that nothing is left."""
+    asked = []
+
+    def verdict_on(row: Any, k: int) -> str:
+        asked.append((row["step"], k))
+        return "shrunk"
+
+    monkeypatch.setattr("rlvr.train.verdict_on", verdict_on)
+    arguments = [*write_recipe(tmp_path), "train.stop_on.shrunk=128", "train.save_every=4", "data.probe.size=2",
+                 "probes.plan=cheap", "probes.base_plan=cheap", "probes.arms={}", "tracking.wandb=disabled"]
+    assert main(["train", *arguments]) == 0
+    run = RunDir(tmp_path / "run")
+    assert [row["step"] for row in rows(run.metrics)] == [1, 2] and asked == [(2, 128)]
+    assert [row["step"] for row in rows(run.boundary)] == [0, 2]
+    assert [step for step, _ in run.complete_checkpoints()] == [2]
+    capsys.readouterr()
+    assert main(["train", *arguments, "--resume"]) == 0
+    assert "train.stop_on: the run ended at step 2; nothing is left to train" in capsys.readouterr().err
+    assert [row["step"] for row in rows(run.metrics)] == [1, 2]
+
+
+def test_stop_on_takes_a_k_that_has_a_verdict(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    for settings, message in ((["train.stop_on.shrunk=32"], "expected a k that has a verdict: 64, 128, 256"),
+                              (["train.stop_on.shrunk=256", "probes.enabled=false"], "null without probes")):
+        with pytest.raises(UserError, match=message):
+            load_recipe(tmp_path / "recipe.yaml", settings)
