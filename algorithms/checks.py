@@ -58,7 +58,7 @@ def sample_batch(algorithm: Algorithm[Any], seed: int = 0) -> RolloutBatch:
         accuracy_N=accuracy_N, rewards_N=accuracy_N + 0.25 * (place_N % 3 == 0), group_N=group_N, mask_NT=mask_NT,
         lengths_N=lengths_N, truncated_N=lengths_N == TOKENS, old_logps_NT=-normal(n, TOKENS).abs(),
         ref_logps_NT=-normal(n, TOKENS).abs(), values_NT=normal(n, TOKENS), baseline_N=(group_N % 2).double(),
-        max_length=TOKENS, seed=seed,
+        max_length=TOKENS, seed=seed, seen_N=4.0 * group_N.double(), solved_N=group_N.double() - (group_N > 0).double(),
     )
     return take(batch, torch.randperm(n, generator=generator))
 

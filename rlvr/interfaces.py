@@ -52,6 +52,13 @@ class RolloutBatch:
     """The token limit of a completion; None means the width T of `mask_NT`, right only if padded to the limit."""
     seed: int = 0
     """For algorithms that draw random numbers: differs by run seed and step, equal on all ranks."""
+    problem_ids: tuple[str, ...] | None = None
+    """Of the problem that each group answers: rollout i answers `problem_ids[group_N[i]]`."""
+    seen_N: torch.Tensor | None = None
+    """How many rollouts of each rollout's problem were judged in earlier steps of the run, over all ranks. Of groups
+    that dynamic sampling left out nothing is remembered."""
+    solved_N: torch.Tensor | None = None
+    """How many of these were correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,8 @@ class Needs:
     values: bool = False
     greedy_baseline: bool = False
     group_filter: bool = False
+    history: bool = False
+    """`seen_N` and `solved_N`."""
 
 
 @dataclass(frozen=True)

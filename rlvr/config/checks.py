@@ -45,11 +45,13 @@ def check_training(
 
 
 def check_anchor(train: TrainSection, model: ModelSpec) -> None:
-    """An average of both factors of an adapter is no average of the weights."""
-    if train.anchor is not None and model.lora is not None:
-        _expect(train.anchor.to == "base", "train.anchor.to", train.anchor.to,
-                "base with model.lora, as an average of LoRA's factors is none of the weights; set it, or train all "
-                "weights")
+    """With adapters a pull scales their second factor: that moves the weights on a line for plain LoRA alone."""
+    if train.anchor is None or model.lora is None:
+        return
+    _expect(train.anchor.to == "base", "train.anchor.to", train.anchor.to,
+            "base with model.lora, as an average of LoRA's factors is none of the weights; or train all weights")
+    _expect(not model.lora.dora and not model.lora.modules_to_save, "train.anchor", "DoRA or modules_to_save",
+            "plain LoRA, which a pull can scale; remove one of the two")
 
 
 def check_probes(probes: ProbeSection, data: ProbeData) -> None:

@@ -17,6 +17,7 @@ from rlvr.types import Reading, UserError
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "algorithms": {
+        "boundary_gate": "rlvr.algorithms.boundary_gate:BoundaryGate",
         "cispo": "rlvr.algorithms.cispo:CISPO",
         "clip_cov": "rlvr.algorithms.clip_cov:ClipCov",
         "dapo": "rlvr.algorithms.dapo:DAPO",
@@ -33,6 +34,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "reinforce_pp": "rlvr.algorithms.reinforce_pp:ReinforcePP",
         "remax": "rlvr.algorithms.remax:ReMax",
         "rloo": "rlvr.algorithms.rloo:RLOO",
+        "rs_grpo": "rlvr.algorithms.rs_grpo:RSGRPO",
         "unlikeliness": "rlvr.algorithms.unlikeliness:Unlikeliness",
         "w_reinforce": "rlvr.algorithms.nsr:WReinforce",
     },

@@ -78,7 +78,7 @@ class Anchor(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self.anchor and (self._sharded or state.is_world_process_zero):
+        if self.anchor and not args.save_only_model and (self._sharded or state.is_world_process_zero):
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             save_file({name: tensor.contiguous() for name, tensor in self.anchor.items()}, self._file(folder))
         self.accelerator.wait_for_everyone()  # only then is the checkpoint complete

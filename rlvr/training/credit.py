@@ -40,6 +40,8 @@ def rollout_batch(
     truncated: TruncationPolicy = "as_is",
     max_length: int,
     seed: int,
+    problem_ids: Sequence[str] = (),
+    history_P2: torch.Tensor | None = None,
     **computed_NT: torch.Tensor,
 ) -> RolloutBatch:
     """All rollouts of a step as the algorithm sees them, from tensors gathered over ranks.
@@ -47,6 +49,8 @@ def rollout_batch(
     Args:
         mask_NT: 1 on generated tokens.
         used_N: False for rollouts that stay out of the loss; None: all are in.
+        problem_ids: of the groups, in their order.
+        history_P2: judged and correct rollouts of these problems in earlier steps; None: not needed.
         terms: the shaped rewards, for the columns of `rewards_NF` after the first, the accuracy.
         computed_NT: `old_logps_NT`, `ref_logps_NT`, `values_NT`: those that the algorithm needs.
     """
@@ -55,16 +59,21 @@ def rollout_batch(
     if used_N is not None:
         kept_NT = kept_NT * used_N[:, None]
     rewards_N = shaped_reward(rewards_NF, terms)
+    group_N = torch.arange(len(rewards_N), device=rewards_N.device) // group_size
+    history_N2 = None if history_P2 is None else history_P2.to(rewards_N)[group_N]
     return RolloutBatch(
         accuracy_N=rewards_NF[:, 0],
         rewards_N=rewards_N,
-        group_N=torch.arange(len(rewards_N), device=rewards_N.device) // group_size,
+        group_N=group_N,
         mask_NT=kept_NT.to(rewards_N.dtype),
         lengths_N=mask_NT.sum(1),
         max_length=max_length,
         truncated_N=~stopped_N,
         baseline_N=None if baseline_NF is None else shaped_reward(baseline_NF, terms),
         seed=seed,
+        problem_ids=tuple(problem_ids),
+        seen_N=None if history_N2 is None else history_N2[:, 0],
+        solved_N=None if history_N2 is None else history_N2[:, 1],
         **computed_NT,
     )
 

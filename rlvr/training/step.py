@@ -97,11 +97,27 @@ class Progress:
     """Weight of the entropy bonus; it moves when the algorithm sets an entropy target."""
     entropy: float | None = None
     """Mean token entropy of the last update; None before the first."""
+    history: dict[str, list[int]] = field(default_factory=dict)
+    """Problem id -> [judged, correct] rollouts so far, for algorithms that need it; else empty."""
 
-    def add(self, step: Step) -> None:
-        """Count the rollouts of a step."""
+    def history_of(self, ids: Sequence[str]) -> torch.Tensor:
+        """[judged, correct] rollouts so far of the problems with these ids, (len(ids), 2)."""
+        return torch.tensor([self.history.get(one, [0, 0]) for one in ids], dtype=torch.int64).reshape(-1, 2)
+
+    def _remember(self, batch: RolloutBatch) -> None:
+        assert batch.problem_ids is not None
+        for group, right in zip(batch.group_N.tolist(), batch.accuracy_N.tolist(), strict=True):
+            if right == right:  # NaN: not judged
+                counts = self.history.setdefault(batch.problem_ids[group], [0, 0])
+                counts[0] += 1
+                counts[1] += int(right)
+
+    def add(self, step: Step, *, history: bool = False) -> None:
+        """Count the rollouts of a step; with `history` also by problem."""
         batch = step.batch
         assert batch is not None and batch.lengths_N is not None
+        if history:
+            self._remember(batch)
         if step.refill is None:
             self.generated_rollouts += len(batch.lengths_N)
             self.generated_tokens += int(batch.lengths_N.sum().item())

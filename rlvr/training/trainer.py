@@ -186,7 +186,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         step.credit = assign_credit(self.algorithm, step.batch)
         tensors |= credit_tensors(step.batch, step.credit, tensors["completion_mask"], self.accelerator.process_index)
         self.record(step_metrics(step, self.shaped_rewards, gather_object([step.judged])))
-        self.progress.add(step)
+        self.progress.add(step, history=needs.history)
         self._metrics["train"] |= {name: [total] for name, total in self.progress.metrics().items()}
         return tensors
 
@@ -241,6 +241,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         mask_nT = tensors["completion_mask"] * tensors.get("tool_mask", 1)
         computed = {"old_logps_NT": "old_per_token_logps", "ref_logps_NT": "ref_per_token_logps",
                     "values_NT": "old_values"}
+        ids_P = gather_object([row["problem_id"] for row in step.rows[:: self.num_generations]])
         assert step.rewards_NF is not None
         return rollout_batch(
             mask_NT=gather(mask_nT),
@@ -248,7 +249,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             rewards_NF=step.rewards_NF, baseline_NF=step.baseline_NF, used_N=step.used_N,
             terms=self.shaped_rewards, group_size=self.num_generations, truncated=self.truncated_policy,
             max_length=self.max_completion_length,
-            seed=row_key(self.rollout_seed, "credit", str(step.number), 0) % 2**63,
+            seed=row_key(self.rollout_seed, "credit", str(step.number), 0) % 2**63, problem_ids=ids_P,
+            history_P2=self.progress.history_of(ids_P) if self.algorithm.needs.history else None,
             **{name: gather(tensors[key]) for name, key in computed.items() if key in tensors},
         )
 

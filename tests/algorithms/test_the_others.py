@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from rlvr.algorithms.boundary_gate import BoundaryGate, BoundaryGateConfig
 from rlvr.algorithms.checks import check_algorithm
 from rlvr.algorithms.cispo import CISPO, CISPOConfig
 from rlvr.algorithms.clip_cov import ClipCov, ClipCovConfig, draw_from_band
@@ -33,6 +34,7 @@ from rlvr.algorithms.random_reward import RandomReward, RandomRewardConfig
 from rlvr.algorithms.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from rlvr.algorithms.remax import ReMax, ReMaxConfig
 from rlvr.algorithms.rloo import RLOO, RLOOConfig
+from rlvr.algorithms.rs_grpo import RSGRPO, RSGRPOConfig
 from rlvr.algorithms.unlikeliness import Unlikeliness, UnlikelinessConfig
 from rlvr.config.registry import names, resolve
 from rlvr.interfaces import Algorithm, Credit, LossSpec, Needs, RolloutBatch, TokenBatch
@@ -290,6 +292,52 @@ def test_maxrl_by_hand() -> None:
     assert MaxRL(MaxRLConfig()).advantages(shaped).advantages_NT[:, 0].tolist() == pytest.approx([1, -1])
 
 
+# --- RS-GRPO
+
+
+def test_rs_grpo_by_hand() -> None:
+    # b = 2, one of four right: mean exp(2 r) = (e^2 + 3) / 4
+    mean = (math.exp(2) + 3) / 4
+    expected = [(math.exp(2) / mean - 1) / 2] + 3 * [(1 / mean - 1) / 2]
+    assert credit_N(RSGRPO(RSGRPOConfig()), [1, 0, 0, 0]) == pytest.approx(expected)
+    assert credit_N(RSGRPO(RSGRPOConfig()), [1, 0, 0, 0, math.nan]) == pytest.approx([*expected, 0])
+    # its other form, with p = c / G and t = e^b - 1, at c = 2 of 4 and b = 1
+    t = math.e - 1
+    assert credit_N(RSGRPO(RSGRPOConfig(risk=1.0)), [1, 0, 1, 0]) == pytest.approx(
+        [t * 0.5 / (1 + 0.5 * t), -t * 0.5 / (1 + 0.5 * t)] * 2)
+    nearly_none = credit_N(RSGRPO(RSGRPOConfig(risk=1e-6)), [1, 0, 0, 0])
+    assert nearly_none == pytest.approx([0.75, -0.25, -0.25, -0.25], abs=1e-5)
+    assert credit_N(RSGRPO(RSGRPOConfig()), [0, 0, 1, 1], [0, 0, 1, 1]) == [0] * 4
+    far = small_batch([1, 0, 1, 0], [0, 0, 1, 1], rewards_N=tensor([1.0, 0.9, -1.0, -1.1]))
+    apart = RSGRPO(RSGRPOConfig(risk=20.0)).advantages(far).advantages_NT[:, 0]
+    close(apart[:2], apart[2:])  # a shift of a group's rewards changes nothing
+
+
+# --- boundary gate
+
+
+def test_only_problems_without_an_earlier_success_are_trained_on() -> None:
+    batch = small_batch([1, 0, 1, 0], [0, 0, 1, 1], seen_N=tensor([8, 8, 8, 8]), solved_N=tensor([0, 0, 1, 1]))
+    grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT[:, 0]
+    found = BoundaryGate(BoundaryGateConfig()).advantages(batch).advantages_NT[:, 0]
+    assert found.tolist() == [grpo[0], grpo[1], 0, 0] and grpo[2] != 0
+    with pytest.raises(ValueError, match="seen_N"):
+        BoundaryGate(BoundaryGateConfig()).advantages(small_batch([1, 0]))
+
+
+def test_marginal_weights_by_hand() -> None:
+    # k = 3, prior Beta(1, 1): Beta(1, 3) after 2 wrong: 3 E(1-p)^2 = 3 * (3*4) / (4*5) = 1.8; Beta(3, 2) after 2 of 3:
+    # 3 * (2*3) / (5*6) = 0.6; nothing seen: 3 * (1*2) / (2*3) = 1. Their mean is 1.7 / 1.5 = 17/15.
+    batch = small_batch([1, 0] * 3, [0, 0, 1, 1, 2, 2], seen_N=tensor([2, 2, 3, 3, 0, 0]),
+                        solved_N=tensor([0, 0, 2, 2, 0, 0]))
+    grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT[:, 0]
+    gate = BoundaryGate(BoundaryGateConfig(weight="marginal", k=3))
+    weights = gate.advantages(batch).advantages_NT[:, 0] / grpo
+    close(weights, tensor([1.8, 1.8, 0.6, 0.6, 1.0, 1.0]) * 15 / 17)
+    prior = BoundaryGate(BoundaryGateConfig(weight="marginal", k=2, prior_right=2.0, prior_wrong=6.0))
+    close(prior.advantages(batch).advantages_NT[:2, 0] / grpo[:2] * (8 / 10 + 7 / 11 + 6 / 8) / 3, tensor([0.8, 0.8]))
+
+
 # --- CISPO, GSPO
 
 
@@ -473,6 +521,8 @@ VARIANTS: dict[str, Algorithm[Any]] = {
     "clip_cov-wide": ClipCov(ClipCovConfig(share=0.1, cov_low=0.0)),
     "kl_cov-wide": KLCov(KLCovConfig(share=0.2)),
     "unlikeliness-strong": Unlikeliness(UnlikelinessConfig(rank_penalty=1.0)),
+    "rs_grpo-bold": RSGRPO(RSGRPOConfig(risk=8.0)),
+    "boundary_gate-marginal": BoundaryGate(BoundaryGateConfig(weight="marginal")),
     "gspo-wide": GSPO(GSPOConfig(clip_low=0.2, clip_high=0.2)),
 }
 
@@ -492,13 +542,15 @@ def test_variants_have_the_properties(name: str) -> None:
 def test_a_rollout_that_was_not_judged_is_as_good_as_absent(name: str) -> None:
     found: Any = resolve("algorithms", name)
     algorithm = found(found.Config())
-    batch = replace(reference_batch(), values_NT=OLD, ref_logps_NT=NEW, baseline_N=torch.zeros(16).double())
+    batch = replace(reference_batch(), values_NT=OLD, ref_logps_NT=NEW, baseline_N=torch.zeros(16).double(),
+                    seen_N=torch.ones(16).double(), solved_N=(torch.tensor(INPUTS["index"]) % 2).double())
     missing = torch.zeros(16, dtype=torch.bool)
     missing[[2, 9, 15]] = True
     nan_N = batch.rewards_N.masked_fill(missing, math.nan)
     marked = algorithm.advantages(replace(batch, rewards_N=nan_N, accuracy_N=nan_N))
     present = {f: getattr(batch, f)[~missing] for f in (
-        "accuracy_N", "rewards_N", "group_N", "mask_NT", "old_logps_NT", "ref_logps_NT", "values_NT", "baseline_N")}
+        "accuracy_N", "rewards_N", "group_N", "mask_NT", "old_logps_NT", "ref_logps_NT", "values_NT", "baseline_N",
+        "seen_N", "solved_N")}
     absent = algorithm.advantages(replace(batch, **present))
     close(marked.advantages_NT[~missing], absent.advantages_NT, 1e-12)
     for extra, x in absent.extras_NT.items():
@@ -610,6 +662,7 @@ def test_needs() -> None:
     for algorithm in (NSR(NSRConfig()), PSR(PSRConfig()), WReinforce(WReinforceConfig())):
         assert algorithm.needs == Needs()
     assert PassK(PassKConfig()).needs == Needs(min_group_size=5)
+    assert BoundaryGate(BoundaryGateConfig()).needs == replace(pair, history=True)
     for name in names("algorithms"):
         found: Any = resolve("algorithms", name)
         assert found(found.Config(kl_loss_coef=0.04)).needs.ref_logps, name
@@ -636,6 +689,9 @@ def test_loss_specs() -> None:
     (lambda: ClipCovConfig(share=0), "share=0"),
     (lambda: ClipCovConfig(cov_low=5), "cov_low < cov_high"),
     (lambda: KLCovConfig(share=2), "share is 2"),
+    (lambda: RSGRPOConfig(risk=0), "risk is 0"),
+    (lambda: BoundaryGateConfig(k=0), "k is 0"),
+    (lambda: BoundaryGateConfig(prior_wrong=-1.0), "prior_wrong is -1.0"),
     (lambda: KLCovConfig(clip_high=0.3), "kl_cov: clip_high=0.3 has no effect on this loss; remove it"),
     (lambda: GPGConfig(clip_low=0.1), "gpg: clip_low=0.1 has no effect"),
     (lambda: CISPOConfig(dual_clip=3.0), "cispo: dual_clip=3.0 has no effect"),
@@ -650,6 +706,7 @@ def test_settings_that_mean_nothing_are_refused(make: Callable[[], Any], message
 @pytest.mark.parametrize("name", names("algorithms"))
 def test_an_infinite_reward_is_refused(name: str) -> None:
     found: Any = resolve("algorithms", name)
-    batch = replace(reference_batch(), values_NT=OLD, baseline_N=torch.zeros(16).double())
+    batch = replace(reference_batch(), values_NT=OLD, baseline_N=torch.zeros(16).double(),
+                    seen_N=torch.ones(16).double(), solved_N=torch.zeros(16).double())
     with pytest.raises(UserError, match="rewards_N holds inf"):
         found(found.Config()).advantages(replace(batch, rewards_N=torch.full((16,), math.inf).double()))

@@ -125,3 +125,16 @@ def test_running_means_are_over_tokens_and_ranks() -> None:
                "a": Measured(torch.tensor([[4.0, 4.0]]), torch.tensor([[0.0, 0.5]]))})
     assert means.take(twice) == {"a": (4.0, 1.0), "b": (18.0, 6.0)}
     assert means.take(twice) == {}
+
+
+def test_the_history_counts_judged_and_correct_rollouts_by_problem() -> None:
+    step, progress = Step(0, []), Progress()
+    step.batch = RolloutBatch(
+        torch.tensor([1.0, 0.0, math.nan, 1.0]), torch.zeros(4), torch.tensor([0, 0, 1, 1]), torch.ones(4, 1),
+        lengths_N=torch.ones(4), problem_ids=("a", "b"))
+    progress.add(step)
+    assert progress.history == {}
+    progress.add(step, history=True)
+    progress.add(step, history=True)
+    assert progress.history == {"a": [4, 2], "b": [2, 2]}
+    assert progress.history_of(["b", "c", "a"]).tolist() == [[2, 2], [0, 0], [4, 2]]

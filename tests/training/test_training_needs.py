@@ -19,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlvr.algorithms.boundary_gate import BoundaryGate, BoundaryGateConfig
 from rlvr.algorithms.dapo import DAPO, DAPOConfig
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.algorithms.ppo import PPO, PPOConfig
@@ -533,3 +534,34 @@ def test_an_empty_completion_becomes_one_eos(tmp_path: Path) -> None:
     assert slices is not None
     lengths = [int(n) for s in slices for n in s["loss_mask"].sum(1)]
     assert lengths.count(1) == 4 and lengths.count(3) == 12
+
+
+def test_an_algorithm_knows_what_the_run_saw_of_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over steps and a resume, before the step that it is asked about."""
+    batches: list[RolloutBatch] = []
+    original = BoundaryGate.advantages
+
+    def advantages(self: BoundaryGate, batch: RolloutBatch) -> Credit:
+        batches.append(batch)
+        return original(self, batch)
+
+    monkeypatch.setattr(BoundaryGate, "advantages", advantages)
+    algorithm = BoundaryGate(BoundaryGateConfig())
+    settings: dict[str, Any] = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
+    whole = make(tmp_path, algorithm, **settings)
+    whole.train()
+    history: dict[str, list[int]] = {}
+    for batch in batches:  # 16 problems, four a step: every problem comes back in the second epoch
+        assert batch.problem_ids is not None and batch.seen_N is not None and batch.solved_N is not None
+        ids = [batch.problem_ids[group] for group in batch.group_N.tolist()]
+        assert batch.seen_N.tolist() == [history.get(one, [0, 0])[0] for one in ids]
+        assert batch.solved_N.tolist() == [history.get(one, [0, 0])[1] for one in ids]
+        for one, right in zip(ids, batch.accuracy_N.tolist(), strict=True):
+            counts = history.setdefault(one, [0, 0])
+            history[one] = [counts[0] + 1, counts[1] + int(right)]
+    assert whole.progress.history == history and len(history) == 16
+    assert any(bool(batch.seen_N.any()) for batch in batches if batch.seen_N is not None)
+    resumed = make(tmp_path, algorithm, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert resumed.progress.history == history
+    assert same(resumed.model.state_dict(), whole.model.state_dict())

@@ -1,0 +1,76 @@
+"""Boundary gate: GRPO on problems that the run has not solved yet, or weighted by what they can add to pass@k
+(2606.15455)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from rlvr.algorithms._groups import judged
+from rlvr.algorithms.grpo import GRPO, GRPOConfig
+from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch
+from rlvr.types import UserError
+
+
+@dataclass(frozen=True)
+class BoundaryGateConfig(GRPOConfig):
+    """GRPO's settings, and the gate."""
+
+    weight: Literal["unsolved", "marginal"] = "unsolved"
+    """unsolved: 1 for problems without a correct rollout in earlier steps, else 0. marginal: k E[(1 - p)^(k - 1)]."""
+    k: int = 256
+    """Of the pass@k to keep, for `marginal`."""
+    prior_right: float = 1.0
+    """Correct rollouts that the prior of p counts for, above 0."""
+    prior_wrong: float = 1.0
+    """Wrong ones."""
+
+    def __post_init__(self) -> None:
+        for name in ("k", "prior_right", "prior_wrong"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"boundary_gate: {name} is {getattr(self, name)}, expected a number above 0")
+        if self.weight not in ("unsolved", "marginal"):
+            raise UserError(f"boundary_gate: weight is {self.weight!r}, expected unsolved or marginal")
+
+
+class BoundaryGate(Algorithm[BoundaryGateConfig]):
+    """A_i = w A_i of GRPO, with a weight w of the problem from the steps before this one.
+
+    `unsolved` is the intervention of the paper's abstract: updates on problems with zero observed successes only. A
+    problem is trained on in the step of its first success and not afterwards.
+    `marginal`: d pass@k / d p = k (1 - p)^(k - 1), in expectation under the Beta posterior of p given s correct of n
+    rollouts, k B(a + s, b + n - s + k - 1) / B(a + s, b + n - s), divided by the mean weight of the step's judged
+    rollouts. The paper weighs by an estimated marginal contribution as well; this formula and its scale are our
+    reading of that, not checked against the authors' code. p is taken as constant over the run, though it is not.
+    """
+
+    Config = BoundaryGateConfig
+    min_group_size = 2
+
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, history=True)
+
+    def advantages(self, batch: RolloutBatch) -> Credit:
+        if batch.seen_N is None or batch.solved_N is None:
+            raise ValueError("BoundaryGate needs seen_N and solved_N in the RolloutBatch; see Algorithm.needs")
+        if self.config.weight == "unsolved":
+            weight_N = (batch.solved_N == 0).to(batch.rewards_N.dtype)
+        else:
+            weight_N = self._marginal(batch.seen_N, batch.solved_N)
+            judged_N = judged(batch)
+            mean = weight_N[judged_N].mean() if judged_N.any() else weight_N.new_ones(())
+            weight_N = weight_N / mean
+        credit = GRPO(self.config).advantages(batch)
+        return replace(credit, advantages_NT=credit.advantages_NT * weight_N.unsqueeze(1))
+
+    def _marginal(self, seen_N: torch.Tensor, solved_N: torch.Tensor) -> torch.Tensor:
+        """E[k (1 - p)^(k - 1)] per rollout: of a ratio of Beta functions, by the gammas that do not cancel."""
+        config = self.config
+        wrong_N = config.prior_wrong + seen_N - solved_N
+        all_N = config.prior_right + solved_N + wrong_N
+        more = config.k - 1
+        log_N = (wrong_N + more).lgamma() - wrong_N.lgamma() - (all_N + more).lgamma() + all_N.lgamma()
+        return config.k * log_N.exp()
