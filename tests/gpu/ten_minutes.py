@@ -30,8 +30,8 @@ RECIPE = """
 name: gpu
 model: {{path: {folder}/model, dtype: float32, attn_implementation: sdpa}}
 data:
-  train: {{source: {folder}/train.jsonl, template: "{{problem}}", verifier: "tests.gpu.shape:Parity"}}
-  probe: {{source: {folder}/probe.jsonl, template: "{{problem}}", verifier: "tests.gpu.shape:Parity"}}
+  train: {{source: {folder}/train.jsonl, template: "{{prompt}}", verifier: "tests.gpu.shape:Parity"}}
+  probe: {{source: {folder}/probe.jsonl, template: "{{prompt}}", verifier: "tests.gpu.shape:Parity"}}
 algorithm: {{name: grpo}}
 train:
   steps: 2
