@@ -3,7 +3,8 @@
 Both get the same rollouts: lengths log-normal with a mean of a quarter of the longest, prompts of up to an eighth of
 it. Each takes one SGD step of a random Llama of 135 M parameters (30 layers, 576 wide, 9 heads, 3 of them for keys and
 values, 49,152 words, tied), and the weights after it show that the updates are the same. Nothing is generated: the
-rollouts are given. Printed per kind: seconds of the training, speed beside TRL's, real tokens over those that went
+rollouts are given. Printed per kind: CPU seconds of the training (other
+work on the machine does not count), speed beside TRL's, real tokens over those that went
 through the model, peak memory above that before, and how far the weights are from TRL's.
 
 Usage: python tests/benchmarks/ragged_update.py [--small] [--rollouts 128] [--longest 64] [--kinds trl tokens]
@@ -64,7 +65,7 @@ def rollouts(count: int, longest: int, words: int) -> list[tuple[list[int], list
 
 
 class Meter:
-    """Seconds, tokens and peak memory of the updates of one kind."""
+    """CPU seconds, tokens and peak memory of the updates of one kind."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -138,9 +139,9 @@ def update(meter: Meter, options: Any, data: list[tuple[list[int], list[int]]], 
     before = policy.model.layers[0].self_attn.q_proj.weight.detach().clone()
     gc.collect()
     with Peak() as peak:
-        started = time.perf_counter()
+        started = time.process_time()
         trainer.train()
-        meter.seconds.append(time.perf_counter() - started)
+        meter.seconds.append(time.process_time() - started)
     meter.peak = max(meter.peak, peak.most - peak.base)
     meter.weights = policy.model.layers[0].self_attn.q_proj.weight.detach().clone()
     meter.moved = (meter.weights - before).abs().max().item()
