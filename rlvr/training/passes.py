@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 
 from rlvr.training.critic import read_values
 from rlvr.training.forward import Compact, Sequences, sequences, trimmed, with_positions
@@ -50,7 +51,6 @@ def scores(
         in_parts: in as many passes as it takes; only without gradient.
         more: pictures, and what else TRL asks of its pass.
     """
-
     rows = Sequences(*padded_rows)
 
     def computed(real: torch.Tensor) -> None:
@@ -153,7 +153,8 @@ def cut_window(trainer: Any, window: dict[str, Any]) -> dict[str, Any]:
 def without_sync(accelerator: Any, model: Any) -> Iterator[None]:
     """Within the block gradients are added up on this rank: more micro-batches of the update follow."""
     at_once = accelerator.gradient_state.plugin_kwargs.get("sync_each_batch", False)
-    accelerator.sync_gradients = False  # DeepSpeed would take its optimizer step
+    at_once |= accelerator.distributed_type == DistributedType.DEEPSPEED  # told by the next line
+    accelerator.sync_gradients = False  # or it would take its optimizer step
     try:
         with nullcontext() if at_once else accelerator.no_sync(model):
             yield

@@ -18,7 +18,8 @@ micro-batches and ranks, and the metrics. One training step, in the order of the
           credit.credit_tensors            this rank's rows of its credit
           record                           metrics (`step_metrics`)
         credit.write_window_counts         the denominators of each optimizer update
-      _compute_loss                        `forward` passes and `objective.objective`
+        passes.cut_window                  with `micro_batch_tokens`: the rollouts of an update, dealt to ranks and cut
+      _compute_loss                        `forward` passes (`passes`) and `objective.objective`
     _clip_grad_norm, then the optimizer    at the last micro-batch of an update; an entropy target then moves its weight
     critic_training.update_critic          further updates of a critic, if the algorithm asks for them
 

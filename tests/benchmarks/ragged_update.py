@@ -3,9 +3,9 @@
 Both get the same rollouts: lengths log-normal with a mean of a quarter of the longest, prompts of up to an eighth of
 it. Each takes one SGD step of a random Llama of 135 M parameters (30 layers, 576 wide, 9 heads, 3 of them for keys and
 values, 49,152 words, tied), and the weights after it show that the updates are the same. Nothing is generated: the
-rollouts are given. Printed per kind: CPU seconds of the training (other
-work on the machine does not count), speed beside TRL's, real tokens over those that went
-through the model, peak memory above that before, and how far the weights are from TRL's.
+rollouts are given. Printed per kind: CPU seconds of the training (other work on the machine does not count), speed
+beside TRL's, real tokens over those that went through the model, peak memory above that before, and how far the weights
+are from TRL's.
 
 Usage: python tests/benchmarks/ragged_update.py [--small] [--rollouts 128] [--longest 64] [--kinds trl tokens]
 """
