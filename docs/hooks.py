@@ -211,7 +211,28 @@ def meaning(field: dict[str, Any], defs: dict[str, Any]) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PARTS = {part.__name__: part for part in (metrics, algorithms, presets, plans, code_map, changelog, api, recipe)}
+def trl_keys() -> str:
+    """Every field of TRL's GRPOConfig that a recipe says by a key of its own or not at all."""
+    from rlvr.config.foreign_keys import TRL
+
+    return foreign_table("GRPOConfig", TRL)
+
+
+def verl_keys() -> str:
+    """The settings of verl's PPO trainer."""
+    from rlvr.config.verl_keys import VERL
+
+    return foreign_table("verl", VERL)
+
+
+def foreign_table(whose: str, keys: Any) -> str:
+    rows = [[f"`{name}`", f"`{here.key}`" if here.key else "none", here.note.replace("|", "\\|")]
+            for name, here in keys.items()]
+    return table([whose, "recipe", "note"], rows)
+
+
+PARTS = {part.__name__: part for part in (metrics, algorithms, presets, plans, code_map, changelog, api, recipe,
+                                          trl_keys, verl_keys)}
 
 
 @cache

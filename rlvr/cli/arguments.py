@@ -24,7 +24,7 @@ def add_command(
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """`RECIPE [key=value ...]`"""
-    parser.add_argument("recipe", help="path of a recipe, e.g. recipes/quickstart/lab_grpo.yaml")
+    completed(parser.add_argument("recipe", help="path of a recipe, e.g. recipes/quickstart/lab_grpo.yaml"))
     add_overrides(parser, "recipe settings to change, e.g. train.steps=120")
 
 
@@ -34,7 +34,12 @@ def add_overrides(parser: argparse.ArgumentParser, meaning: str, metavar: str = 
 
 
 def add_run_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="run directory, e.g. runs/lab_grpo")
+    completed(parser.add_argument("run_dir", type=Path, metavar="RUN", help="run directory, e.g. runs/lab_grpo"))
+
+
+def completed(argument: argparse.Action) -> None:
+    """Let shells complete paths for it (`rlvr --completion`): as shtab.FILE, without loading shtab."""
+    argument.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # type: ignore[attr-defined]
 
 
 def add_resume(parser: argparse.ArgumentParser, what: str = "the run in the recipe's run_dir") -> None:

@@ -12,8 +12,10 @@ from rlvr.cli import (
     audit,
     check,
     compare,
+    convert,
     dashboard,
     dial,
+    init,
     lab,
     list,
     perplexity,
@@ -27,7 +29,8 @@ from rlvr.cli import (
 from rlvr.runs.owner import release
 from rlvr.types import UnsoundError, UserError
 
-COMMANDS = (train, check, probe, dial, perplexity, report, audit, list, schema, compare, dashboard, review, push, lab)
+COMMANDS = (train, check, init, probe, dial, perplexity, report, audit, list, schema, compare, dashboard, review, push,
+            convert, lab)
 """In the order of `rlvr --help`. Each adds its parser, with the function to run as `run`, and imports what it needs
 when it runs."""
 
@@ -74,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Train language models by RL with verifiable rewards, and measure their reasoning boundary.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the versions of rlvr and of its engines")
+    parser.add_argument("--completion", action=_Completion, choices=("bash", "zsh", "tcsh"), metavar="SHELL",
+                        help="print what makes this shell (bash, zsh, tcsh) complete commands and options")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
@@ -89,6 +94,16 @@ class _Version(argparse.Action):
         installed = {name: version or "(not installed)" for name, version in versions().items()}
         own = installed.pop("rlvr")
         sys.stdout.write(f"rlvr {own} ({', '.join(f'{name} {version}' for name, version in installed.items())})\n")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Prints a completion script of the whole command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, values: Any, option_string: str | None = None) -> None:
+        import shtab
+
+        sys.stdout.write(shtab.complete(parser, values) + "\n")
         parser.exit()
 
 

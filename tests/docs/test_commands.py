@@ -30,6 +30,8 @@ NOT_RUN = {
     r"wandb sync .+": "needs an account",
     r"rlvr push .+": "needs an account; tests/report/test_card.py runs it against a stub of the hub",
     r"rlvr --help": "argparse ends the process",
+    r"rlvr --completion .+": "argparse ends the process; tests/cli/test_init.py runs it",
+    r"rlvr convert .+": "reads files of TRL or verl; tests/cli/test_convert.py runs it on such files",
     r"\.venv/bin/mkdocs serve": "does not end; test_pages.py builds the site",
     r"python tests/statistics/coverage_table\.py .+": "takes an hour",
     r"python tests/lab/accuracy\.py .+": "takes minutes",

@@ -1,0 +1,26 @@
+# CPU image: the lab, tests, checks of recipes, reports. From the root of a checkout:
+#
+#   docker build -f launch/docker/cpu.Dockerfile -t rlvr:cpu .
+#   docker run --rm -v "$PWD/runs:/work/runs" rlvr:cpu train recipes/quickstart/lab_grpo.yaml
+FROM python:3.11-slim-bookworm
+
+# The sandbox of unit_tests, and git for the commit in recipe.json.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends bubblewrap git \
+    && rm -rf /var/lib/apt/lists/*
+
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PYTHONUNBUFFERED=1
+
+WORKDIR /opt/rlvr
+COPY constraints.txt ./
+RUN pip install -c constraints.txt torch --index-url https://download.pytorch.org/whl/cpu
+COPY . .
+RUN pip install -c constraints.txt .
+
+RUN useradd --create-home --uid 1000 rlvr && mkdir -p /work/runs && chown -R rlvr:rlvr /work
+USER rlvr
+WORKDIR /work
+ENTRYPOINT ["rlvr"]
+CMD ["--help"]

@@ -1,0 +1,113 @@
+"""`rlvr init`: a recipe that passes `rlvr check`, for a model and data of one's own.
+
+Run: python -m pytest tests/cli/test_init.py
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlvr.cli.init import data_of
+from rlvr.cli.main import main
+from rlvr.config.recipe import load_recipe
+from rlvr.models.loading import source
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with 200 rows in it."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"What is {i} + 1?", "answer": i + 1} for i in range(200)]
+    (tmp_path / "my.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_the_lab_by_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--model", "lab", "--data", "lab", "--algorithm", "dapo", "--hardware", "cpu"]) == 0
+    assert "wrote lab_dapo.yaml; next: rlvr check lab_dapo.yaml" in capsys.readouterr().out
+    assert main(["check", "lab_dapo.yaml"]) == 0
+    text = (folder / "lab_dapo.yaml").read_text()
+    assert "  steps: 100" in text and "# Number of optimizer updates" in text
+    assert main(["init", "--model", "lab", "--data", "lab", "--algorithm", "dapo", "--hardware", "cpu"]) == 2
+    assert "lab_dapo.yaml is there already and is left as it is" in capsys.readouterr().err
+
+
+def test_own_model_and_rows_on_gpus(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The forecast decides: PPO of a 7B model needs ZeRO-3, a 0.5B model one GPU, 32B on four of them adapters."""
+    def made(model: str, algorithm: str, hardware: str, name: str) -> str:
+        assert main(["init", "--model", model, "--data", "my.jsonl", "--algorithm", algorithm, "--hardware", hardware,
+                     "-o", name]) == 0
+        assert main(["check", "--offline", name, "--processes", hardware.split("x")[0]]) == 0
+        return (folder / name).read_text()
+
+    text = made("Qwen/Qwen2.5-7B-Instruct", "ppo", "8xh100", "a.yaml")
+    assert "launch/accelerate/zero3.yaml --num_processes 8" in text
+    recipe = load_recipe("a.yaml")
+    assert recipe.data.train.prompt == "question" and recipe.data.train.chat and recipe.model.dtype == "bfloat16"
+    assert (recipe.data.probe.size, recipe.data.train.skip, recipe.train.prompts_per_step) == (50, 50, 64)
+    assert "command    rlvr train b.yaml" in made("Qwen/Qwen2.5-0.5B", "grpo", "1xh100", "b.yaml")
+    base = load_recipe("b.yaml").data.train
+    assert base.template.startswith("{prompt}") and not base.chat
+    made("Qwen/Qwen2.5-32B", "grpo", "4xh200", "c.yaml")
+    assert load_recipe("c.yaml").model.lora is not None
+    assert "size of some/model is not known here" in made("some/model", "grpo", "1xa100", "d.yaml").replace("\n# ", " ")
+
+
+def test_a_local_model_and_its_rows_pass_the_whole_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": f"{i} {i + 1}", "answer": str(i)} for i in range(1, 60)]
+    (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["init", "--model", source("lab"), "--data", "words.jsonl", "--algorithm", "grpo", "--hardware", "cpu",
+                 "-o", "mine.yaml"]) == 0
+    assert load_recipe("mine.yaml").train.prompts_per_step == 45  # 59 rows, a quarter of them held out
+
+
+def test_questions_are_asked_on_a_terminal_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("\nlab\n\n\n"))  # Enter takes the default
+    assert main(["init"]) == 0
+    assert capsys.readouterr().err.count("? ") == 0 and load_recipe("lab_grpo.yaml").model.path == "lab"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("lab\n"))
+    assert main(["init", "--model", "lab"]) == 2
+    assert "--data: missing, and there is no terminal to ask on; expected lab, a .jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--hardware", "8xh1000"], "--hardware: unknown GPU 'h1000'; did you mean 'h100'?"),
+    (["--hardware", "eight"], "--hardware: unknown GPU 'eight'"),
+    (["--algorithm", "grop"], "unknown name 'grop' in algorithms: did you mean 'grpo'?"),
+    (["--data", "no.jsonl"], "--data: no file 'no.jsonl'"),
+    (["--gold", "nothing"], "--gold: my.jsonl: no column 'nothing' (columns: question, answer)"),
+    (["--model", "Qwen/Qwen2.5-32B", "--hardware", "1xa10g"], "--hardware: 32.8 B weights do not fit 1 x a10g"),
+    (["--hardware", "200xh100"], "--data: found 150 problems to train on, expected at least one per process (200)"),
+])
+def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
+    given = {"--model": "Qwen/Qwen2.5-7B", "--data": "my.jsonl", "--algorithm": "grpo", "--hardware": "8xh100"}
+    given |= dict(zip(options[::2], options[1::2], strict=True))
+    assert main(["init", *(word for pair in given.items() for word in pair)]) == 2
+    assert message in capsys.readouterr().err and not list(folder.glob("*.yaml"))
+
+
+def test_presets_hold_problems_out() -> None:
+    data, rows = data_of("gsm8k", None, None, chat=False)
+    assert (data["train"]["split"], data["probe"]["split"], rows) == ("train", "test", 7473)
+    data, _ = data_of("math", None, None, chat=True)
+    assert data["train"]["skip"] == data["probe"]["size"] == 256
+    assert data["train"]["shuffle"] == data["probe"]["shuffle"] == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--completion", shell])
+    script = capsys.readouterr().out
+    assert ended.value.code == 0 and "convert" in script and "sharding" in script
