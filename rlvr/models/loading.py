@@ -37,9 +37,15 @@ def adapter_of(path: str) -> Adapter | None:
     config = folder / "adapter_config.json"
     if not config.is_file() or (folder / "config.json").is_file():
         return None
-    stored = json.loads(config.read_text())
-    return Adapter(stored["base_model_name_or_path"], stored.get("revision"),
-                   (folder / "tokenizer_config.json").is_file())
+    try:
+        stored = json.loads(config.read_bytes())
+        base = stored["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{config}: found no base_model_name_or_path in it, expected the hub id or the directory of "
+                        "the model that the adapters belong to; add it", where="model.path")
+    return Adapter(base, stored.get("revision"), (folder / "tokenizer_config.json").is_file())
 
 
 def check_trainable(spec: ModelSpec) -> None:

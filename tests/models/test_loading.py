@@ -96,6 +96,14 @@ def test_adapters_that_cannot_be_trained_on(
         check_trainable(ModelSpec(path=str(beyond)))
 
 
+@pytest.mark.parametrize("config", ["{", "[]", "{}", '{"base_model_name_or_path": null}', "\udcff"])
+def test_adapters_of_nothing(tmp_path: Path, config: str) -> None:
+    """Bug: a KeyError or JSONDecodeError with its traceback."""
+    (tmp_path / "adapter_config.json").write_bytes(config.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"^model.path: .*adapter_config.json: found no base_model_name_or_path in it"):
+        check_trainable(ModelSpec(path=str(tmp_path)))
+
+
 def test_training_goes_on_from_adapters(adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bug: a LoRA checkpoint could not be `model.path` of a training. The base of its boundary is the model with the
     adapters, its KL reference too, and its checkpoints hold adapters of the same base; it resumes to the same end."""
