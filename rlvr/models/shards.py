@@ -10,15 +10,9 @@ import torch
 
 
 def is_sharded(model: Any) -> bool:
-    """Whether some parameter is in parts now. Then a forward pass gathers it, and every process must make as many."""
-    return any(_in_parts(parameter) for parameter in model.parameters())
-
-
-def _in_parts(parameter: Any) -> bool:
-    """FSDP2 (DTensor), or ZeRO-3 (DeepSpeed's own mark, which says otherwise while it is gathered)."""
-    if hasattr(parameter, "full_tensor"):
-        return True
-    return hasattr(parameter, "ds_status") and parameter.ds_status.name != "AVAILABLE"
+    """Whether processes must make every forward pass together: FSDP2 then gathers parameters, and ZeRO-3 compares notes
+    at each pass, also while all of them are gathered."""
+    return any(hasattr(parameter, "full_tensor") or hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 
 @contextmanager
@@ -26,7 +20,7 @@ def whole(parameter: Any) -> Iterator[torch.Tensor]:
     """The whole of one parameter, within the block. All processes that hold a part of it must ask for it."""
     if hasattr(parameter, "full_tensor"):
         yield parameter.detach().full_tensor()
-    elif hasattr(parameter, "ds_status"):
+    elif hasattr(parameter, "ds_id"):
         import deepspeed
 
         with deepspeed.zero.GatheredParameters([parameter]):
