@@ -36,6 +36,7 @@ from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
 from rlvr.training.processes import GoldsOfAll, leave, on_main, rank, tell_launcher, world_size
 from rlvr.training.starting_model import starting_model
+from rlvr.training.trackers import check_installed
 from rlvr.types import UnsoundError, UserError
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from rlvr.probes.callback import ProbeCallback
     from rlvr.probes.conditions import Condition
     from rlvr.training.progress_line import ProgressLine
+    from rlvr.training.trackers import Trackers
     from rlvr.training.trainer import RLVRTrainer
-    from rlvr.training.wandb_run import WandbRun
 
 GRACE = 5.0
 """Seconds that the other processes wait when a run is refused. torchrun ends them once rank 0 has ended, and then its
@@ -92,6 +93,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     computes other log-probabilities than sampling.
     """
     recipe = load_recipe(recipe_path, overrides)
+    check_installed(recipe.tracking.to)
     run_dir = RunDir(recipe.run_path)
     if rank() == 0:
         run_dir.check_usable(resume=resume)
@@ -179,15 +181,15 @@ def _train(
         keep_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    with tracked(recipe, run_dir, main=rank() == 0) as (progress, wandb_run):
+    with tracked(recipe, run_dir, main=rank() == 0) as (progress, trackers):
         meet()  # W&B may take a while to start
         trainer.add_callback(progress)
         if recipe.train.anchor is not None:  # before the probes, which measure the weights that were pulled back
             trainer.add_callback(Anchor(recipe.train.anchor, accelerator=trainer.accelerator, record=trainer.record,
                                         resume_from=checkpoint))
-        for callback in _probes(recipe, run_dir, problems, conditions, judge, trainer, progress, wandb_run):
+        for callback in _probes(recipe, run_dir, problems, conditions, judge, trainer, progress, trackers):
             trainer.add_callback(callback)
-        trainer.add_callback(MetricsCallback(run_dir, wandb_run))
+        trainer.add_callback(MetricsCallback(run_dir, trackers))
         keep = recipe.probes.keep if recipe.probes.enabled else ()
         trainer.add_callback(CheckpointMarker(run_dir, newest=recipe.train.keep_checkpoints, rules=keep))
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -195,7 +197,7 @@ def _train(
 
 def _probes(
     recipe: Recipe, run_dir: RunDir, problems: ProblemSets, conditions: Sequence[Condition], judge: Judge,
-    trainer: RLVRTrainer, progress: ProgressLine, wandb_run: WandbRun | None,
+    trainer: RLVRTrainer, progress: ProgressLine, trackers: Trackers | None,
 ) -> Iterator[ProbeCallback]:
     """The probes of the run, and of the base and the last step under each other condition."""
     from rlvr.probes.callback import ProbeCallback
@@ -210,7 +212,7 @@ def _probes(
         settings = probe_settings(recipe, problems.probe, every=recipe.probes.every, budget=budget_of(recipe))
         yield live(Prober(
             problems.probe, settings, judge=judge, run_dir=run_dir.path, progress=progress.on_probe_progress,
-            listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+            listeners=[progress.on_probe, *([trackers.log_probe] if trackers else [])],
             generated_tokens=lambda: trainer.progress.generated_tokens,
         ), partial(ends_run, recipe) if recipe.train.stop_on is not None else None)
     for condition in conditions:
@@ -218,7 +220,7 @@ def _probes(
         yield live(ConditionProber(
             condition, condition.settings(recipe, every=recipe.train.steps), judge=judge,
             run_dir=run_dir.arm(name).path, progress=partial(progress.on_probe_progress, arm=name),
-            listeners=[progress.on_arm, *([partial(wandb_run.log_arm, name)] if wandb_run else [])],
+            listeners=[progress.on_arm, *([partial(trackers.log_arm, name)] if trackers else [])],
         ))
 
 

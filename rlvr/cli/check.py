@@ -28,8 +28,10 @@ def run(arguments: argparse.Namespace) -> None:
     from rlvr.cli.forecast import check
     from rlvr.cli.hardware import hardware_lines
     from rlvr.config.recipe import load_recipe
+    from rlvr.training.trackers import check_installed
 
     recipe, lines = load_recipe(arguments.recipe, arguments.overrides), []
+    check_installed(recipe.tracking.to)
     if arguments.gpu is not None:
         lines = hardware_lines(recipe, processes=arguments.processes, gpu_name=arguments.gpu,
                                sharding=arguments.sharding, config_file=arguments.model_config)

@@ -68,7 +68,7 @@ TRL: dict[str, Here] = {
     "logging_strategy": Here("train.log_every", "always by steps"),
     "logging_nan_inf_filter": Here(None, "always false: a loss that is not finite stops the run"),
     "disable_tqdm": Here(None, "a run has a progress line of its own"),
-    "report_to": Here("tracking.wandb", "run directory and report hold everything anyway"),
+    "report_to": Here("tracking.to", "run directory and report hold everything anyway"),
     "project": Here("tracking.project"),
     "trackio_space_id": Here(None, _TRACKING),
     "trackio_bucket_id": Here(None, _TRACKING),

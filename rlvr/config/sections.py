@@ -239,7 +239,11 @@ class JudgeSection:
 
 @dataclass(frozen=True, slots=True)
 class TrackingSection:
-    """Weights & Biases. The run directory holds all metrics anyway."""
+    """Trackers: Weights & Biases and others. The run directory holds all metrics anyway."""
+
+    to: tuple[Literal["wandb", "trackio", "tensorboard", "mlflow"], ...] = ("wandb",)
+    """Where metrics and probes go, as [wandb, tensorboard]; [] for nowhere else. Those beside wandb get the numbers and
+    the recipe, without figures and tables, and need their package: `pip install 'rlvr[trackio]'`."""
 
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """`auto`: online if an API key is configured, else offline, which writes files to upload later."""

@@ -32,6 +32,7 @@ from rlvr.probes.settings import probe_settings
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.arguments import common_arguments
 from rlvr.training.open_run import open_run
+from rlvr.training.trackers import check_installed
 from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
 from rlvr.training.trl_settings import OwnCard
 from rlvr.types import Decoding, Problem, UserError
@@ -58,22 +59,23 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
     run directory that is not empty without `resume`.
     """
     recipe = distilled(recipe)
+    check_installed(recipe.tracking.to)
     with Judge(**recipe.judge.options()) as judge:
         problems = with_usable_golds(recipe, load_probe_set(recipe), judge).probe
         run = RunDir.create(recipe.run_path, resume=resume, own=True)
         checkpoint = open_run(run, resolved(recipe), problems, lab=True, resume=resume)
         model, tokenizer = load_lab_model(LAB)
         taught = rarely_solved(model, tokenizer, recipe.data.train)
-        with tracked(recipe, run) as (progress, wandb_run):
+        with tracked(recipe, run) as (progress, trackers):
             prober = Prober(
                 problems, probe_settings(recipe, problems, every=recipe.probes.every), judge=judge, run_dir=run.path,
-                listeners=[progress.on_probe, *([wandb_run.log_probe] if wandb_run else [])],
+                listeners=[progress.on_probe, *([trackers.log_probe] if trackers else [])],
                 progress=progress.on_probe_progress,
             )
             trainer = _Distiller(
                 model, args=_arguments(recipe, run), train_dataset=answers(taught, tokenizer),
                 processing_class=tokenizer,
-                callbacks=[progress, ProbeCallback(prober, truth=exact_success), MetricsCallback(run, wandb_run),
+                callbacks=[progress, ProbeCallback(prober, truth=exact_success), MetricsCallback(run, trackers),
                            CheckpointMarker(run)],
             )
             trainer.remove_callback(PrinterCallback)

@@ -1,6 +1,6 @@
-"""Where a training's numbers go: metrics.jsonl, a progress line, and Weights & Biases if it is on.
+"""Where a training's numbers go: metrics.jsonl, a progress line, and the trackers of `tracking.to`.
 
-The files are the record; W&B gets the same rows. `rlvr.runs.metrics.GLOSSARY` defines every key that is logged.
+The files are the record; trackers get the same rows. `rlvr.runs.metrics.GLOSSARY` defines every key that is logged.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rlvr.runs.kept_checkpoints import delete_others
 from rlvr.runs.metrics import metric_row
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.progress_line import ProgressLine
+from rlvr.training.trackers import Tracker, Trackers, scalar_tracker
 from rlvr.training.wandb_run import WandbRun
 
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class MetricsCallback(TrainerCallback):
-    """Writes metrics.jsonl on rank 0 and sends its rows to W&B.
+    """Writes metrics.jsonl on rank 0 and sends its rows to the trackers.
 
     A row holds the verdict reasons that have occurred in the run so far, also before a resume; 0 for one that has
     occurred and does not in this step.
     """
 
-    def __init__(self, run_dir: RunDir, wandb_run: WandbRun | None) -> None:
+    def __init__(self, run_dir: RunDir, trackers: Tracker | None) -> None:
         self.run_dir = run_dir
-        self.wandb_run = wandb_run
+        self.trackers = trackers
         self._seen: set[str] | None = None
         """Keys of all rows so far; read from the file when the first row is written."""
 
@@ -52,8 +53,8 @@ class MetricsCallback(TrainerCallback):
             return
         row = self._without_unseen_reasons(metric_row(state.global_step, logs))
         self.run_dir.append_jsonl(self.run_dir.metrics, [row])
-        if self.wandb_run is not None:
-            self.wandb_run.log_metrics(row)
+        if self.trackers is not None:
+            self.trackers.log_metrics(row)
 
 
 class CheckpointMarker(TrainerCallback):
@@ -79,23 +80,29 @@ class CheckpointMarker(TrainerCallback):
 
 
 @contextmanager
-def tracked(recipe: Recipe, run_dir: RunDir, *, main: bool = True) -> Iterator[tuple[ProgressLine, WandbRun | None]]:
-    """The progress line of a training and, on the main process, its W&B run. Both end with the block; an exception
-    marks the W&B run as failed."""
-    tracking, wandb_run, why = recipe.tracking, None, None
-    if main and tracking.wandb != "disabled":
-        wandb_run = WandbRun(
-            run_dir, config=run_dir.read_recipe(), mode=tracking.wandb, name=recipe.run_path.name,
-            project=tracking.project, entity=tracking.entity, group=tracking.group,
-            tags=[recipe.algorithm_name, *tracking.tags], ks=recipe.probes.ks,
-        )
+def tracked(recipe: Recipe, run_dir: RunDir, *, main: bool = True) -> Iterator[tuple[ProgressLine, Trackers | None]]:
+    """The progress line of a training and, on the main process, its trackers. Both end with the block; an exception
+    marks the run there as failed."""
+    tracking, trackers, why = recipe.tracking, None, None
+    if main and (kinds := [kind for kind in tracking.to if kind != "wandb" or tracking.wandb != "disabled"]):
+        trackers = Trackers([_tracker(kind, recipe, run_dir) for kind in kinds])
     progress = ProgressLine()
     try:
-        yield progress, wandb_run
+        yield progress, trackers
     except BaseException as error:
         why = error
         raise
     finally:
         progress.close()
-        if wandb_run is not None:
-            wandb_run.finish(why)
+        if trackers is not None:
+            trackers.finish(why)
+
+
+def _tracker(kind: str, recipe: Recipe, run_dir: RunDir) -> Tracker:
+    tracking, config, name = recipe.tracking, run_dir.read_recipe(), recipe.run_path.name
+    if kind != "wandb":
+        return scalar_tracker(kind, run_dir, name=name, project=tracking.project, group=tracking.group, config=config)
+    return WandbRun(
+        run_dir, config=config, mode=tracking.wandb, name=name, project=tracking.project, entity=tracking.entity,
+        group=tracking.group, tags=[recipe.algorithm_name, *tracking.tags], ks=recipe.probes.ks,
+    )

@@ -60,8 +60,9 @@ def test_an_early_end_is_told_and_the_run_is_marked_as_failed(tmp_path: Path, mo
     recipe = load_recipe(*(lambda path, *rest: (path, rest))(*write_recipe(tmp_path)))
     run_dir = RunDir.create(tmp_path / "run")
     run_dir.write_recipe(resolved(recipe), lab=True)
-    with pytest.raises(RuntimeError, match="out of memory"), tracked(recipe, run_dir) as (_, wandb_run):
-        assert wandb_run is not None
+    with pytest.raises(RuntimeError, match="out of memory"), tracked(recipe, run_dir) as (_, trackers):
+        assert trackers is not None
+        wandb_run: Any = trackers.trackers[0]
         monkeypatch.setattr(wandb_run.run, "alert", lambda *alert: told.append(alert))  # an offline run drops it
         finish = wandb_run.run.finish
         monkeypatch.setattr(wandb_run.run, "finish", lambda exit_code: (ended.append(exit_code), finish(exit_code)))

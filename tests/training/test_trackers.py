@@ -1,0 +1,91 @@
+"""Trackers beside W&B get the same keys, steps and config; a missing package is a line before anything loads."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rlvr.cli.main import main
+from rlvr.config.recipe import load_recipe, resolved
+from rlvr.runs.run_dir import RunDir
+from rlvr.training.trackers import scalar_tracker
+from rlvr.training.tracking import tracked
+from tests.support.small_run import write_recipe
+
+METRICS = {"step": 3, "train/accuracy": 0.25, "train/kl": None}
+BOUNDARY = {"step": 4, "estimates": {"boundary/pass@256": {"value": 0.5, "low": 0.4, "high": None}}, "exact": None,
+            "sequential": None, "token_share": 0.125}
+EXPECTED = {3: {"train/accuracy": 0.25}, 4: {"boundary/pass@256": 0.5, "boundary/pass@256/low": 0.4,
+                                             "boundary/token_share": 0.125}}
+
+
+def send(tracker: Any) -> None:
+    tracker.log_metrics(METRICS)
+    tracker.log_probe(BOUNDARY, [])
+    tracker.finish()
+
+
+def test_several_get_the_same_keys_and_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    fake: Any = ModuleType("trackio")
+    fake.init = lambda **settings: calls.append(settings)
+    fake.log = lambda values, step: calls.append((step, values))
+    fake.finish = lambda: calls.append("end")
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    path, *rest = write_recipe(tmp_path)
+    recipe = load_recipe(path, [*rest, "tracking.to=[trackio]", "tracking.group=arm", "tracking.project=mine"])
+    run_dir = RunDir.create(tmp_path / "run")
+    run_dir.write_recipe(resolved(recipe), lab=True)
+    with tracked(recipe, run_dir) as (_, trackers):
+        assert trackers is not None and len(trackers.trackers) == 1  # and no W&B
+        trackers.log_metrics(METRICS)
+        trackers.log_probe(BOUNDARY, [])
+        trackers.log_arm("cold", BOUNDARY, [])
+    start, *rows, end = calls
+    assert (start["project"], start["name"], start["group"]) == ("mine", "run", "arm")
+    assert start["config"]["recipe"]["algorithm"]["name"] == "grpo" and end == "end"
+    arm = {key.replace("boundary/", "arms/cold/"): value for key, value in EXPECTED[4].items()}
+    assert rows == [(3, EXPECTED[3]), (4, EXPECTED[4]), (4, arm)]
+    assert not list(run_dir.path.glob("wandb*"))
+
+
+@pytest.mark.skipif(find_spec("trackio") is not None, reason="trackio is installed")
+def test_a_missing_package_is_told_before_the_model_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("train", "check"):
+        assert main([command, *write_recipe(tmp_path), "tracking.to=[wandb,trackio]"]) == 2
+        assert capsys.readouterr().err == (
+            "error: tracking.to: trackio is not installed; pip install 'rlvr[trackio]', or take it out\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
+def test_tensorboard_holds_the_numbers(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import (  # pyright: ignore[reportMissingImports]
+        EventAccumulator,
+    )
+
+    send(scalar_tracker("tensorboard", RunDir(tmp_path), name="n", project="p", group=None, config={"recipe": {}}))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    found = {(event.step, key): event.value for key in events.Tags()["scalars"] for event in events.Scalars(key)}
+    assert found == pytest.approx({(s, key): value for s, row in EXPECTED.items() for key, value in row.items()})
+    assert "recipe/text_summary" in events.Tags()["tensors"]
+
+
+@pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
+def test_mlflow_holds_the_numbers_and_a_resume_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow  # pyright: ignore[reportMissingImports]
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database needs more than the client
+    mlflow.set_tracking_uri(f"file://{tmp_path}/store")
+    for _ in range(2):
+        send(scalar_tracker("mlflow", RunDir(tmp_path), name="n", project="p", group="arm",
+                            config={"recipe": {"seed": 1}}))
+    (run,) = mlflow.MlflowClient().search_runs([mlflow.get_experiment_by_name("p").experiment_id])
+    assert run.data.metrics == {"train/accuracy": 0.25, "boundary/pass_at_256": 0.5, "boundary/pass_at_256.low": 0.4,
+                                "boundary/token_share": 0.125}
+    assert run.data.params == {"recipe.seed": "1"} and (run.info.run_name, run.data.tags["group"]) == ("n", "arm")
