@@ -79,6 +79,8 @@ def test_output_is_quiet_and_ends_with_the_report(whole: Path) -> None:
 def test_metrics_hold_what_the_rollouts_were(whole: Path) -> None:
     for row in rows(whole / "run" / "metrics.jsonl"):
         assert 0 < row["train/accuracy"] < 1 and row["train/reward"] == row["train/accuracy"]
+        free = [row[key] for key in row if key.startswith("train/pass@")]  # k = 2, 4, ... of the groups
+        assert free and [row["train/accuracy"], *free] == sorted([row["train/accuracy"], *free]) and free[-1] <= 1
         reasons = sum(v for k, v in row.items() if k.startswith("verdict/"))
         assert reasons == pytest.approx(1.0)
         assert row["verdict/exact_number"] == pytest.approx(row["train/accuracy"])

@@ -40,6 +40,7 @@ def panels(run: Run) -> list[tuple[str, str, go.Figure]]:
             run, {"entropy": ("probes", TRAINED), "answer_entropy": ("answers", SECOND)}, percent=False,
             training={"train/entropy": ("rollouts", THIRD)})),
         ("Training reward", "higher is better", over_steps(run, {}, percent=False, training=reward)),
+        *_of_rollouts(run),
         ("Completion length, tokens", "neither direction is better", over_steps(
             run, {"length": ("probes", TRAINED)}, percent=False,
             training={"train/completion_length": ("rollouts", THIRD)})),
@@ -52,6 +53,19 @@ def panels(run: Run) -> list[tuple[str, str, go.Figure]]:
          perplexities(run)),
     ]
     return [panel for panel in all_panels if panel[2].data]
+
+
+def _of_rollouts(run: Run) -> list[tuple[str, str, go.Figure]]:
+    """pass@k of the training prompts beside the same of the probes, at the group size of the rollouts."""
+    measured = [int(name.removeprefix("train/pass@")) for row in run.metrics for name in row
+                if name.startswith("train/pass@")]
+    if not measured:
+        return []
+    k = max(measured)
+    return [(f"pass@{k}: training problems", "rollouts on problems that it learns from; predicted: a Beta, k = 256",
+             over_steps(run, {f"pass@{k}": ("probes", TRAINED)}, training={
+                 f"train/pass@{k}": (f"rollouts, k = {k}", THIRD),
+                 "train/predicted_pass@256": ("predicted, k = 256", SECOND)}))]
 
 
 def perplexities(run: Run) -> go.Figure:

@@ -11,6 +11,9 @@ IDLE_STEPS = 5
 GLOSSARY: dict[str, tuple[str, str]] = {
     "train/reward": ("mean shaped reward of the step's rollouts", "higher"),
     "train/accuracy": ("share of judged rollouts that are correct, before any group is filtered out", "higher"),
+    "train/predicted_pass@256": ("pass@256 of the step's training prompts, predicted by a Beta", "higher"),
+    "train/predicted_pass@256/low": ("lower bound of its 95% interval, which assumes that shape", ""),
+    "train/predicted_pass@256/high": ("upper bound of it", ""),
     "train/think_answer_reward": ("share of rollouts that are think and answer tags and nothing else", "higher"),
     "train/think_reward": ("share of rollouts with one closed thinking block and an answer after it", "higher"),
     "train/boxed_reward": ("share of rollouts with exactly one box after any thinking", "higher"),
@@ -67,6 +70,7 @@ GLOSSARY: dict[str, tuple[str, str]] = {
 }
 """Exact keys. Families: boundary/pass@k (higher), boundary/shrinkage@k = base pass@k - pass@k (lower),
 each with /low and /high (95%) and, in the lab, exact/... ; boundary/verdict@k: VERDICT_NUMBER (lower);
+train/pass@k (higher): of a step's training prompts, k = 2, 4, ... up to the group size;
 verdict/<reason>: share of rollouts; reasons that a run has not met are left out."""
 
 VERDICT_NUMBER = {"shrunk": 1.0, "undecided": 0.0, "not shrunk": -1.0}

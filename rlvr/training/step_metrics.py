@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from rlvr.interfaces import Credit, RolloutBatch
+from rlvr.statistics.rollout_boundary import predicted_pass_at_k, rollout_pass_at_k
 from rlvr.training.credit import loss_mask
 from rlvr.training.critic import explained_variance
 from rlvr.training.dynamic_sampling import Refill
@@ -26,6 +27,9 @@ def step_metrics(step: Step, terms: Sequence[ShapedReward], judged: Sequence[Jud
     metrics = rollout_metrics(batch, credit) | shaping_metrics(step.rewards_NF, terms)
     if step.refill is not None:
         metrics |= refill_metrics(step.refill)
+        metrics |= boundary_metrics([group.rewards_GF[:, 0] for group in step.refill.groups])
+    else:
+        metrics |= boundary_metrics([batch.accuracy_N[batch.group_N == p] for p in batch.group_N.unique()])
     if credit.returns_NT is not None and batch.values_NT is not None:
         metrics["train/explained_variance"] = explained_variance(
             batch.values_NT, credit.returns_NT, loss_mask(batch, credit)
@@ -63,6 +67,23 @@ def refill_metrics(refill: Refill) -> dict[str, float]:
         "train/all_right_frac": refill.all_right / len(refill.groups),
         "train/all_wrong_frac": refill.all_wrong / len(refill.groups),
     }
+
+
+def boundary_metrics(groups: Sequence[torch.Tensor]) -> dict[str, float]:
+    """pass@k of the step's prompts from the accuracies of their groups, (G,) each, and its prediction.
+
+    A prompt with a rollout that was not judged is left out, as in a probe. Of dynamic sampling all groups count that it
+    drew: those it chose are chosen by their accuracy.
+    """
+    whole = [group for group in groups if not group.isnan().any()]
+    if not whole:
+        return {}
+    size, correct_P = len(whole[0]), [int(group.sum()) for group in whole]
+    metrics = {f"train/pass@{k}": value for k, value in rollout_pass_at_k(correct_P, size).items()}
+    if (predicted := predicted_pass_at_k(correct_P, size)) is not None:
+        key = f"train/predicted_pass@{predicted.k}"
+        metrics |= {key: predicted.value, f"{key}/low": predicted.low, f"{key}/high": predicted.high}
+    return metrics
 
 
 def judge_metrics(ranks: Sequence[Judged]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 import torch
 
 from rlvr.interfaces import GroupFilter, RolloutBatch
@@ -13,7 +14,7 @@ from rlvr.training.dynamic_sampling import Group, Refill, groups_of, homes
 from rlvr.training.objective import Measured
 from rlvr.training.rollouts import Rollout, fill_empty, from_trl, never_empty, to_trl
 from rlvr.training.step import Progress, Step
-from rlvr.training.step_metrics import RunningMeans
+from rlvr.training.step_metrics import RunningMeans, boundary_metrics
 
 CPU = torch.device("cpu")
 
@@ -138,3 +139,12 @@ def test_the_history_counts_judged_and_correct_rollouts_by_problem() -> None:
     progress.add(step, history=True)
     assert progress.history == {"a": [4, 2], "b": [2, 2]}
     assert progress.history_of(["b", "c", "a"]).tolist() == [[2, 2], [0, 0], [4, 2]]
+
+
+def test_pass_at_k_of_the_training_prompts_leaves_out_what_was_not_judged() -> None:
+    groups = [torch.tensor(values)
+              for values in ([0.0] * 4, [1.0, 0.0, 0.0, 0.0], [1.0] * 4, [1.0, math.nan, 1.0, 1.0])]
+    found = boundary_metrics(groups)
+    assert found["train/pass@2"] == pytest.approx(0.5) and found["train/pass@4"] == pytest.approx(2 / 3)
+    assert found["train/predicted_pass@256/low"] <= found["train/predicted_pass@256"] <= 1.0
+    assert boundary_metrics(groups[3:]) == {} and boundary_metrics([torch.tensor([1.0])]) == {}
