@@ -57,6 +57,17 @@ PRESETS: dict[str, Preset] = {
     "aime25": Preset("AIME 2025: 30 problems, answers 0 to 999", {
         "source": "math-ai/aime25", "revision": "563bb8404243c5f09de6ec262f2db674fe5bce9b",
         "split": "test", "prompt": "problem", "gold": "answer", "verifier": "math"}),
+    "aime26": Preset("AIME 2026: 30 problems, answers 0 to 999", {
+        "source": "MathArena/aime_2026", "split": "train", "prompt": "problem", "gold": "answer", "verifier": "math"}),
+    "hmmt26": Preset("HMMT February 2026: 33 problems with answers of any form", {
+        "source": "MathArena/hmmt_feb_2026", "split": "train", "prompt": "problem", "gold": "answer",
+        "verifier": "math"}),
+    "beyond_aime": Preset("BeyondAIME: 100 problems harder than AIME's, with integer answers", {
+        "source": "ByteDance-Seed/BeyondAIME", "split": "test", "prompt": "problem", "gold": "answer",
+        "verifier": "math"}),
+    "math_beyond": Preset("MATH-Beyond: 181 problems that some of 21 base models do not solve in 1,024 tries", {
+        "source": "brendel-group/MATH-Beyond", "revision": "1a2a6294ff8d673aeb271ab3eff272e8d6b48c2d",
+        "split": "test", "prompt": "problem", "gold": "answer", "verifier": "math"}),
     "amc23": Preset("AMC 2023: 40 problems", {
         "source": "math-ai/amc23", "revision": "80815d37005feb82cd7f8fbc6901d5d3eff43057",
         "split": "test", "prompt": "question", "gold": "answer", "verifier": "math"}),
