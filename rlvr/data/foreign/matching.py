@@ -15,6 +15,9 @@ from rlvr.data.foreign.record import Record
 from rlvr.data.problem_sets import normal, question
 from rlvr.types import Completion, Problem, UserError
 
+HEAD = 24
+"""Characters of a question by which it is looked up in a prompt; fewer if the shortest question has fewer."""
+
 
 def problems_in(records: Iterable[Record], *, verifier: str) -> list[Problem]:
     """The problems that the files themselves hold, in the order of their first records.
@@ -47,6 +50,11 @@ class Matcher:
     def __init__(self, problems: Sequence[Problem], template: str = NEUTRAL_TEMPLATE) -> None:
         self._ids = {problem.id for problem in problems}
         self._by_question = {normal(question(problem, template)): problem.id for problem in problems}
+        self._head = min([HEAD, *(len(asked) for asked in self._by_question if asked)])
+        self._by_head: dict[str, list[str]] = defaultdict(list)
+        """First characters -> the questions that begin so: a prompt is read once, not once per question."""
+        for asked in filter(None, self._by_question):
+            self._by_head[asked[: self._head]].append(asked)
         self._known: dict[str, str | None] = {}
         """Question as the file has it -> id."""
 
@@ -61,9 +69,11 @@ class Matcher:
         """The problem whose question stands last in a prompt: before it there may be examples, around it a template."""
         if prompt in self._by_question:
             return self._by_question[prompt]
-        ends = {asked: prompt.rfind(asked) + len(asked) for asked in self._by_question if asked and asked in prompt}
-        # A question that ends where another one does is its tail.
-        return self._by_question[max(ends, key=lambda asked: (ends[asked], len(asked)))] if ends else None
+        found = [(start + len(asked), len(asked), asked) for start in range(len(prompt))
+                 for asked in self._by_head.get(prompt[start : start + self._head], ())
+                 if prompt.startswith(asked, start)]
+        # Of two questions that end at one place the shorter is the tail of the longer.
+        return self._by_question[max(found)[2]] if found else None
 
 
 def completions_of(
