@@ -140,7 +140,7 @@ def test_verl_dumps(tmp_path: Path) -> None:
     asked = "system\nYou are helpful.\nuser\nWhat is 1 + 1?\nassistant\n"
     for step in (10, 0, 9):
         jsonl(tmp_path / "val" / f"{step}.jsonl", [
-            {"input": asked, "output": r"\boxed{2}", "gts": "2", "score": 1.0, "step": step, "acc": True},
+            {"input": asked, "output": r"\boxed{2}", "gts": "2", "score": 0.4, "step": step, "acc": True},
             {"input": asked, "output": "no", "gts": "2", "score": -1.0, "step": step, "acc": False},
         ])
     found = read(tmp_path / "val")
