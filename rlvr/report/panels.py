@@ -61,11 +61,14 @@ def _of_rollouts(run: Run) -> list[tuple[str, str, go.Figure]]:
                 if name.startswith("train/pass@")]
     if not measured:
         return []
-    k = max(measured)
-    return [(f"pass@{k}: training problems", "rollouts on problems that it learns from; predicted: a Beta, k = 256",
-             over_steps(run, {f"pass@{k}": ("probes", TRAINED)}, training={
-                 f"train/pass@{k}": (f"rollouts, k = {k}", THIRD),
-                 "train/predicted_pass@256": ("predicted, k = 256", SECOND)}))]
+    k, predicted = max(measured), "train/predicted_pass@256"
+    return [
+        (f"pass@{k} of training problems", "higher is better; the model learns from these", over_steps(
+            run, {f"pass@{k}": ("probes", TRAINED)}, training={f"train/pass@{k}": ("rollouts", THIRD)})),
+        ("pass@256 predicted from rollouts", "training problems; a Beta fit with its 95% interval", over_steps(
+            run, {}, training={predicted: ("predicted", SECOND), f"{predicted}/low": ("low", BASE),
+                               f"{predicted}/high": ("high", BASE)})),
+    ]
 
 
 def perplexities(run: Run) -> go.Figure:
