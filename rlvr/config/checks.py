@@ -69,6 +69,7 @@ def check_probes(probes: ProbeSection, data: ProbeData) -> None:
 def check_braces(run_dir: str, names: Sequence[str]) -> None:
     """A `run_dir` may hold these names in braces and nothing else in braces: Python would follow formats and
     attributes, as in {seed:>1000000000}."""
+    _expect("\0" not in run_dir, "run_dir", run_dir, "a path, which holds no null character")
     try:
         parts = list(string.Formatter().parse(run_dir))
     except ValueError:

@@ -156,7 +156,11 @@ def processing_of(spec: ModelSpec, path: str | None = None, *, images: bool = Fa
     processing = load_processing(path, images=images, revision=spec.revision if path == spec.path else None,
                                  where=where, trust_remote_code=spec.trust_remote_code)
     if spec.chat_template is not None:
-        processing.chat_template = Path(spec.chat_template).read_text()
+        try:
+            processing.chat_template = Path(spec.chat_template).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{spec.chat_template!r} cannot be read ({_first_line(error)}); expected the path of a "
+                            "Jinja template", where="model.chat_template") from error
     if spec.chat_template_kwargs:
         # Whoever renders a chat with this object, TRL or a probe, renders it so: no call has to remember it.
         processing.apply_chat_template = partial(processing.apply_chat_template, **spec.chat_template_kwargs)

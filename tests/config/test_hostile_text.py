@@ -64,7 +64,7 @@ def test_braces_of_a_run_dir_hold_nothing_but_a_name(run_dir: str) -> None:
     assert str(recipe.run_path) == "a{b}/lab_grpo-grpo-0"
 
 
-@pytest.mark.parametrize("arguments", [["run_dir=runs/{seed:>1000000000}"], ["train.steps=[[[["], [
+@pytest.mark.parametrize("arguments", [["run_dir=runs/{seed:>1000000000}"], ["run_dir=a\0b"], ["train.steps=[[[["], [
     f"algorithm={'[' * 5000}"]])
 def test_the_command_line_ends_with_code_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert main(["check", "recipes/quickstart/lab_grpo.yaml", *arguments]) == 2

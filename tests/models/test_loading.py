@@ -104,6 +104,16 @@ def test_adapters_of_nothing(tmp_path: Path, config: str) -> None:
         check_trainable(ModelSpec(path=str(tmp_path)))
 
 
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_chat_template_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    """Bug: a directory, a file that is missing and bytes that are no text ended in a traceback."""
+    path = tmp_path if content is None else tmp_path / "t.jinja"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"^model.chat_template: '.*' cannot be read \(.*\); expected the path"):
+        processing_of(ModelSpec(path="lab", chat_template=str(path)))
+
+
 def test_training_goes_on_from_adapters(adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bug: a LoRA checkpoint could not be `model.path` of a training. The base of its boundary is the model with the
     adapters, its KL reference too, and its checkpoints hold adapters of the same base; it resumes to the same end."""
