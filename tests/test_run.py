@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,6 +29,8 @@ from rlvr.types import DEFAULT_KS
 from tests.support.small_run import command, file_hash, kill_when, rows, write_recipe
 from tests.support.wandb_offline import read_history, read_records
 
+KEYS = {"WANDB_API_KEY": "5e" * 20, "HF_TOKEN": "hf_" + "Zq7" * 11, "OPENAI_API_KEY": "sk-" + "Zq7" * 15}
+"""Made up; the whole run has them in its environment."""
 WEIGHTS = "checkpoints/checkpoint-4/model.safetensors"
 
 
@@ -34,7 +38,8 @@ WEIGHTS = "checkpoints/checkpoint-4/model.safetensors"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
-    done = subprocess.run(command("train", *write_recipe(folder)), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command("train", *write_recipe(folder)), capture_output=True, text=True, timeout=300,
+                          env={**os.environ, **KEYS})
     assert done.returncode == 0, done.stderr[-3000:]
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
@@ -68,6 +73,16 @@ def test_every_checkpoint_has_its_card(whole: Path) -> None:
         assert found["pass@256"] == pytest.approx(row["estimates"]["boundary/pass@256"]["value"], abs=1e-6)
         assert f"after {step} steps of grpo on lab (train), trained with rlvr" in card.text
     assert not list((whole / "run/checkpoints").glob("*.md"))  # TRL's card of another algorithm
+
+
+def test_no_key_of_the_environment_is_in_a_file(whole: Path) -> None:
+    files = [path for path in whole.rglob("*") if path.is_file()]
+    assert any("wandb" in path.parts for path in files) and any(path.name == "README.md" for path in files)
+    for path in files:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        assert not [name for name, key in KEYS.items() if key.encode() in content], path
 
 
 def test_output_is_quiet_and_ends_with_the_report(whole: Path) -> None:
