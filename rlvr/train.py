@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -34,7 +33,7 @@ from rlvr.statistics.verdicts import BoundaryVerdict
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
-from rlvr.training.processes import GoldsOfAll, leave, on_main, rank, tell_launcher, world_size
+from rlvr.training.processes import GoldsOfAll, failed, leave, on_main, rank, world_size
 from rlvr.training.starting_model import starting_model
 from rlvr.training.trackers import check_installed
 from rlvr.types import UnsoundError, UserError
@@ -47,11 +46,6 @@ if TYPE_CHECKING:
     from rlvr.training.trackers import Trackers
     from rlvr.training.trainer import RLVRTrainer
 
-GRACE = 5.0
-"""Seconds that the other processes wait when a run is refused. torchrun ends them once rank 0 has ended, and then its
-summary closes with rank 0's line as the root cause, and tells it once instead of once per process."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the recipe says; returns the exit code. A user's mistake is one line on stderr and code 2."""
     parser = argparse.ArgumentParser(prog="python -m rlvr.train", description=(__doc__ or "").splitlines()[0])
@@ -62,24 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(arguments.recipe, arguments.overrides, resume=arguments.resume)
     except UserError as error:
-        return _failed(f"error: {error}", 2)
+        return failed(f"error: {error}", 2)
     except UnsoundError as error:
-        return _failed(f"error: {error}", 1)
+        return failed(f"error: {error}", 1)
     except KeyboardInterrupt as interrupt:
-        return _failed(f"interrupted{interrupt}", 130)
+        return failed(f"interrupted{interrupt}", 130)
     finally:
         release()
     return 0
-
-
-def _failed(line: str, code: int) -> int:
-    """Say it on stderr once, whatever the number of processes."""
-    if rank() == 0:
-        sys.stderr.write(f"{line}\n")
-    else:
-        time.sleep(GRACE)
-    tell_launcher(line)
-    return code
 
 
 def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> RunDir:
@@ -118,19 +102,19 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     with Judge(**recipe.judge.options()) as judge:
         golds = GoldsOfAll(judge, [*problems.train, *problems.probe])
         problems = on_main(lambda: with_usable_golds(recipe, problems, golds))
-        conditions = conditions_of(recipe, problems.probe) if recipe.probes.enabled else []
+        conditions = conditions_of(recipe, problems.probe) if recipe.probes_here else []
         on_main(lambda: check_budget(recipe, problems.probe))
         longest_prompt = max([recipe.train.max_prompt_tokens, *(
             check_prompt_lengths(tokenizer, asked, sys.maxsize)
             for asked in [problems.probe, *(condition.problems for condition in conditions)])])
-        decodings = [recipe.probe_decoding, *(each.decoding for each in conditions)] if recipe.probes.enabled else []
+        decodings = [recipe.probe_decoding, *(each.decoding for each in conditions)] if recipe.probes_here else []
         fit_engine(args, recipe, decodings, longest_prompt)
         checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
         ended = on_main(lambda: _ended(recipe, run_dir, checkpoint))
         with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
             if not ended:
                 _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer, args)
-        if recipe.probes.enabled:
+        if recipe.probes_here:
             on_main(lambda: _report(run_dir))
     return run_dir
 
@@ -148,6 +132,8 @@ def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition]
     if problems.too_long:
         sys.stderr.write(f"data.train: {problems.too_long:,} problems are left out, as their prompts have more than "
                          f"{recipe.train.max_prompt_tokens:,} tokens\n")
+    if recipe.probes.enabled and not recipe.probes_here:
+        sys.stderr.write(f"probes are left to: rlvr probe --watch {run_dir.path} -o {run_dir.path}-probed\n")
     if note := critic_note(build_algorithm(recipe), recipe.train.learning_rate):
         sys.stderr.write(f"{note}\n")
     return checkpoint
@@ -208,7 +194,7 @@ def _probes(
         return ProbeCallback(prober, sampler=trainer.live_sampler, unwrap=trainer.unwrapped, probing=trainer.probing,
                              truth=truth_for(recipe, trainer.processing_class), stop=stop)
 
-    if recipe.probes.enabled:
+    if recipe.probes_here:
         settings = probe_settings(recipe, problems.probe, every=recipe.probes.every, budget=budget_of(recipe))
         yield live(Prober(
             problems.probe, settings, judge=judge, run_dir=run_dir.path, progress=progress.on_probe_progress,

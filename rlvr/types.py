@@ -45,6 +45,11 @@ class NonFiniteError(UnsoundError):
     """NaN or infinity."""
 
 
+class EndpointError(RuntimeError):
+    """A server that draws samples failed again and again, which says nothing about the model. Command-line entry points
+    print its one line and exit with code 1."""
+
+
 class Reason(StrEnum):
     """Why a verdict is what it is. A closed set: each value is logged as the rate `verdict/<reason>`."""
 
@@ -141,6 +146,8 @@ class Completion:
     entropy: float = float("nan")
     """Mean over the completion's tokens of the entropy (nats) of the distribution sampled from,
     after temperature and before top-p. NaN when the sampler cannot know it."""
+    entropy_error: float = 0.0
+    """The entropy is known to within plus or minus this many nats; 0: exactly."""
 
 
 @dataclass(frozen=True, slots=True)

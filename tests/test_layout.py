@@ -33,7 +33,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "config": {"yaml", "pydantic"},
     "data": {"datasets", "pyarrow", "reasoning_gym", "numpy", "PIL"},
     "judging": {"numpy"},
-    "models": {"torch", "transformers", "accelerate", "numpy", "datasets", "peft", "safetensors"},
+    "models": {"torch", "transformers", "accelerate", "numpy", "datasets", "peft", "safetensors", "httpx", "vllm"},
     "probes": {"torch", "transformers", "accelerate", "numpy"},
     "report": {"plotly", "jinja2", "markupsafe", "numpy", "matplotlib", "huggingface_hub", "pyarrow",
                "wandb", "wandb_workspaces"},

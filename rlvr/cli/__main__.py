@@ -1,7 +1,6 @@
-"""`python -m rlvr.cli`: the `rlvr` command without an installed script."""
-
-import sys
+"""`python -m rlvr.cli`: the `rlvr` command without an installed script; `accelerate launch -m rlvr.cli probe ...`."""
 
 from rlvr.cli.main import main
+from rlvr.training.processes import leave
 
-sys.exit(main())
+leave(main())

@@ -27,7 +27,8 @@ from rlvr.cli import (
     train,
 )
 from rlvr.runs.owner import release
-from rlvr.types import UnsoundError, UserError
+from rlvr.training.processes import failed
+from rlvr.types import EndpointError, UnsoundError, UserError
 
 COMMANDS = (train, check, init, probe, dial, perplexity, report, audit, list, schema, compare, dashboard, review, push,
             convert, lab)
@@ -44,14 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return arguments.run(arguments) or 0
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except UnsoundError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        return failed(f"error: {error}", 2)
+    except (UnsoundError, EndpointError) as error:
+        return failed(f"error: {error}", 1)
     except KeyboardInterrupt as interrupt:  # a training says how to go on
-        sys.stderr.write(f"interrupted{interrupt}\n")
-        return 130
+        return failed(f"interrupted{interrupt}", 130)
     finally:
         release()
 

@@ -7,27 +7,17 @@ program that wrote them.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rlvr.runs.run_dir import RunDir
+from rlvr.runs.step_names import step_of
 from rlvr.types import UserError
 
-_STEP = re.compile(r"(?:checkpoint|ckpt|step|iter)[-_]?(\d+)(?:_hf)?$")
 DEPTH = 3
 """Folders below the named one in which checkpoints are looked for: verl has global_step_60/actor/huggingface."""
-
-
-def step_of(model: str) -> int | None:
-    """The training step in a checkpoint's name (`runs/a/checkpoint-60`, `global_step_60/actor`); None without one."""
-    for part in reversed(Path(model).parts):
-        match = _STEP.search(part)
-        if match:
-            return int(match[1])
-    return None
 
 
 def expanded(model: str) -> list[str]:

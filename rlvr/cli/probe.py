@@ -29,6 +29,16 @@ def add_parser(commands: Any) -> None:
                              "prime-rl, TRL, OpenRLHF, lm-eval, lighteval or inspect-ai; --data is needed only where "
                              "they hold no gold answers")
     parser.add_argument("--step", type=int, metavar="N", help="with --from: only the completions of this step")
+    parser.add_argument("--engine", choices=("transformers", "vllm", "openai"),
+                        help="what draws the samples (default: the recipe's); openai: a server, MODEL a name there")
+    parser.add_argument("--base-url", action="append", metavar="URL",
+                        help="of a server, as in http://localhost:8000/v1; several: one --base-url each")
+    parser.add_argument("--watch", type=Path, metavar="DIR",
+                        help="probe every checkpoint that appears in DIR, of any trainer; rlvr's run gives the recipe")
+    parser.add_argument("--until", type=int, metavar="STEP",
+                        help="end --watch with the checkpoint of this step (default: the run's last; else never)")
+    parser.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"),
+                        help="W&B run of a --watch (default: as the watched run's recipe says, else disabled)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="run directory to write")
     add_resume(parser, "the probe in the output directory")
     parser.set_defaults(run=run)
@@ -38,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rlvr.cli.probe_request import probe_request
     from rlvr.cli.report import write_and_print
     from rlvr.runs.run_dir import RunDir
+    from rlvr.training.processes import rank
 
     samples = arguments.samples
     if arguments.step is not None and samples is None:
@@ -45,15 +56,25 @@ def run(arguments: argparse.Namespace) -> None:
     request = probe_request(
         arguments.words, data=arguments.data, plan=arguments.plan, verifier=arguments.verifier,
         base=arguments.base if samples is None else None, samples=samples,
+        engine=arguments.engine, base_urls=arguments.base_url or (), watched=arguments.watch,
     )
-    RunDir(arguments.output).check_usable(resume=arguments.resume)
+    if arguments.watch is None and (arguments.until is not None or arguments.wandb is not None):
+        raise UserError("--until and --wandb: found without --watch; remove them, or give the directory to watch")
+    if rank() == 0:
+        RunDir(arguments.output).check_usable(resume=arguments.resume)
     from rlvr.probes.elsewhere import judge_file  # loads torch: only once the request is valid
     from rlvr.probes.offline import probe
 
-    if samples is None:
+    if arguments.watch is not None:
+        from rlvr.cli.watch import watch
+
+        watch(request, arguments.watch, arguments.output, resume=arguments.resume, until=arguments.until,
+              wandb=arguments.wandb)
+    elif samples is None:
         probe(request, arguments.output, resume=arguments.resume)
     else:
         base = None if arguments.base is None else Path(arguments.base)
         judge_file(request, samples, arguments.output, base=base, plan=arguments.plan, step=arguments.step,
                    resume=arguments.resume)
-    write_and_print(arguments.output)
+    if rank() == 0:
+        write_and_print(arguments.output)

@@ -28,14 +28,17 @@ _RECIPE = (".yaml", ".yml")
 
 def probe_request(
     words: Sequence[str], *, data: str | None = None, base: str | None = None, plan: str | None = None,
-    verifier: str | None = None, samples: Path | None = None,
+    verifier: str | None = None, samples: Path | None = None, engine: str | None = None, base_urls: Sequence[str] = (),
+    watched: Path | None = None,
 ) -> ProbeRequest:
     """Sort the words of `rlvr probe MODEL ... [RECIPE] [key=value ...]` and resolve the recipe.
 
     The recipe is the file among the words, else the one of the run that all models come from, else what `data`,
     `plan` and `verifier` say. `base` replaces the model that the others are compared with; without it that is the
     recipe's, else the first model. With `samples` (the file or folder of some that are drawn already) there are no
-    models, and without `data` and a recipe the problems are those in the files.
+    models, and without `data` and a recipe the problems are those in the files. `engine` and `base_urls` set what
+    draws; with an endpoint, models are the names under which it serves them. The checkpoints in `watched` are still to
+    come; a directory of a run gives the recipe.
 
     Raises: UserError, one line.
     """
@@ -44,10 +47,17 @@ def probe_request(
         settings = [f"probes.plan={plan}", f"probes.base_plan={plan}", *settings]
     if verifier is not None:
         settings = [f"data.probe.verifier={verifier}", *settings]
-    _check_source(models, samples)
-    if base is not None and samples is None:
+    if base_urls and engine is None:
+        engine = "openai"
+    if engine is not None:
+        settings = [f"probes.engine={engine}", *settings]
+    if base_urls:
+        settings = [f"probes.endpoint.base_url=[{', '.join(base_urls)}]", *settings]
+    served = "probes.engine=openai" in settings
+    _check_source(models, samples, watched, served)
+    if base is not None and samples is None and not served:
         check_there(base)
-    paths = [path for model in models for path in expanded(model)]
+    paths = list(models) if served else [path for model in models for path in expanded(model)]
     stated = {word.partition("=")[0] for word in settings}
     if "probes.budget" in stated:
         raise UserError("probes.budget: a share of what a training generates, and `rlvr probe` trains nothing; remove "
@@ -59,20 +69,26 @@ def probe_request(
         settings = [*settings, f"model.path={base}"] if base is not None else settings
         trained = load_recipe(recipes[0], settings)
         return ProbeRequest(trained, by_step(paths, None if samples is not None else trained.model.path), True)
-    run = _common_run(models)
+    run = _common_run(models if watched is None else [str(watched)])
+    if watched is not None and run is None and base is None:
+        raise UserError(f"--watch {watched}: no run of rlvr, so what its checkpoints are compared with is unknown; "
+                        "give the model that the training began with as --base")
     own_problems = run is None and data is None and samples is not None
     if own_problems:
         data = str(samples)
         _check_settings_of_own_problems(stated)
-    recipe = _recipe(run, data, settings, base or (None if samples is not None else paths[0]), replace=base is not None)
+    recipe = _recipe(run, data, settings, base or (paths[0] if paths else None), replace=base is not None)
     given = {"probes.temperature", "probes.top_p", "probes.max_new_tokens"} <= stated
     models_by_step = by_step(paths, recipe.model and recipe.model.path)
     return ProbeRequest(recipe, models_by_step, given or run is not None, own_problems, _schedule(run))
 
 
-def _check_source(models: Sequence[str], samples: Path | None) -> None:
-    """Raises UserError unless there are models or, instead of them, samples."""
-    if samples is None and not models:
+def _check_source(models: Sequence[str], samples: Path | None, watched: Path | None, served: bool) -> None:
+    """Raises UserError unless there are models or, instead of them, samples or a directory to watch."""
+    if watched is not None and (models or samples is not None or served):
+        raise UserError("found models, --from or an endpoint beside --watch, which probes the checkpoints in its "
+                        "directory; remove them")
+    if samples is None and not models and watched is None:
         raise UserError("found no model to probe; expected `lab`, hub ids, directories of models, or a run directory")
     if samples is not None and models:
         raise UserError(f"found the model {models[0]!r} beside --from, whose samples are drawn already; remove one")

@@ -11,6 +11,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from rlvr.config.data import LAB, DataSection, DataSpec, ProbeData, check_spec
 from rlvr.config.foreign_keys import TRL
@@ -34,6 +35,11 @@ def check_training(
     _check_trl(train)
     _check_vllm(train, probes)
     _check_rewards(train)
+    _expect(probes.engine == "transformers" or train.probe_elsewhere, "probes.engine", probes.engine,
+            "transformers in a training, whose live model is probed (by vLLM with train.vllm); remove it, or set "
+            "train.probe_elsewhere and probe the checkpoints with `rlvr probe --watch`")
+    _expect(probes.budget is None or not train.probe_elsewhere, "probes.budget", probes.budget,
+            "null with train.probe_elsewhere: a watcher does not know what the training generates; remove one of them")
     _expect(probes.budget is None or not probes.arms, "probes.budget", probes.budget,
             f"null beside probes.arms ({', '.join(probes.arms)}), which it does not cover; remove one of the two, and "
             "measure the arms afterwards with `rlvr probe RUN probes.arms.NAME...`")
@@ -62,8 +68,22 @@ def check_probes(probes: ProbeSection, data: ProbeData) -> None:
         _check_condition(f"probes.arms.{name}", name, condition, probes, data.probe)
     _check_data(data.probe, "data.probe")
     _check_plans(probes)
+    _check_engine(probes)
     for name, condition in probes.arms.items():
         check_spec(dataclasses.replace(data.probe, **condition.prompt), f"probes.arms.{name}")
+
+
+def _check_engine(probes: ProbeSection) -> None:
+    urls = probes.endpoint.base_url
+    _expect(probes.engine != "openai" or bool(urls), "probes.endpoint.base_url", list(urls),
+            "the URL of the server for probes.engine=openai, as in http://localhost:8000/v1; give it (--base-url)")
+    for url in urls:
+        parts = urlsplit(url)
+        _expect(parts.scheme in ("http", "https") and bool(parts.hostname), "probes.endpoint.base_url", url,
+                "http://HOST:PORT/v1 or https://HOST/v1; write the whole URL")
+        if parts.username or parts.password:  # not in the message either
+            raise UserError("probes.endpoint.base_url: found a name or password in it, which would be stored with the "
+                            f"run; put the key into the environment variable {probes.endpoint.key_env}")
 
 
 def check_braces(run_dir: str, names: Sequence[str]) -> None:

@@ -49,6 +49,43 @@ class ConditionSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """An OpenAI-compatible server, for `engine: openai`. The key comes from the environment and is stored nowhere."""
+
+    base_url: tuple[str, ...] = ()
+    """One URL or several, as in [http://localhost:8000/v1]. Requests for a model go to those that serve it, each to the
+    one with the fewest in flight."""
+    key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; not set: none is sent."""
+    tokenizer: str | None = None
+    """Directory or hub id of the models' tokenizer: prompts are then sent as token ids, exactly those that training
+    uses. null: as text, or as messages for chat prompts, which the server renders."""
+    retries: Annotated[int, Field(ge=0)] = 8
+    """How often a request that failed is sent again, after 0.5, 1, 2, ... seconds (at most 60)."""
+    timeout: Positive = 3600.0
+    """Seconds after which a request counts as failed. Well above the time of the longest answer: cutting off long
+    answers and drawing others would bias pass@k."""
+    top_logprobs: Annotated[int, Field(ge=0, le=100)] = 20
+    """Most likely tokens to ask for, which bound the entropy; 0: do not ask, the entropy is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class VllmEngineSpec:
+    """A vLLM engine of the probe's own, for `engine: vllm`."""
+
+    tensor_parallel: AtLeastOne = 1
+    """GPUs that share one model."""
+    data_parallel: AtLeastOne = 1
+    """Replicas of the model; requests go to the one with the fewest in flight."""
+    max_model_length: AtLeastOne | None = None
+    """Longest prompt and answer together, in tokens. null: the longest prompt plus `max_new_tokens`."""
+    gpu_memory: PositiveShare = 0.9
+    """Share of a GPU's memory that the engine takes."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of vLLM's AsyncEngineArgs, as in {max_num_seqs: 512, quantization: fp8}."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeSection:
     """How the boundary is measured. It never changes the training."""
 
@@ -70,7 +107,16 @@ class ProbeSection:
     top_p: TopP = 0.95
     """Nucleus mass in (0, 1]; 1: sample from the whole distribution."""
     batch_size: AtLeastOne = 256
-    """Completions per generation batch over all processes. Larger needs more memory; results do not depend on it."""
+    """Completions per generation batch over all processes, or in flight with the engines `vllm` and `openai`. Larger
+    needs more memory; results do not depend on it."""
+    engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    """What draws the samples of `rlvr probe`: `transformers` in its own processes, a `vllm` engine, or a server that
+    speaks OpenAI's protocol (`openai`), whose models are named as it serves them. In a training the live model does,
+    and this key is for a watcher beside it."""
+    vllm: VllmEngineSpec = field(default_factory=VllmEngineSpec)
+    """Settings of the engine `vllm`."""
+    endpoint: EndpointSpec = field(default_factory=EndpointSpec)
+    """Settings of the engine `openai`."""
     keep: tuple[Literal["pass@1", "delta_se", "not shrunk"], ...] = ("pass@1", "delta_se", "not shrunk")
     """Probes whose checkpoints are kept beside the newest `train.keep_checkpoints`, each named after the column of the
     report that singles it out: the highest pass@1, the lowest delta_se, the last with the verdict `not shrunk` on the

@@ -47,6 +47,11 @@ class Recipe(ProbeRecipe):
         return self.algorithm["name"]
 
     @property
+    def probes_here(self) -> bool:
+        """Whether the training itself probes."""
+        return self.probes.enabled and not self.train.probe_elsewhere
+
+    @property
     def run_path(self) -> Path:
         """`run_dir` with its fields filled in."""
         return Path(self.run_dir.format(name=self.name, algorithm=self.algorithm_name, seed=self.seed)).expanduser()

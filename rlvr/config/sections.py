@@ -194,6 +194,10 @@ class TrainSection:
     cannot be resumed."""
     ddp_timeout: AtLeastOne = 1800
     """Seconds that a process waits for the others before it gives up."""
+    probe_elsewhere: bool = False
+    """true: leave the probes to `rlvr probe --watch`, which runs beside the training and measures every checkpoint:
+    `save_every` then says how often. Keep enough of them (`keep_checkpoints`) for a probe that takes longer than the
+    training from one to the next."""
     log_every: AtLeastOne = 1
     """Updates between rows of metrics.jsonl."""
     truncated: Literal["as_is", "wrong", "mask"] = "as_is"

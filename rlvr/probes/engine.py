@@ -72,6 +72,7 @@ class ProblemResult:
         answers = Counter(r["extracted"] for r in first if r["extracted"] is not None)
         diversity = answer_diversity(answers, len(first))
         entropies = [r["entropy"] for r in first if r["entropy"] is not None]
+        errors = [r.get("entropy_error", 0.0) for r in first if r["entropy"] is not None]
         tokens = _total(r["tokens"] for r in first)
         return {
             "problem_id": self.problem_id,
@@ -84,6 +85,7 @@ class ProblemResult:
             "answer_entropy": None if math.isnan(diversity.entropy) else diversity.entropy,
             "answer_agreement": None if math.isnan(diversity.agreement) else diversity.agreement,
             "entropy": sum(entropies) / len(entropies) if entropies else None,
+            **({"entropy_error": sum(errors) / len(errors)} if any(errors) else {}),
             "length": None if tokens is None else tokens / len(first),
             "format_rate": sum(Reason(r["reason"]) not in UNREADABLE for r in first) / len(first),
             "truncated": self.truncated,

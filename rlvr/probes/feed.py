@@ -182,5 +182,6 @@ def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
         "reason": str(verdict.reason),
         "extracted": verdict.extracted,
         "ms": round(verdict.ms, 3),
+        **({"entropy_error": round(completion.entropy_error, 6)} if completion.entropy_error else {}),
         **({"detail": verdict.detail} if verdict.detail else {}),
     }

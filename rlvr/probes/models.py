@@ -1,4 +1,4 @@
-"""What a Prober measures: a model in memory, or samples that were drawn elsewhere."""
+"""What a Prober measures: a model in memory, one that an engine or endpoint serves, or samples drawn elsewhere."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from rlvr.interfaces import Sampler
+from rlvr.models.endpoint import EndpointSampler, Promises
 from rlvr.models.prompts import eos_ids, prompt_fingerprint
 from rlvr.models.sampler import TransformersSampler
+from rlvr.models.vllm_engine import VllmSampler
 from rlvr.models.weights import weights_hash
 from rlvr.probes.world import World
 from rlvr.types import Decoding, Problem
@@ -37,6 +39,11 @@ class ProbedModel(Protocol):
     @property
     def shares_base(self) -> bool:
         """Whether its measurement as a base may be taken from the baseline store, and put there."""
+        ...
+
+    @property
+    def promises(self) -> Promises | None:
+        """What can be said of the samples of an engine that is not ours; None: seeds and entropies are exact."""
         ...
 
     def identity(self, problems: Sequence[Problem], decoding: Decoding, world: World) -> dict[str, Any]:
@@ -64,6 +71,7 @@ class LoadedModel:
     """
 
     shares_base = True
+    promises = None
 
     def __init__(
         self,
@@ -100,12 +108,52 @@ class LoadedModel:
 
     def _problems_hash(self, problems: Sequence[Problem]) -> str:
         """Of what the model reads (prompt token ids, pictures, stop ids) and what the verifier reads."""
-        parts = [
-            [p.id, prompt_fingerprint(self.tokenizer, p), p.gold, p.verifier,
-             json.dumps(dict(p.extra), sort_keys=True, default=str)]
-            for p in problems
-        ]
-        return sha256(json.dumps([eos_ids(self.model, self.tokenizer), parts]).encode()).hexdigest()
+        return _hash(problems, lambda p: prompt_fingerprint(self.tokenizer, p), eos_ids(self.model, self.tokenizer))
+
+
+class ServedModel:
+    """A model that an engine or an endpoint draws from.
+
+    Args:
+        sampler: `EndpointSampler` or `VllmSampler`.
+        name: where the engine has it from, or what the endpoint calls it.
+        tokenizer: renders the prompts; None: the server does.
+        weights_known: whether the sampler's identity holds a hash of the weights. A name is none, so what was measured
+            under a name is no other run's base.
+    """
+
+    def __init__(
+        self, sampler: EndpointSampler | VllmSampler, name: str, tokenizer: Any, *, weights_known: bool
+    ) -> None:
+        self.sampler, self.name, self._tokenizer = sampler, name, tokenizer
+        self.shares_base = weights_known
+        self.promises = sampler.promises
+
+    def identity(self, problems: Sequence[Problem], decoding: Decoding, world: World) -> dict[str, Any]:
+        def asked(problem: Problem) -> Any:
+            if self._tokenizer is not None:
+                return prompt_fingerprint(self._tokenizer, problem)
+            return problem.prompt if isinstance(problem.prompt, str) else [dict(part) for part in problem.prompt]
+
+        assert self.promises is not None
+        return {
+            **self.sampler.identity(),
+            "problems": _hash(problems, asked, self.promises.stops),
+            "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
+        }
+
+    def exact_p(self, problems: Sequence[Problem], decoding: Decoding) -> None:
+        return None
+
+    def drawn_with(self, decoding: Decoding) -> Decoding:
+        return decoding
+
+
+def _hash(problems: Sequence[Problem], asked: Callable[[Problem], Any], stops: Any) -> str:
+    """Of what the model reads, as `asked` gives it, of what stops it, and of what the verifier reads."""
+    parts = [[p.id, asked(p), p.gold, p.verifier, json.dumps(dict(p.extra), sort_keys=True, default=str)]
+             for p in problems]
+    return sha256(json.dumps([stops, parts]).encode()).hexdigest()
 
 
 class DrawnSamples:
@@ -118,6 +166,7 @@ class DrawnSamples:
     """
 
     shares_base = False
+    promises = None
     name = ""
 
     def __init__(self, sampler: Sampler, content: str, decoding: Decoding | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +17,45 @@ from rlvr.config.strict import to_tree
 from rlvr.data.problem_sets import problem_rows
 from rlvr.judging.judge import Judge
 from rlvr.judging.problems import load_probe_set, with_usable_golds
-from rlvr.models.loading import model_of, processing_of
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
+from rlvr.probes.appearing import appearing
 from rlvr.probes.conditions import Condition, ConditionProber, conditions_of, open_conditions
-from rlvr.probes.models import LoadedModel
-from rlvr.probes.prober import Prober
-from rlvr.probes.settings import probe_settings, truth_for
+from rlvr.probes.engines import opened, tokenizer_for
+from rlvr.probes.prober import Listener, Prober
+from rlvr.probes.settings import probe_settings
+from rlvr.probes.world import launched
 from rlvr.runs.run_dir import RunDir
-from rlvr.types import Problem
+from rlvr.types import Problem, UserError
 
 ANY_LENGTH = sys.maxsize
 
 
 def probe(
     request: ProbeRequest, output: Path, *, resume: bool = False,
-    made: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+    made: Callable[[str], AbstractContextManager[Any]] = nullcontext, watched: Path | None = None,
+    until: int | None = None, looks: int | None = None,
+    listeners: Callable[[RunDir], Sequence[Listener]] = lambda run: (),
 ) -> None:
     """Measure the models of `request` against its base and write a run directory that `rlvr report` reads.
 
     The base's row is step 0 (from the baseline store if it was measured before). With `resume`, finished steps are
-    kept and the others go on where they stopped. The weights of a later model than the base
-    need to be there only inside `made(path)`.
+    kept and the others go on where they stopped. Several processes (`accelerate launch`) share the samples, whatever
+    their number the same ones; each holds the model, and rank 0 writes.
+
+    Args:
+        made: the weights of a later model than the base need to be there only inside `made(path)`.
+        watched: a directory whose checkpoints are measured as they appear, after the models of the request, up to the
+            first of step `until` or later (None: for ever).
+        looks: how many checkpoints there will be, for the verdicts; None: the models of the request, else unknown.
+        listeners: made for the run directory; called with the rows of each probe of the models themselves.
 
     Raises: UserError for a missing model, a prompt that a tokenizer cannot read, a rejected gold answer, a non-empty
     output without `resume`.
     """
     quiet()
+    world = launched()
+    world.first(lambda: RunDir(output).check_usable(resume=resume))
     recipe = request.recipe
     assert recipe.model is not None  # `probe_request` names one unless the samples are given
     base = recipe.model.path
@@ -51,48 +63,64 @@ def probe(
     loaded = load_probe_set(recipe)
     images = any(problem.images for problem in loaded.probe)
     # All tokenizers before the first model is measured: a mistyped name must not show after an hour.
-    tokenizers = {step: processing_of(recipe.model, path, images=images, where="model")
-                  for step, path in models.items()}
-    for tokenizer in tokenizers.values():
+    tokenizers = {step: tokenizer_for(recipe, path, images=images) for step, path in models.items()}
+    for tokenizer in filter(None, tokenizers.values()):
         check_prompt_lengths(tokenizer, loaded.probe, ANY_LENGTH)
     with Judge(**recipe.judge.options()) as judge:
-        problems = with_usable_golds(recipe, loaded, judge).probe
-        if recipe.probes.budget is not None:
+        problems = world.first(lambda: with_usable_golds(recipe, loaded, judge)).probe
+        if recipe.probes.budget is not None and world.rank == 0:
             sys.stderr.write(_budget_note(request, len(problems)))
         conditions = conditions_of(recipe, problems)
-        for tokenizer in tokenizers.values():
+        for tokenizer in filter(None, tokenizers.values()):
             for condition in conditions:
                 check_prompt_lengths(tokenizer, condition.problems, ANY_LENGTH)
-        probed = list(request.models.values())
+        probed = [str(watched)] if watched is not None else list(request.models.values())
         tree = to_tree(recipe) | {"probed": probed[0] if len(probed) == 1 else probed or base}
-        run = open_run(output, tree, problems, lab=base == "lab", resume=resume)
-        open_conditions(run, conditions, tree, lab=base == "lab")
+        run = RunDir(output)
+        world.first(lambda: open_conditions(
+            open_run(output, tree, problems, lab=base == "lab", resume=resume), conditions, tree, lab=base == "lab"))
         line = ProgressLine()
-        probers = list(_probers(request, problems, conditions, judge, run, line))
+        probers = list(_probers(request, problems, conditions, judge, run, line, looks or len(request.models) or None,
+                                listeners(run) if world.rank == 0 else ()))
         done = {prober: prober.restore() for prober in probers}
-        for step, path in models.items():
+        for step, path in _in_order(models, watched, until):
             missing = [prober for prober in probers if step not in done[prober] and prober.measures(step)]
             if not missing:
                 continue
-            with made(path) if step > 0 else nullcontext():
-                model = model_of(recipe.model, path)
-            measured = LoadedModel(model, tokenizers[step], truth=truth_for(recipe, tokenizers[step]))
-            for prober in missing:
-                with line:
-                    prober.measure(step, measured)
+            with ExitStack() as stack:
+                try:
+                    if step not in tokenizers:
+                        tokenizers[step] = tokenizer_for(recipe, path, images=images)
+                    with made(path) if step > 0 else nullcontext():
+                        measured = stack.enter_context(opened(recipe, path, tokenizers[step], problems))
+                except (UserError, OSError):
+                    if step in models or Path(path).exists():
+                        raise
+                    sys.stderr.write(f"{path}: removed before it was probed; left out. Let the training keep more\n")
+                    continue
+                for prober in missing:
+                    with line:
+                        prober.measure(step, measured)
+
+
+def _in_order(models: Mapping[int, str], watched: Path | None, until: int | None) -> Iterator[tuple[int, str]]:
+    yield from models.items()
+    if watched is not None:
+        sys.stderr.write(f"watching {watched}\n")
+        yield from appearing(watched, until=until)
 
 
 def _probers(
     request: ProbeRequest, problems: Sequence[Problem], conditions: Sequence[Condition], judge: Judge, run: RunDir,
-    line: ProgressLine,
+    line: ProgressLine, looks: int | None, listeners: Sequence[Listener],
 ) -> Iterator[Prober]:
     """One for the probe itself, and one for each of its conditions."""
-    recipe, looks = request.recipe, len(request.models) or None
+    recipe = request.recipe
     names = {0: "base", **{step: Path(path).name for step, path in request.models.items()}}
     yield Prober(problems, probe_settings(recipe, problems, planned_looks=looks), judge=judge, run_dir=run.path,
-                 progress=line.of(names))
+                 progress=line.of(names), listeners=listeners)
     for condition in conditions:
-        progress = line.of({step: f"arm {condition.name}, {name}" for step, name in names.items()})
+        progress = line.of(names, prefix=f"arm {condition.name}, ")
         yield ConditionProber(condition, condition.settings(recipe, planned_looks=looks), judge=judge,
                               run_dir=run.arm(condition.name).path, progress=progress)
 
@@ -121,11 +149,11 @@ class ProgressLine:
     def __init__(self) -> None:
         self._begun = False
 
-    def of(self, names: Mapping[int, str]) -> Callable[[int, int, int], None]:
+    def of(self, names: Mapping[int, str], *, prefix: str = "") -> Callable[[int, int, int], None]:
         """`Prober.progress` for the steps with these names."""
 
         def show(step: int, finished: int, total: int) -> None:
-            sys.stderr.write(f"\r{names[step]}: {finished}/{total} problems")
+            sys.stderr.write(f"\r{prefix}{names.get(step, f'step {step}')}: {finished}/{total} problems")
             self._begun = True
 
         return show

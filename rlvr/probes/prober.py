@@ -132,6 +132,10 @@ class Prober:
         row = self._numbers(step, now, name, rows, counted, model.drawn_with(decoding), world)
         if unjudged := counted.get("unjudged"):
             row["unjudged"] = unjudged
+        if model.promises is not None:
+            errors = [each.get("entropy_error", 0.0) for each in counted["problems"] if each["entropy"] is not None]
+            row["sampled"] = asdict(model.promises) | (
+                {"entropy_within": sum(errors) / len(errors)} if errors else {})
         world.first(partial(self._write, step, row, rows))
         return row
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -116,3 +117,13 @@ def all_processes() -> World:
     if not torch.distributed.is_initialized():
         return Solo()
     return DistributedWorld(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def launched() -> World:
+    """All processes of `accelerate launch` (torchrun, ...), connected; this process alone where there are no others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        import torch
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available())
+    return all_processes()

@@ -21,7 +21,16 @@ from rlvr.report.load import ProbePoint, Run
 from rlvr.report.other_verdicts import verdict_sentences
 from rlvr.report.report import Report
 from rlvr.report.summary import cells, columns, intervals_text, verdict
-from rlvr.report.words import MISSING, budget_words, headline, over_looks, unjudged_words, verdict_text, with_interval
+from rlvr.report.words import (
+    MISSING,
+    budget_words,
+    engine_words,
+    headline,
+    over_looks,
+    unjudged_words,
+    verdict_text,
+    with_interval,
+)
 from rlvr.runs.run_dir import RunDir, null_to_nan
 from rlvr.types import Estimate, UserError
 
@@ -102,7 +111,8 @@ def markdown(report: Report) -> str:
         lines.append(f"- step {probe.step}: {'; '.join(words)}")
     others = [f"- {sentence}" for sentence in verdict_sentences(run)]
     return "\n".join([*lines, *_solvable(report), *_other_conditions(report), *([""] if others else []), *others, "",
-                      " ".join(filter(None, [how_measured(run), unjudged_words(run), budget_words(run)])), ""])
+                      " ".join(filter(None, [how_measured(run), unjudged_words(run), engine_words(run),
+                                            budget_words(run)])), ""])
 
 
 def _solvable(report: Report) -> list[str]:

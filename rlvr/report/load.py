@@ -69,6 +69,8 @@ class ProbePoint:
     problems: int | None = None
     unjudged: Mapping[str, str] = field(default_factory=dict)
     """Problem id -> what happened, of problems that this probe left out because an answer could not be judged."""
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+    """What the engine promises of its samples (`rlvr.models.endpoint.Promises`); empty: sampled by rlvr itself."""
     samples: int | None = None
     tokens: int | None = None
     seconds: float | None = None
@@ -308,6 +310,7 @@ def _probe_point(row: dict[str, Any]) -> ProbePoint:
         decoding=Decoding(**decoding) if decoding else None,
         problems=row.get("problems"),
         unjudged={str(i): str(what) for i, what in (row.get("unjudged") or {}).items()},
+        sampled=row.get("sampled") or {},
         samples=row.get("samples"),
         tokens=row.get("tokens"),
         seconds=row.get("seconds"),

@@ -38,6 +38,7 @@ from rlvr.report.template import as_json, page_of
 from rlvr.report.words import (
     MISSING,
     budget_words,
+    engine_words,
     headline,
     interval,
     judge_words,
@@ -115,6 +116,7 @@ def render(report: Report) -> str:
         other_examples=verdict_examples(run),
         cost=_cost(run),
         budget=budget_words(run),
+        engine=engine_words(run),
         unjudged=unjudged_words(run),
         judging=judge_words(run),
         recipe=json.dumps(run.recipe, indent=2, ensure_ascii=False, default=str),

@@ -15,6 +15,7 @@ from rlvr.report.words import (
     MINUS,
     MISSING,
     budget_words,
+    engine_words,
     headline,
     interval,
     number,
@@ -115,7 +116,7 @@ def summary_table(source: Path | Report) -> str:
     first = headline(run)
     probed = Condition(AS_PROBED, run, run.last)
     paragraphs = [f"{intervals_text(run)} Higher is better, except for delta_se.", unjudged_words(run),
-                  budget_words(run),
+                  budget_words(run), engine_words(run),
                   f"Measured at {probed.decoding}; {probed.measured}."]
     lines = [*wrapped(first.finding), *(line for note in first.notes for line in wrapped(note)), "",
              *aligned(["step", *heads], body), "",

@@ -131,6 +131,20 @@ def unjudged_words(run: Run) -> str:
             "Counting such answers as wrong would bias pass@k.")
 
 
+def engine_words(run: Run) -> str:
+    """What the engine of the newest probe promises of its samples, in one sentence; empty where rlvr drew them."""
+    if not (sampled := run.probes[-1].sampled):
+        return ""
+    seeds = {"every request": "every request had a seed of its own",
+             "sent": "seeds were sent, and whether the server honours them is unknown"}[sampled["seeds"]]
+    entropy = {"exact": "entropies are exact", "unknown": "entropies are unknown"}.get(
+        sampled["entropy"], f"entropies are {sampled['entropy']}")
+    within = sampled.get("entropy_within")
+    width = "" if not within else f" (within {within:.2g} nats)"
+    return (f"Drawn by {sampled['engine']} ({sampled['api']}): {seeds}; {entropy}{width}; completions end "
+            f"{'with ' if sampled['stops'].startswith('token') else ''}{sampled['stops']}.")
+
+
 def judge_words(run: Run) -> str:
     """How long training waited for verdicts; empty for a run that has not recorded it."""
     medians, longest, waited = (run.series(f"perf/judge_{name}")[1] for name in ("p50_ms", "max_ms", "seconds"))

@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 COMPLETE = "COMPLETE"
 """Name of the empty file that is written last into a checkpoint."""
 VERSIONED = ("rlvr", "torch", "transformers", "trl")
-MAY_DIFFER = ("tracking", "judge", "run_dir")
+MAY_DIFFER = ("tracking", "judge", "run_dir", "probes.endpoint", "probes.vllm")
 """Parts of a recipe that may change on resume: they say where and how to run, not what to learn."""
 STEPS = "train.steps"
 """What may grow on resume, unless the learning rate depends on it."""
@@ -296,7 +296,8 @@ class RunDir:
                             f"it cannot be extended, because with lr_schedule {new['train.lr_schedule']!r} its "
                             "learning rate has fallen towards the last step: set it back, or choose another run_dir")
         for key in [*new, *(key for key in old if key not in new)]:
-            if key.split(".")[0] in MAY_DIFFER or (longer and key == STEPS):
+            free = f"{key}.".startswith(tuple(f"{part}." for part in MAY_DIFFER))
+            if free or (longer and key == STEPS):
                 continue
             if key in old and key in new and old[key] == new[key]:
                 continue

@@ -17,6 +17,10 @@ from rlvr.types import Problem
 
 T = TypeVar("T")
 
+GRACE = 5.0
+"""Seconds that the other processes wait when a run is refused. torchrun ends them once rank 0 has ended, and then its
+summary closes with rank 0's line as the root cause, and tells it once instead of once per process."""
+
 
 def rank() -> int:
     """Number of this process, from 0."""
@@ -57,6 +61,16 @@ def tell_launcher(line: str) -> None:
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file:
         Path(file).write_text(json.dumps({"message": line, "timestamp": int(time.time())}))
+
+
+def failed(line: str, code: int) -> int:
+    """Say it on stderr once, whatever the number of processes; returns the code."""
+    if rank() == 0:
+        sys.stderr.write(f"{line}\n")
+    else:
+        time.sleep(GRACE)
+    tell_launcher(line)
+    return code
 
 
 def leave(code: int) -> NoReturn:

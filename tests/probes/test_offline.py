@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from rlvr.cli.main import main
-from rlvr.cli.model_paths import step_of
 from rlvr.cli.probe_request import probe_request
 from rlvr.config.recipe import load_recipe, resolved
 from rlvr.data.completions import read_completions, read_texts
@@ -25,6 +24,7 @@ from rlvr.report.summary import summary_table
 from rlvr.rewards.countdown import CountdownVerifier
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import Journal
+from rlvr.runs.step_names import step_of
 from rlvr.training.progress_line import ProgressLine
 from rlvr.types import Problem, UserError
 from tests.cli.test_bad_input import failure
