@@ -18,7 +18,7 @@ POLL = 10.0
 CONFIGS = ("config.json", "adapter_config.json")
 
 
-def appearing(folder: Path, *, until: int | None, poll: float = POLL) -> Iterator[tuple[int, str]]:
+def appearing(folder: Path, *, until: int | None) -> Iterator[tuple[int, str]]:
     """(step, path) of each checkpoint in `folder`, as soon as it is whole, by step; waits for the next one for ever, or
     until one of step `until` or later was given.
 
@@ -46,7 +46,7 @@ def appearing(folder: Path, *, until: int | None, poll: float = POLL) -> Iterato
             looks[path] = None
             yield last, str(path)
         else:
-            time.sleep(poll)
+            time.sleep(POLL)
 
 
 def is_whole(checkpoint: Path) -> bool:

@@ -37,6 +37,7 @@ NOT_RUN = {
     r"python tests/lab/accuracy\.py .+": "takes minutes",
     r"accelerate launch .+": "several processes; tests/training starts them",
     r"rlvr probe .*--base-url .+": "asks a server; tests/probes/test_engines.py starts one",
+    r"rlvr probe --watch .+": "waits for a training; tests/probes/test_watch.py runs one beside it",
     r"sbatch .+": "needs Slurm; tests/test_launch.py runs the script with stand-ins",
     r"rlvr compare recipes/compare/(paper_kl_n|lab_distill)\.yaml.*": "GPUs, or twelve runs",
     r"rlvr audit --data (math500|gsm8k)": "downloads a dataset; tests/config/test_presets.py reads a row of each",

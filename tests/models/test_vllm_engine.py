@@ -60,8 +60,8 @@ def engine(saved: Path) -> Iterator[VllmSampler]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CPU.items():
             patch.setenv(name, value)
-        made = VllmSampler(ModelSpec(path=str(saved)), load_tokenizer(str(saved)),
-                           VllmEngineSpec(options={"enforce_eager": True, "distributed_executor_backend": "uni"}), max_length=64)
+        spec = VllmEngineSpec(options={"enforce_eager": True, "distributed_executor_backend": "uni"})
+        made = VllmSampler(ModelSpec(path=str(saved)), load_tokenizer(str(saved)), spec, max_length=64)
         yield made
         made.close()
 

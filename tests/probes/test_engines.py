@@ -68,9 +68,9 @@ def test_served_models_become_a_run_and_the_key_is_in_no_file(
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["--engine", "openai"], "probes.endpoint.base_url: found [], expected the URL of the server for "
+    [(["--engine", "openai"], "probes.endpoint.base_url: found [] (list), expected the URL of the server for "
       "probes.engine=openai, as in http://localhost:8000/v1; give it (--base-url)"),
-     (["--base-url", "localhost:8000/v1"], "probes.endpoint.base_url: found 'localhost:8000/v1', expected "
+     (["--base-url", "localhost:8000/v1"], "probes.endpoint.base_url: found 'localhost:8000/v1' (text), expected "
       "http://HOST:PORT/v1 or https://HOST/v1; write the whole URL"),
      (["--base-url", "http://me:hidden@host/v1"], "probes.endpoint.base_url: found a name or password in it, which "
       "would be stored with the run; put the key into the environment variable OPENAI_API_KEY")],
@@ -93,4 +93,4 @@ def test_without_vllm_its_engine_is_refused_before_anything_is_drawn(
 
 def test_in_a_training_the_live_model_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = failure(capsys, "check", "recipes/quickstart/lab_grpo.yaml", "probes.engine=vllm")
-    assert "probes.engine: found 'vllm', expected transformers in a training" in line
+    assert "probes.engine: found 'vllm' (text), expected transformers in a training" in line

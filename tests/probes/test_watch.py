@@ -1,0 +1,150 @@
+"""`rlvr probe --watch`: every checkpoint of a training elsewhere is measured once, whole, and in order."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlvr.cli.main import main
+from rlvr.lab.model import load_lab_model
+from rlvr.probes import appearing
+from rlvr.probes.appearing import is_whole
+from rlvr.report.load import load_run
+from rlvr.runs.run_dir import RunDir
+from rlvr.runs.samples import read_samples
+from tests.cli.test_bad_input import failure
+from tests.support.small_run import write_recipe
+
+LAB = ["--data", "lab", "data.probe.split=test", "data.probe.size=3", "--plan", "cheap", "probes.max_new_tokens=18",
+       "judge.workers=1", "probes.batch_size=512"]
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLVR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(appearing, "POLL", 0.05)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, float], None]:
+    """Saves the lab's base with some noise, as Trainer.save_model would without a tokenizer."""
+    model, _ = load_lab_model("lab")
+
+    def save(path: Path, noise: float) -> None:
+        torch.manual_seed(0)
+        changed = {name: value + noise * torch.randn_like(value) for name, value in model.state_dict().items()}
+        model.save_pretrained(path, state_dict=changed)
+
+    return save
+
+
+def steps(out: Path) -> list[int]:
+    return [row["step"] for row in RunDir(out).read_jsonl(RunDir(out).boundary)]
+
+
+def test_half_a_checkpoint_is_none(tmp_path: Path, models: Any) -> None:
+    whole = tmp_path / "checkpoint-1"
+    models(whole, 0.0)
+    assert is_whole(whole)
+    weights = whole / "model.safetensors"
+    data = weights.read_bytes()
+    for length in (0, 5, 8, 500, len(data) // 2, len(data) - 1):
+        weights.write_bytes(data[:length])
+        assert not is_whole(whole), length
+    weights.unlink()
+    assert not is_whole(whole)
+    (whole / "model-00001-of-00002.safetensors").write_bytes(data)
+    (whole / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}')
+    assert not is_whole(whole)  # one of two shards
+    (whole / "model-00002-of-00002.safetensors").write_bytes(data)
+    assert is_whole(whole)
+    (whole / "config.json").unlink()
+    assert not is_whole(whole)
+
+
+def test_checkpoints_are_given_in_order_once_they_stay_as_they_are(tmp_path: Path, models: Any) -> None:
+    given: list[int] = []
+
+    def train() -> None:
+        models(tmp_path / "checkpoint-20", 0.0)
+        while 20 not in given:
+            time.sleep(0.01)
+        slow = tmp_path / "global_step_40"
+        models(tmp_path / "hidden", 0.0)
+        slow.mkdir()
+        for part in ("config.json", "model.safetensors"):
+            time.sleep(0.15)
+            shutil.copyfile(tmp_path / "hidden" / part, slow / part)
+        models(tmp_path / "checkpoint-10", 0.0)  # too late: step 20 is measured
+        models(tmp_path / "checkpoint-60", 0.0)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    for step, path in appearing.appearing(tmp_path, until=60):
+        assert is_whole(Path(path))
+        given.append(step)
+    thread.join()
+    assert given == [20, 40, 60]
+
+
+def test_any_trainers_directory_becomes_a_run_through_kills_and_removals(
+    tmp_path: Path, models: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "trl", tmp_path / "out"
+    words = ["probe", "--watch", str(folder), "--base", "lab", *LAB, "-o", str(out)]
+    models(folder / "checkpoint-2", 0.0)
+    killed = []
+
+    def wait(seconds: float) -> None:
+        killed.append(seconds)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:  # it waits for step 4, and is killed
+        patched.setattr(appearing.time, "sleep", lambda s: wait(s) if steps(out) == [0, 2] else time.monotonic())
+        assert main([*words, "--until", "4"]) == 130
+    assert killed and steps(out) == [0, 2] and (out / "report.html").is_file()
+    shutil.rmtree(folder / "checkpoint-2")  # the training keeps no more than one
+    models(folder / "checkpoint-4", 0.05)
+    assert main([*words, "--until", "4", "--resume"]) == 0
+    assert steps(out) == [0, 2, 4]
+    base, same, noisy = load_run(out).probes
+    assert same.get("pass@1").value >= 0 and noisy.get("pass@1").value < base.get("pass@1").value
+    samples = [(row["problem_id"], row["sample"]) for row in read_samples(RunDir(out).samples(4))]
+    assert len(samples) == len(set(samples)) == noisy.samples
+    assert not (out / "wandb").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--watch", "there"], "--watch there: no run of rlvr, so what its checkpoints are compared with is unknown; give "
+      "the model that the training began with as --base"),
+     (["lab", "--watch", "there", "--base", "lab"], "found models, --from or an endpoint beside --watch"),
+     (["lab", "--until", "3"], "--until and --wandb: found without --watch")],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in failure(capsys, "probe", *words, *LAB, "-o", str(tmp_path / "out"))
+
+
+def test_a_run_leaves_its_probes_to_the_watcher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path)
+    assert main(["train", *recipe, "train.steps=2", "train.save_every=1", "train.probe_elsewhere=true",
+                 "tracking.wandb=disabled"]) == 0
+    run, out = RunDir(tmp_path / "run"), tmp_path / "probed"
+    assert f"probes are left to: rlvr probe --watch {run.path} -o {run.path}-probed" in capsys.readouterr().err
+    assert not run.boundary.exists() and len(run.read_jsonl(run.metrics)) == 2
+    assert main(["probe", "--watch", str(run.path), "-o", str(out), "--wandb", "offline",
+                 "--plan", "cheap", "data.probe.size=3"]) == 0
+    assert steps(out) == [0, 1, 2]  # it ends by itself: the run's recipe says how many steps there are
+    assert RunDir(out).metrics.read_bytes() == run.metrics.read_bytes()  # its page shows the training as well
+    assert [probe.planned_looks for probe in load_run(out).probes[1:]] == [2, 2]
+    assert list((out / "wandb").glob("offline-run-*"))
