@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.probe_recipe import ProbeRequest
+from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest
 from rlvr.config.strict import to_tree
 from rlvr.data.problem_sets import problem_rows
 from rlvr.judging.judge import Judge
@@ -22,6 +23,7 @@ from rlvr.models.quiet import quiet
 from rlvr.probes.appearing import appearing
 from rlvr.probes.conditions import Condition, ConditionProber, conditions_of, open_conditions
 from rlvr.probes.engines import opened, tokenizer_for
+from rlvr.probes.models import ProbedModel
 from rlvr.probes.prober import Listener, Prober
 from rlvr.probes.settings import probe_settings
 from rlvr.probes.world import launched
@@ -50,8 +52,7 @@ def probe(
         looks: how many checkpoints there will be, for the verdicts; None: the models of the request, else unknown.
         listeners: made for the run directory; called with the rows of each probe of the models themselves.
 
-    Raises: UserError for a missing model, a prompt that a tokenizer cannot read, a rejected gold answer, a non-empty
-    output without `resume`.
+    Raises: UserError for a missing model, an unreadable prompt, a rejected gold answer, a used output without `resume`.
     """
     quiet()
     world = launched()
@@ -71,14 +72,13 @@ def probe(
         if recipe.probes.budget is not None and world.rank == 0:
             sys.stderr.write(_budget_note(request, len(problems)))
         conditions = conditions_of(recipe, problems)
-        for tokenizer in filter(None, tokenizers.values()):
-            for condition in conditions:
-                check_prompt_lengths(tokenizer, condition.problems, ANY_LENGTH)
+        for tokenizer, condition in product(filter(None, tokenizers.values()), conditions):
+            check_prompt_lengths(tokenizer, condition.problems, ANY_LENGTH)
         probed = [str(watched)] if watched is not None else list(request.models.values())
         tree = to_tree(recipe) | {"probed": probed[0] if len(probed) == 1 else probed or base}
-        run = RunDir(output)
+        run, lab = RunDir(output), base == "lab"
         world.first(lambda: open_conditions(
-            open_run(output, tree, problems, lab=base == "lab", resume=resume), conditions, tree, lab=base == "lab"))
+            open_run(output, tree, problems, lab=lab, resume=resume), conditions, tree, lab=lab))
         line = ProgressLine()
         probers = list(_probers(request, problems, conditions, judge, run, line, looks or len(request.models) or None,
                                 listeners(run) if world.rank == 0 else ()))
@@ -88,19 +88,26 @@ def probe(
             if not missing:
                 continue
             with ExitStack() as stack:
-                try:
-                    if step not in tokenizers:
-                        tokenizers[step] = tokenizer_for(recipe, path, images=images)
-                    with made(path) if step > 0 else nullcontext():
-                        measured = stack.enter_context(opened(recipe, path, tokenizers[step], problems))
-                except (UserError, OSError):
-                    if step in models or Path(path).exists():
-                        raise
-                    sys.stderr.write(f"{path}: removed before it was probed; left out. Let the training keep more\n")
-                    continue
-                for prober in missing:
+                with made(path) if step > 0 else nullcontext():
+                    measured = _open(stack, recipe, path, tokenizers.get(step), problems, watched=step not in models)
+                for prober in missing if measured is not None else ():
                     with line:
-                        prober.measure(step, measured)
+                        prober.measure(step, measured)  # pyright: ignore[reportArgumentType]
+
+
+def _open(
+    stack: ExitStack, recipe: ProbeRecipe, path: str, tokenizer: Any, problems: Sequence[Problem], *, watched: bool
+) -> ProbedModel | None:
+    """The model at `path`, closed with `stack`; None for a watched one that was removed before its turn."""
+    try:
+        if watched:
+            tokenizer = tokenizer_for(recipe, path, images=any(problem.images for problem in problems))
+        return stack.enter_context(opened(recipe, path, tokenizer, problems))
+    except (UserError, OSError):
+        if not watched or Path(path).exists():
+            raise
+        sys.stderr.write(f"{path}: removed before it was probed; left out. Let the training keep more\n")
+        return None
 
 
 def _in_order(models: Mapping[int, str], watched: Path | None, until: int | None) -> Iterator[tuple[int, str]]:

@@ -134,7 +134,7 @@ def served(saved: Path) -> Iterator[str]:
              str(port), "--enforce-eager", "--max-model-len", "64", "--dtype", "float32"],
             stdout=out, stderr=out, env=os.environ | CPU)
     url = f"http://127.0.0.1:{port}/v1"
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while True:
         try:
             if httpx.get(f"{url}/models", timeout=5).status_code == 200:

@@ -35,6 +35,7 @@ class FakeModel:
         self.sampler = FakeSampler()
         self.name = "fake"
         self.shares_base = shares_base
+        self.promises = None
         self.weights = weights
 
     def identity(self, problems: Sequence[Problem], decoding: Decoding, world: Any) -> dict[str, Any]:

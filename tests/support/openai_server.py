@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif how == "stall":
             time.sleep(self.server.stall)
-            self._send(200, {"choices": [{"text": "1", "finish_reason": "stop"}]})
+            self._send(200, {"choices": []})  # should a client still be there
         elif how == "nonsense":
             self._send(200, b"<html>busy</html>")
         elif how == "empty":

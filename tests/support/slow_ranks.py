@@ -50,7 +50,7 @@ class SlowJudge:
 class Echo:
     """A model and its sampler that says the same to everyone."""
 
-    shares_base, name = True, "echo"
+    shares_base, name, promises = True, "echo", None
 
     @property
     def sampler(self) -> Any:
