@@ -58,11 +58,13 @@ def watch(
 
         return [page, *(one.log_probe for one in opened)]
 
-    failed = True
+    why: BaseException | None = None
     try:
         probe(request, output, resume=resume, watched=folder, until=steps if until is None else until,
               looks=math.ceil(steps / every) if steps and every else None, listeners=listeners)
-        failed = False
+    except BaseException as error:
+        why = error
+        raise
     finally:
         for one in opened:
-            one.finish(exit_code=int(failed))
+            one.finish(why)
