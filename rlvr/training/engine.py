@@ -41,16 +41,17 @@ def fit_engine(args: Any, recipe: Recipe, decodings: Sequence[Decoding], longest
 def room_for(sequences: int | None) -> Iterator[None]:
     """Within the block TRL makes its vLLM driver with room for at least so many sequences at a time. It would make room
     for the training rollouts of a process alone; a probe's batch may be many times as large."""
-    driver = grpo_trainer.VLLMGeneration
+    module: Any = grpo_trainer
+    driver = module.VLLMGeneration
 
     def roomy(*args: Any, max_num_seqs: int, **kwargs: Any) -> Any:
         return driver(*args, max_num_seqs=max(max_num_seqs, sequences or 0), **kwargs)
 
-    grpo_trainer.VLLMGeneration = roomy
+    module.VLLMGeneration = roomy
     try:
         yield
     finally:
-        grpo_trainer.VLLMGeneration = driver
+        module.VLLMGeneration = driver
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def sampler(shape: Shape) -> dict[str, Any]:
     drawer.sample(requests[:8], Decoding(1.0, 1.0, 4), seed=0, stream="warm")
     started = _now()
     drawn = drawer.sample(requests, decoding, seed=0, stream="s")
-    tokens = sum(one.num_tokens for one in drawn)
+    tokens = sum(one.num_tokens or 0 for one in drawn)
     return {"tokens": tokens, "tokens_per_second": round(tokens / (_now() - started)), "peak_gib": _peak_gib()}
 
 
