@@ -122,6 +122,7 @@ def test_what_has_no_line_between_is_refused(tmp_path: Path) -> None:
 def adapters(folder: Path, seed: int, **changes: Any) -> Path:
     config = LoraConfig(**({"r": 2, "lora_alpha": 3, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"} | changes))
     peft: Any = get_peft_model(tiny_model(), config)
+    peft.peft_config["default"].base_model_name_or_path = "tiny"
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in peft.named_parameters():
         if "lora_" in name:
