@@ -25,7 +25,7 @@ def add_command(
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """`RECIPE [key=value ...]`"""
     completed(parser.add_argument("recipe", help="path of a recipe, e.g. recipes/quickstart/lab_grpo.yaml"))
-    add_overrides(parser, "recipe settings to change, e.g. train.steps=120")
+    add_overrides(parser, "recipe settings to change, e.g. train.steps=150")
 
 
 def add_overrides(parser: argparse.ArgumentParser, meaning: str, metavar: str = "key=value") -> None:

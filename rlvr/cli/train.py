@@ -11,7 +11,7 @@ from rlvr.cli.arguments import add_command, add_recipe, add_resume
 def add_parser(commands: Any) -> None:
     parser = add_command(commands, "train",
                          "run a recipe in one process (in several: accelerate launch -m rlvr.train)",
-                         "rlvr train recipes/quickstart/lab_grpo.yaml train.steps=120 run_dir=runs/longer")
+                         "rlvr train recipes/quickstart/lab_grpo.yaml train.steps=150 run_dir=runs/longer")
     add_recipe(parser)
     add_resume(parser)
     parser.set_defaults(run=run)

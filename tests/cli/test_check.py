@@ -45,8 +45,8 @@ def test_the_share_of_the_probes_counts_all_that_training_generates(capsys: pyte
         threefold = "generates 3 completions per rollout it uses" in line
         shares[name] = (samples, line.split("samples, ")[1].split("%")[0], threefold)
     samples = shares["grpo"][0]
-    assert shares["grpo"] == (samples, f"{100 * samples / (samples + 30_720):.0f}", False)
-    assert shares["dapo"] == (samples, f"{100 * samples / (samples + 3 * 30_720):.0f}", True)
+    assert shares["grpo"] == (samples, f"{100 * samples / (samples + 51_200):.0f}", False)
+    assert shares["dapo"] == (samples, f"{100 * samples / (samples + 3 * 51_200):.0f}", True)
 
 
 def test_settings_are_listed_in_lines_that_fit(capsys: pytest.CaptureFixture[str]) -> None:

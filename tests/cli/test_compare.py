@@ -70,7 +70,7 @@ def test_plan_of_the_runs(tmp_path: Path) -> None:
     ("train.learning_rate: 3.0e-4", "train: {{steps: 1}}", r"train: found .*expected the section `algorithm` or"),
     ("train.learning_rate", "train.lerning_rate", r"train.lerning_rate: unknown key; did you mean 'learning_rate'"),
     ("train.learning_rate: 3.0e-4", "probes.top_p: 0.5", r"arm 'rloo': probes.top_p is 0.5, but 1.0 in arm 'grpo'"),
-    ("train.learning_rate: 3.0e-4", "data.probe.size: 5", r"arm 'rloo': data.probe.size is 5, but 128 in arm 'grpo'"),
+    ("train.learning_rate: 3.0e-4", "data.probe.size: 5", r"arm 'rloo': data.probe.size is 5, but 256 in arm 'grpo'"),
     ("train.learning_rate: 3.0e-4", "probes.enabled: false", r"probes.enabled: found false, expected true"),
     ("train.learning_rate", "train.lerning_rate", r"^\S+/small.yaml: arm 'rloo': train.lerning_rate: unknown key"),
     ("name: rloo}", "name: rlooo}", r"^\S+/small.yaml: arm 'rloo': "),

@@ -45,11 +45,11 @@ MERGES = "a0: &a0 {k0: 1}\n" + "".join(f"a{i + 1}: &a{i + 1} {{<<: [{TENFOLD.for
 def test_a_recipe_that_means_harm_is_one_line(tmp_path: Path, text: str, fragment: str) -> None:
     file = tmp_path / "hostile.yaml"
     file.write_text(text)
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(UserError) as caught:
         load_recipe(file)
     assert fragment in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
-    assert time.monotonic() - begun < 5.0, "small text took long"
+    assert time.process_time() - begun < 5.0, "small text took long"
 
 
 @pytest.mark.parametrize("run_dir", ["runs/{seed:>1000000000}", "runs/{name.__class__.__mro__}", "{name!r}", "{0}",

@@ -93,8 +93,8 @@ def test_every_shipped_recipe_loads(path: Path):
 def test_quickstart_is_the_measured_lab_setting():
     recipe = load_recipe("recipes/quickstart/lab_grpo.yaml")
     assert plan_of_steps(recipe.train, 1) == StepPlan(
-        rollouts=512, rollouts_per_process=512, micro_batch_rows=256, gradient_accumulation=2, rollout_batches=60,
-        total_rollouts=30720, max_tokens=30720 * 18)
+        rollouts=512, rollouts_per_process=512, micro_batch_rows=256, gradient_accumulation=2, rollout_batches=100,
+        total_rollouts=51200, max_tokens=51200 * 18)
     assert recipe.probe_decoding == Decoding(temperature=1.0, top_p=1.0, max_new_tokens=18)
 
 
