@@ -68,8 +68,9 @@ def test_run_directory_is_complete(whole: Path) -> None:
 def test_every_checkpoint_has_its_card(whole: Path) -> None:
     for step in (2, 4):
         card = ModelCard.load(whole / f"run/checkpoints/checkpoint-{step}/README.md")
+        facts: Any = card.data
         row = next(row for row in rows(whole / "run/boundary.jsonl") if row["step"] == step)
-        found = {result.metric_type: result.metric_value for result in card.data.eval_results or []}
+        found = {result.metric_type: result.metric_value for result in facts.eval_results or []}
         assert found["pass@256"] == pytest.approx(row["estimates"]["boundary/pass@256"]["value"], abs=1e-6)
         assert f"after {step} steps of grpo on lab (train), trained with rlvr" in card.text
     assert not list((whole / "run/checkpoints").glob("*.md"))  # TRL's card of another algorithm

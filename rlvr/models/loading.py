@@ -39,10 +39,10 @@ def adapter_of(path: str) -> Adapter | None:
         return None
     try:
         stored = json.loads(config.read_bytes())
-        base = stored["base_model_name_or_path"]
-    except (ValueError, KeyError, TypeError):
-        base = None
-    if not isinstance(base, str) or not base:
+    except ValueError:
+        stored = None
+    base = stored.get("base_model_name_or_path") if isinstance(stored, dict) else None
+    if stored is None or not isinstance(base, str) or not base:
         raise UserError(f"{config}: found no base_model_name_or_path in it, expected the hub id or the directory of "
                         "the model that the adapters belong to; add it", where="model.path")
     return Adapter(base, stored.get("revision"), (folder / "tokenizer_config.json").is_file())

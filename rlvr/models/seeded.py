@@ -161,7 +161,7 @@ def _in_parts(
         start = int(mask_NP[chosen].argmax(1).min())  # columns before it are padding in this part
         inputs = {"input_ids": ids_NP[chosen, start:], "attention_mask": mask_NP[chosen, start:]}
         prefix = repeated_prefix(model, generate, inputs, config.pad_token_id)
-        own = sampling.of(sampling.keys_N[chosen])
+        own = sampling.of(sampling.keys_N[chosen].tolist())
         output = generate(generation_config=config, logits_processor=LogitsProcessorList([own]), **inputs, **prefix)
         completions_nT = output[:, ids_NP.size(1) - start :]
         parts.append((completions_nT, torch.stack(own.logps, dim=1), torch.stack(own.entropies, dim=1)))

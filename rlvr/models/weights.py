@@ -33,7 +33,7 @@ def weights_hash(model: Any, gather: Gather = list) -> str:
         with whole(parameter) as tensor:
             if hashes:
                 digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-                digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+                digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return gather([digest.hexdigest()])[0] if sharded else digest.hexdigest()
 
 

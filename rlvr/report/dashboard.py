@@ -72,7 +72,7 @@ def workspace(runs: Sequence[Logged], *, name: str, entity: str, project: str) -
 def report(runs: Sequence[Logged], *, name: str, entity: str, project: str, text: str) -> Any:
     """The W&B report of a comparison, not saved: its tables as `text` (Markdown), then the panels of the overview."""
     import wandb_workspaces.expr as expr
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     ids = [run.run_id for run in runs if run.run_id]
     runset = wr.Runset(entity=entity, project=project, name="runs",
@@ -86,7 +86,7 @@ def report(runs: Sequence[Logged], *, name: str, entity: str, project: str, text
 
 def placed(panels: Sequence[Any]) -> list[Any]:
     """Panels of a report in rows of three; W&B lays out those of a workspace itself."""
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
     for index, panel in enumerate(panels):
         panel.layout = wr.Layout(x=8 * (index % 3), y=6 * (index // 3), w=8, h=6)

@@ -93,11 +93,11 @@ class Dashboard:
         return str(made.save().url)
 
     def _save_report(self, entity: str, url: str | None) -> str:
-        from wandb_workspaces.reports.v2 import Report
+        from wandb_workspaces.reports.v2.interface import Report
 
         made = self._report(entity)
         if url is not None:
-            there = Report.from_url(url)
+            there: Any = Report.from_url(url)
             there.title, there.blocks = made.title, made.blocks
             made = there
         return str(made.save().url)

@@ -290,7 +290,7 @@ class RunDir:
         new = flat(json.loads(dumps(tree)))
         old = {key: value for key, value in ADDED.items() if key in new and new[key] == value} | old
         before, after = old.get(STEPS), new.get(STEPS)
-        longer = isinstance(before, int) and isinstance(after, int) and after > before
+        longer = (before, after) if isinstance(before, int) and isinstance(after, int) and after > before else None
         if longer and new.get("train.lr_schedule", "constant") != "constant":
             raise UserError(f"{STEPS}: the run in {self.path} was started with {before}, the recipe now says {after}; "
                             f"it cannot be extended, because with lr_schedule {new['train.lr_schedule']!r} its "
@@ -307,7 +307,7 @@ class RunDir:
             raise UserError(f"{key}: the run in {self.path} {begun}, the recipe {says}; a run "
                             "resumes with the recipe it began with: set it back, or choose another run_dir")
         if longer:
-            self._extend(before, after)
+            self._extend(*longer)
 
     def _extend(self, before: int, after: int) -> None:
         stored = self._stored_recipe()

@@ -28,10 +28,9 @@ def rollout_pass_at_k(correct_P: Sequence[int], group_size: int) -> dict[int, fl
     """
     if not len(correct_P):
         return {}
-    powers = [2**i for i in range(1, group_size.bit_length()) if 2**i <= group_size]
-    ks = sorted({*powers, *([group_size] if group_size > 1 else [])})
+    ks = {2**i for i in range(1, group_size.bit_length())} | ({group_size} if group_size > 1 else set())
     correct = np.asarray(correct_P, dtype=np.int64)
-    return {k: float(pass_at_k(group_size, correct, k).mean()) for k in ks}
+    return {k: float(pass_at_k(group_size, correct, k).mean()) for k in sorted(ks)}
 
 
 def predicted_pass_at_k(correct_P: Sequence[int], group_size: int, k: int = PREDICTED_K) -> Prediction | None:

@@ -131,11 +131,15 @@ def local(weight: Any) -> torch.Tensor:
     if hasattr(weight, "ds_id"):
         from deepspeed.utils import safe_get_local_fp32_param
 
-        return safe_get_local_fp32_param(weight).detach().float()
+        part = safe_get_local_fp32_param(weight)
+        assert part is not None  # ZeRO keeps one of every weight that is trained
+        return part.detach().float()
     if hasattr(weight, "_hp_mapping"):
         from deepspeed.utils import safe_get_full_fp32_param
 
-        return safe_get_full_fp32_param(weight).detach().float()
+        whole = safe_get_full_fp32_param(weight)
+        assert whole is not None
+        return whole.detach().float()
     held = weight.to_local() if hasattr(weight, "to_local") else weight
     return held.detach().float()
 

@@ -79,6 +79,7 @@ class Compact:
         in_response = attended.clone()
         in_response[:, : -rows.response_tokens] = False
         lengths_B = attended.sum(1)
+        positions = None
         if packed:
             positions = torch.cat([torch.arange(n, device=lengths_B.device) for n in lengths_B.tolist()])[None]
             real = torch.ones_like(positions, dtype=torch.bool)
@@ -88,7 +89,7 @@ class Compact:
         def moved(x: torch.Tensor, fill: int) -> torch.Tensor:  # both layouts hold the real tokens in the same order
             return x.new_full(real.shape, fill).masked_scatter(real, x[attended])
 
-        inputs = {"input_ids": moved(rows.input_ids, 0)} | ({"position_ids": positions} if packed else {})
+        inputs = {"input_ids": moved(rows.input_ids, 0)} | ({} if positions is None else {"position_ids": positions})
         labels = moved(rows.input_ids.masked_fill(~in_response, -100), -100)
         return cls(inputs, labels, real, in_response[:, -rows.response_tokens :])
 

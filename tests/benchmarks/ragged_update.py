@@ -47,7 +47,7 @@ SHAPES = {
 
 def model(small: bool, longest: int) -> Any:
     torch.manual_seed(0)
-    shape = SHAPES[small]
+    shape: dict[str, Any] = SHAPES[small]
     return LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True, max_position_embeddings=2 * longest,
                                         bos_token_id=107, eos_token_id=107, pad_token_id=107))
 
@@ -126,7 +126,7 @@ def update(meter: Meter, options: Any, data: list[tuple[list[int], list[int]]], 
     shared: dict[str, Any] = {"args": args, "processing_class": build_tokenizer(), "rollout_func": lambda *_: given}
     trainer: Any
     if meter.name == "trl":
-        def right(completions: list[str], **_: Any) -> list[float]:
+        def right(completions: list[str], **_: Any) -> list[float | None]:
             return [float(i % 2 == 0) for i in range(len(completions))]
 
         trainer = GRPOTrainer(policy, right, train_dataset=stream.dataset(len(data) // GROUP), **shared)

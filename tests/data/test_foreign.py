@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.parquet as pq
 import pytest
 
 from rlvr.data.foreign.files import Foreign, read_foreign, reader_of
@@ -84,7 +84,7 @@ def test_lighteval_details(tmp_path: Path) -> None:
         ("lighteval|sums|0/1", 0, r"It is \boxed{4}", "4", None, False, 7, None),
     ]
     old = pa.table({"full_prompt": ["Q"], "predictions": ["['5', '6']"], "gold": ["['5']"], "metrics": [{"qem": 1.0}]})
-    pa.parquet.write_table(old, tmp_path / "details_harness|gsm8k|5_2024-01-02T03-04-05.6.parquet")
+    pq.write_table(old, tmp_path / "details_harness|gsm8k|5_2024-01-02T03-04-05.6.parquet")
     records = read(tmp_path / "details_harness|gsm8k|5_2024-01-02T03-04-05.6.parquet").records
     assert [brief(record)[:4] for record in records] == [
         ("harness|gsm8k|5/0", 0, "5", "5"), ("harness|gsm8k|5/0", 1, "6", "5")]
@@ -124,7 +124,7 @@ def test_trl_completions_of_every_step(tmp_path: Path) -> None:
     assert [record.correct for record in found.records[8:12]] == [True, False, False, False]
     assert len({own_id(record) for record in found.records}) == 4
     chat = [{"role": "user", "content": "Q"}], [{"role": "assistant", "content": "A"}]
-    pa.parquet.write_table(pa.table({
+    pq.write_table(pa.table({
         "step": [5], "prompt": [chat[0]], "completion": [chat[1]], "format_reward": [0.5], "accuracy_reward": [1.0],
         "advantage": [0.2],
     }), tmp_path / "chat.parquet")
@@ -151,7 +151,7 @@ def test_verl_dumps(tmp_path: Path) -> None:
     (record,) = read(jsonl(tmp_path / "shaped.jsonl", [shaped])).records
     assert record.correct is None and own_id(record) == own_id(found.records[0])
     # verl/trainer/main_generation.py adds the column `responses` to the Parquet file of the prompts.
-    pa.parquet.write_table(pa.table({
+    pq.write_table(pa.table({
         "data_source": ["aime"], "prompt": [[{"role": "user", "content": "What is 1 + 1?"}]],
         "reward_model": [{"style": "rule", "ground_truth": "2"}], "extra_info": [{"index": 7}],
         "responses": [[r"\boxed{2}", r"\boxed{3}"]],

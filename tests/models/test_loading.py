@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -187,8 +187,8 @@ def test_a_chat_is_rendered_with_the_recipes_variables_by_every_caller(tmp_path:
     assert prompt_ids(told, problem) == [*prompt_ids(plain, problem), equals] == prompt_fingerprint(told, problem)
     assert prompt_lengths(told, [problem]) == {"p": len(prompt_ids(plain, problem)) + 1}
     # TRL calls it with its own arguments, on a copy of the messages.
-    assert told.apply_chat_template(conversation=[dict(m) for m in problem.prompt], tokenize=True,
-                                    return_dict=True)["input_ids"][-1] == equals
+    copied = [dict(message) for message in cast(Any, problem.prompt)]
+    assert told.apply_chat_template(conversation=copied, tokenize=True, return_dict=True)["input_ids"][-1] == equals
 
 
 def test_quantized_weights_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,33 +183,34 @@ def test_each_prompt_is_computed_once_and_the_draws_stay(
     mask_PL = torch.ones_like(ids_PL)
     mask_PL[1, : length // 3] = 0
     order_N = torch.tensor([0, 1, 1, 2, 0, 0, 1, 2, 2])
-    for model in architectures():
+
+    def draw(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        sampling = SeededSampling(range(9), temperature=1.0, top_p=1.0)
+        with torch.no_grad(), seeded_generation(model.eval(), sampling):
+            out = model.generate(
+                input_ids=ids_PL[order_N], attention_mask=mask_PL[order_N],
+                generation_config=transformers.GenerationConfig(max_new_tokens=12, pad_token_id=0))
+        return out, torch.stack(sampling.logps)
+
+    models = architectures()
+    for model in models:
         passes: list[tuple[int, int]] = []
         model.register_forward_pre_hook(
             lambda _, __, kwargs, passes=passes: passes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True)
-
-        def draw(model: Any = model) -> tuple[torch.Tensor, torch.Tensor]:
-            sampling = SeededSampling(range(9), temperature=1.0, top_p=1.0)
-            with torch.no_grad(), seeded_generation(model.eval(), sampling):
-                out = model.generate(
-                    input_ids=ids_PL[order_N], attention_mask=mask_PL[order_N],
-                    generation_config=transformers.GenerationConfig(max_new_tokens=12, pad_token_id=0))
-            return out, torch.stack(sampling.logps)
-
-        tokens, logps = draw()
+        tokens, logps = draw(model)
         repeats = "Mamba" not in type(model).__name__
         if length > 1:
             assert passes[:2] == [(3, length - 1), (9, 1)] if repeats else passes[0] == (9, length), type(model)
         with monkeypatch.context() as patched:
             patched.setattr("rlvr.models.seeded.repeated_prefix", lambda *_: {})
-            plain_tokens, plain_logps = draw()
+            plain_tokens, plain_logps = draw(model)
         assert torch.equal(tokens, plain_tokens), type(model)
         torch.testing.assert_close(logps, plain_logps, rtol=0, atol=2e-6)
         assert len({tuple(row) for row in tokens[:, length:].tolist()}) == 9
     monkeypatch.setattr(prefix, "_told", set())
     caplog.clear()
     for _ in range(2):
-        draw()
+        draw(models[-1])
     assert [r.message for r in caplog.records if "once per prompt" in r.message] == [
         "prompts are computed once per sample, not once per prompt: MambaForCausalLM keeps a cache that cannot be "
         "repeated"]

@@ -147,6 +147,7 @@ def test_synchronising_adapters_leaves_the_base_as_it_was(tmp_path: Path) -> Non
         if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    synced = {}
     for _ in range(3):
         synced = {name: value.clone() for name, value in engine._iter_named_params()}
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

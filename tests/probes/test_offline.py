@@ -17,6 +17,7 @@ from rlvr.config.recipe import load_recipe, resolved
 from rlvr.data.completions import read_completions, read_texts
 from rlvr.lab.countdown import derivations, problems
 from rlvr.lab.model import load_lab_model
+from rlvr.probes import engines
 from rlvr.probes import offline as offline_probe
 from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.report.load import load_run
@@ -272,7 +273,7 @@ def test_a_killed_probe_of_several_models_resumes(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["probe", str(finished), "-o", str(tmp_path / "whole")]) == 0
-    real, loaded = offline_probe.model_of, []
+    real, loaded = engines.model_of, []
 
     def load(spec: Any, path: str) -> Any:
         loaded.append(Path(path).name)
@@ -280,7 +281,7 @@ def test_a_killed_probe_of_several_models_resumes(
             raise KeyboardInterrupt
         return real(spec, path)
 
-    monkeypatch.setattr(offline_probe, "model_of", load)
+    monkeypatch.setattr(engines, "model_of", load)
     assert main(["probe", str(finished), "-o", str(tmp_path / "out")]) == 130
     assert [r["step"] for r in boundary(tmp_path / "out")] == [0, 2]
     assert main(["probe", str(finished), "-o", str(tmp_path / "out"), "--resume"]) == 0

@@ -73,8 +73,9 @@ def test_the_card_holds_the_boundary_of_its_step_with_intervals(run: Path) -> No
 
 def test_the_card_names_algorithm_base_data_and_recipe(run: Path) -> None:
     card = ModelCard.load(write_card(run, run / "checkpoints/checkpoint-40"))
-    assert card.data.base_model == "Qwen/Qwen2.5-7B" and card.data.datasets == ["openai/gsm8k"]
-    assert "maxrl" in (card.data.tags or []) and "grpo" not in card.content.lower()
+    facts: Any = card.data
+    assert facts.base_model == "Qwen/Qwen2.5-7B" and facts.datasets == ["openai/gsm8k"]
+    assert "maxrl" in (facts.tags or []) and "grpo" not in card.content.lower()
     recipe = yaml.safe_load(card.text.split("```yaml")[1].split("```")[0])
     assert recipe["algorithm"]["name"] == "maxrl" and recipe["data"]["train"] == GSM8K
     assert "secret" not in card.content and "my-team" not in card.content
@@ -87,8 +88,9 @@ def test_what_the_hub_does_not_know_is_no_metadata(tmp_path: Path) -> None:
     (run / "boundary.jsonl").unlink()
     (run / "checkpoints/checkpoint-40/adapter_config.json").write_text("{}")
     card = ModelCard.load(write_card(run, run / "checkpoints/checkpoint-40"))
-    assert card.data.base_model is None and card.data.datasets == ["openai/gsm8k"] and not card.data.eval_results
-    assert card.data.library_name == "peft" and "my_base after 40 steps of rloo on rows.jsonl (train), " in card.text
+    facts: Any = card.data
+    assert facts.base_model is None and facts.datasets == ["openai/gsm8k"] and not facts.eval_results
+    assert facts.library_name == "peft" and "my_base after 40 steps of rloo on rows.jsonl (train), " in card.text
     assert "The boundary was not measured." in card.text and "boundary.png" not in card.text
 
 

@@ -57,7 +57,8 @@ def test_steps_without_a_gradient_are_told_once_each_time() -> None:
 def test_an_early_end_is_told_and_the_run_is_marked_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
     ended: list[int] = []
-    recipe = load_recipe(*(lambda path, *rest: (path, rest))(*write_recipe(tmp_path)))
+    path, *changes = write_recipe(tmp_path)
+    recipe = load_recipe(path, changes)
     run_dir = RunDir.create(tmp_path / "run")
     run_dir.write_recipe(resolved(recipe), lab=True)
     with pytest.raises(RuntimeError, match="out of memory"), tracked(recipe, run_dir) as (_, trackers):

@@ -145,7 +145,7 @@ def test_rollouts_in_parts_are_the_same_token_for_token(tmp_path: Path, temperat
         args=config(tmp_path, max_completion_length=10), processing_class=build_tokenizer(),
     )
     tokenizer, generate, sizes = build_tokenizer(), trainer.model.generate, []
-    prompts = [tokenizer(problem.prompt)["input_ids"] for problem in ragged_problems() for _ in range(2)]
+    prompts = [tokenizer(str(problem.prompt))["input_ids"] for problem in ragged_problems() for _ in range(2)]
 
     def counted(**inputs: Any) -> Any:
         if inputs.get("logits_processor"):
