@@ -1,5 +1,4 @@
-"""Boundary gate: GRPO on problems that the run has not solved yet, or weighted by what they can add to pass@k
-(2606.15455)."""
+"""Boundary gate: GRPO on problems not solved yet, or weighted by what they can add to pass@k (2606.15455)."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_wandb_holds_the_curves_the_ledger_and_samples_as_tables(whole: Path) ->
 
 def test_wandb_holds_the_figures_of_the_report_and_how_they_were_measured(whole: Path) -> None:
     folder = next((whole / "run").glob("wandb/offline-run-*/files/media/plotly/figures"))
-    drawn = {name: [json.loads(path.read_text()) for path in folder.glob(f"{name}_*.plotly.json")]
+    drawn = {name: [json.loads(path.read_text()) for path in folder.glob(f"{name}_[0-9]*.plotly.json")]
              for name in ("pass@k", "change", "accuracies")}
     assert {name: len(found) for name, found in drawn.items()} == {"pass@k": 3, "change": 2, "accuracies": 3}
     names = [{trace.get("name") for trace in each["data"]} for each in drawn["pass@k"]]

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rlvr.cli.arguments import add_command, at_least_one
 from rlvr.types import UserError
 
@@ -121,6 +119,8 @@ def settings_of(words: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"found {word!r}, expected a file or key=value")
         text = path.read_text(encoding="utf-8")
         if path.suffix in (".yaml", ".yml", ".json"):
+            import yaml
+
             try:
                 tree = yaml.safe_load(text)
             except yaml.YAMLError as error:
@@ -137,6 +137,8 @@ def settings_of(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+    import yaml
+
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from rlvr.judging.golds import GoldJudge
-from rlvr.judging.judge import GoldComplaint
 from rlvr.probes.world import all_processes, meet, share
 from rlvr.types import Problem
+
+if TYPE_CHECKING:  # the command line imports this file, also to print its help
+    from rlvr.judging.golds import GoldJudge
+    from rlvr.judging.judge import GoldComplaint
 
 T = TypeVar("T")
 

@@ -355,7 +355,9 @@ def test_a_budget_does_not_cover_arms(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_samples_drawn_elsewhere_have_no_arms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hot = "probes.arms.hot.temperature=2"
-    line = failure(capsys, "probe", "--from", "c.jsonl", *LAB, hot, "-o", str(tmp_path / "x"))
+    drawn = tmp_path / "c.jsonl"
+    drawn.write_text('{"problem_id": "1", "sample": 0, "text": "1"}\n')
+    line = failure(capsys, "probe", "--from", str(drawn), *LAB, hot, "-o", str(tmp_path / "x"))
     assert "found hot beside --from" in line
 
 

@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -294,7 +294,10 @@ class Threads:
             self.barrier.wait()
             return gathered
 
-        return SimpleNamespace(rank=rank, size=len(self.slots), gather=gather)
+        def first(action: Callable[[], Any]) -> Any:
+            return gather([action()] if rank == 0 else [])[0]
+
+        return SimpleNamespace(rank=rank, size=len(self.slots), gather=gather, first=first)
 
 
 @pytest.mark.parametrize("size", [2, 3])

@@ -15,7 +15,7 @@ from rlvr.runs.run_dir import RunDir
 from tests.support.small_run import rows
 
 PAGE = (Path(__file__).parents[2] / "docs" / "probes.md").read_text()
-SCRIPTS = dict(re.findall(r"### (\S+)\n.*?```python\n(.*?)```", PAGE, re.DOTALL))
+SCRIPTS = dict(re.findall(r"### (\S+)\n(?:(?!###).)*?```python\n(.*?)```", PAGE, re.DOTALL))
 PROBED = "    trainer.add_callback(probes)\n"
 
 

@@ -39,8 +39,9 @@ def panels_of(definition: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_without_a_key_the_definition_is_written_and_said_how_to_apply(
-    runs: list[Path], capsys: pytest.CaptureFixture[str]
+    runs: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.argv", ["rlvr", "dashboard", *map(str, runs)])
     assert main(["dashboard", *map(str, runs)]) == 0
     out = capsys.readouterr().out
     path = runs[0].parent / "dashboard.json"
