@@ -39,6 +39,7 @@ OTHERS = {
     "torch.distributed:distributed_c10d": ("_get_default_store",),
     "torch.distributed.fsdp._fully_shard:_fully_shard": ("_get_fsdp_state",),
     "torch.distributed.fsdp._fully_shard._fsdp_state:FSDPState": ("_lazy_init", "_fsdp_param_groups"),
+    "deepspeed.runtime.zero.stage3:DeepSpeedZeroOptimizer_Stage3": ("_z3_optimizer",),
     "peft.tuners.tuners_utils:BaseTunerLayer": ("_active_adapter",),
 }
 SEAMS = frozenset({*TRAINER_METHODS, *TRAINER_ATTRIBUTES, *(name for names in OTHERS.values() for name in names)})

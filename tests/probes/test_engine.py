@@ -7,11 +7,10 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import pytest
 
 from rlvr.interfaces import SampleRequest
 from rlvr.probes.engine import run_probe
+from rlvr.probes.world import DistributedWorld
 from rlvr.runs.samples import Journal, read_samples
 from rlvr.statistics.boundary_row import Measurement, boundary_row
 from rlvr.statistics.ledger import luck
@@ -286,18 +286,21 @@ class Threads:
         self.slots: list[list[Any]] = [[] for _ in range(size)]
         self.barrier = threading.Barrier(size, timeout=20)
 
-    def world(self, rank: int) -> Any:
-        def gather(items: list[Any]) -> list[Any]:
-            self.slots[rank] = items
-            self.barrier.wait()
-            gathered = [x for slot in self.slots for x in slot]
-            self.barrier.wait()
-            return gathered
+    def world(self, rank: int) -> DistributedWorld:
+        return Rank(self, rank)
 
-        def first(action: Callable[[], Any]) -> Any:
-            return gather([action()] if rank == 0 else [])[0]
 
-        return SimpleNamespace(rank=rank, size=len(self.slots), gather=gather, first=first)
+class Rank(DistributedWorld):
+    def __init__(self, threads: Threads, rank: int) -> None:
+        super().__init__(rank, len(threads.slots))
+        self.threads = threads
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        self.threads.slots[self.rank] = items
+        self.threads.barrier.wait()
+        gathered = [x for slot in self.threads.slots for x in slot]
+        self.threads.barrier.wait()
+        return gathered
 
 
 @pytest.mark.parametrize("size", [2, 3])
