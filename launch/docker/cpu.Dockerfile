@@ -1,7 +1,7 @@
 # CPU image: the lab, tests, checks of recipes, reports. From the root of a checkout:
 #
 #   docker build -f launch/docker/cpu.Dockerfile -t rlvr:cpu .
-#   docker run --rm -v "$PWD/runs:/work/runs" rlvr:cpu train recipes/quickstart/lab_grpo.yaml
+#   docker run --rm -v "$PWD/runs:/home/rlvr/runs" rlvr:cpu train recipes/quickstart/lab_grpo.yaml
 FROM python:3.11-slim-bookworm
 
 # The sandbox of unit_tests, and git for the commit in recipe.json.
@@ -19,8 +19,9 @@ RUN pip install -c constraints.txt torch --index-url https://download.pytorch.or
 COPY . .
 RUN pip install -c constraints.txt .
 
-RUN useradd --create-home --uid 1000 rlvr && mkdir -p /work/runs && chown -R rlvr:rlvr /work
+RUN useradd --create-home --uid 1000 rlvr
 USER rlvr
-WORKDIR /work
+WORKDIR /home/rlvr
+RUN mkdir runs
 ENTRYPOINT ["rlvr"]
 CMD ["--help"]

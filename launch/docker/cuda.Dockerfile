@@ -1,7 +1,7 @@
 # GPU image: CUDA, vLLM and DeepSpeed. From the root of a checkout:
 #
 #   docker build -f launch/docker/cuda.Dockerfile -t rlvr:cuda .
-#   docker run --rm --gpus all --ipc host -v "$PWD/runs:/work/runs" -v "$HOME/.cache:/home/rlvr/.cache" rlvr:cuda \
+#   docker run --rm --gpus all --ipc host -v "$PWD/runs:/home/rlvr/runs" -v "$HOME/.cache:/home/rlvr/.cache" rlvr:cuda \
 #     accelerate launch --config_file /opt/rlvr/launch/accelerate/zero3.yaml -m rlvr.train recipes/paper/grpo.yaml
 #
 # --ipc host: NCCL and the data loaders share memory between processes, and Docker's default of 64 MB is too small.
@@ -27,10 +27,8 @@ COPY . .
 RUN pip install '.[deepspeed,quantization,vision,vllm]' 'vllm>=0.22,<0.32'
 
 # The image of Ubuntu 24.04 has a user with the id 1000 already.
-RUN userdel --remove ubuntu \
-    && useradd --create-home --uid 1000 rlvr \
-    && mkdir -p /work/runs \
-    && chown -R rlvr:rlvr /work
+RUN userdel --remove ubuntu && useradd --create-home --uid 1000 rlvr
 USER rlvr
-WORKDIR /work
+WORKDIR /home/rlvr
+RUN mkdir runs
 CMD ["rlvr", "--help"]
