@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from rlvr.cli.main import main
+from rlvr.config.recipe import load_recipe
+from rlvr.config.strict import to_tree
 from rlvr.runs.files import null_to_nan
+from rlvr.runs.removed_keys import ADDED
+from rlvr.runs.run_dir import MAY_DIFFER, flat
 
 OLD = Path(__file__).parents[1] / "files" / "old_runs"
 
@@ -29,6 +33,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def rows(path: Path, step: int) -> list[dict[str, Any]]:
     return [row for row in map(json.loads, path.read_text().splitlines()) if row["step"] == step]
+
+
+def test_every_key_that_old_runs_lack_says_what_they_did() -> None:
+    """Bug: a key was added, and no run that was started before could be resumed."""
+    old = flat(json.loads((OLD / "runs/small-0/recipe.json").read_text())["recipe"])
+    new = flat(json.loads(json.dumps(to_tree(load_recipe("quickstart/lab_grpo.yaml")))))
+    added = {key: value for key, value in new.items()
+             if key not in old and not key.startswith((*MAY_DIFFER, "algorithm."))}
+    assert added and {key: ADDED.get(key, "missing") for key in added} == added
 
 
 def test_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
