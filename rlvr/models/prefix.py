@@ -28,7 +28,7 @@ def repeated_prefix(model: Any, generate: Callable[..., Any], inputs: Mapping[st
 
     It cannot be for prompts with pictures and for models that keep another cache than transformers' own; that is logged
     once. Else every call makes one pass over the model, whatever the prompts: the processes of a sharded model make
-    their passes together.
+    their passes together, and have pictures in all prompts or in none.
 
     Args:
         model: in eval mode; `generate` is its own.

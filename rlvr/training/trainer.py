@@ -60,7 +60,7 @@ from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, Shap
 from rlvr.training.rollouts import never_empty, samples_every_token, to_trl, with_pictures
 from rlvr.training.step import Progress, Step
 from rlvr.training.step_metrics import RunningMeans, step_metrics
-from rlvr.training.trl_settings import OwnCard, accumulate_in_float32, check_fit, give_loss_settings
+from rlvr.training.trl_settings import OwnCard, accumulate_in_float32, check_fit, check_parts, give_loss_settings
 from rlvr.types import Problem
 
 
@@ -123,6 +123,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         rewards = [self.reward, *map(TermReward, self.shaped_rewards)]
         with room_for(getattr(args, "vllm_sequences", None)):
             super().__init__(model, rewards, args=args, train_dataset=data, **kwargs)
+        check_parts(self.model, problems, self.accelerator)
         accumulate_in_float32(self.accelerator)
         self.reward.eos_ids = frozenset(self.eos_token_ids)
         if self.rollout_func is not None:

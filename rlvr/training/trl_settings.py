@@ -66,6 +66,22 @@ def check_fit(algorithm: Algorithm[Any], problems: Sequence[Problem], args: GRPO
         )
 
 
+def check_parts(model: Any, problems: Sequence[Problem], accelerator: Any) -> None:
+    """Raises UserError for what cannot be done where processes hold the model in parts (ZeRO-3, FSDP2): quantized
+    weights, which are not cut, and prompts with pictures among prompts without. Processes gather each part together, and
+    one without pictures never comes to the parts that read them."""
+    plugin = accelerator.state.deepspeed_plugin
+    if not accelerator.is_fsdp2 and (plugin is None or plugin.zero_stage != 3):
+        return
+    if getattr(model, "is_quantized", False):
+        raise UserError("ZeRO-3 and FSDP2 do not cut quantized weights: launch with ddp.yaml or zero2.yaml, where each "
+                        "process holds them all", where="model.quantization")
+    pictures = sum(bool(problem.images) for problem in problems)
+    if 0 < pictures < len(problems):
+        raise UserError(f"{pictures:,} of {len(problems):,} problems have pictures; ZeRO-3 and FSDP2 need pictures in "
+                        "all or in none: launch with ddp.yaml or zero2.yaml, or leave one kind out", where="data.train")
+
+
 def give_loss_settings(algorithm: Algorithm[Any], args: GRPOConfig) -> None:
     """Overwrite the fields of `args` that the algorithm owns. They steer what TRL computes; the loss is ours."""
     needs, spec = algorithm.needs, algorithm.loss

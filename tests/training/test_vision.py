@@ -6,6 +6,7 @@ import dataclasses
 import math
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from rlvr.runs.run_dir import RunDir
 from rlvr.statistics.plan import SamplingPlan
 from rlvr.training.step import Step
 from rlvr.training.trainer import RLVRTrainer
+from rlvr.training.trl_settings import check_parts
 from rlvr.types import Completion, Decoding, Problem, UserError
 from tests.support.tiny import ParityJudge, config, max_difference
 from tests.support.tiny_vision import build_model, build_processor, picture, vision_problems
@@ -199,6 +201,25 @@ def test_what_cannot_be_done_with_pictures_says_so(tmp_path: Path) -> None:
     sampler = TransformersSampler(build_model(), lab_tokenizer())
     with pytest.raises(UserError, match="'v/0' has a picture, and the model was loaded without an image processor"):
         sampler.sample([SampleRequest(vision_problems()[0], 0)], Decoding(), seed=0, stream="s")
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("fsdp2", [False, True])
+def test_models_in_parts_refuse_what_ranks_could_not_gather_together(fsdp2: bool, stage: int) -> None:
+    plugin = SimpleNamespace(zero_stage=stage)
+    accelerator = SimpleNamespace(is_fsdp2=fsdp2, state=SimpleNamespace(deepspeed_plugin=None if fsdp2 else plugin))
+    plain, (one, *rest) = SimpleNamespace(is_quantized=False), vision_problems(3)
+    without = dataclasses.replace(one, images=())
+    check_parts(plain, [one, *rest], accelerator)
+    check_parts(plain, [without], accelerator)
+    if not fsdp2 and stage == 2:
+        check_parts(plain, [without, *rest], accelerator)
+        check_parts(SimpleNamespace(is_quantized=True), [one], accelerator)
+        return
+    with pytest.raises(UserError, match=r"data\.train: 2 of 3 problems have pictures; ZeRO-3 and FSDP2 need"):
+        check_parts(plain, [without, *rest], accelerator)
+    with pytest.raises(UserError, match=r"model\.quantization: ZeRO-3 and FSDP2 do not cut quantized weights"):
+        check_parts(SimpleNamespace(is_quantized=True), [one], accelerator)
 
 
 def test_verifiers_never_get_a_picture() -> None:
