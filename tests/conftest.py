@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from rlvr.judging.judge import Judge
+
 CACHE = Path(tempfile.gettempdir()) / f"rlvr-tests-{os.getuid()}"
 """Kept between test runs: DeepSpeed's operators take a minute to compile."""
 
@@ -74,6 +76,13 @@ class ByFile(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     return ByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def judge() -> Iterator[Judge]:
+    """One worker for all tests that want nothing but verdicts: its start takes a second."""
+    with Judge(workers=1, timeout=20.0) as judge:
+        yield judge
 
 
 @pytest.fixture(autouse=True)

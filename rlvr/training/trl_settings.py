@@ -68,8 +68,8 @@ def check_fit(algorithm: Algorithm[Any], problems: Sequence[Problem], args: GRPO
 
 def check_parts(model: Any, problems: Sequence[Problem], accelerator: Any) -> None:
     """Raises UserError for what cannot be done where processes hold the model in parts (ZeRO-3, FSDP2): quantized
-    weights, which are not cut, and prompts with pictures among prompts without. Processes gather each part together, and
-    one without pictures never comes to the parts that read them."""
+    weights, which are not cut, and prompts with pictures among prompts without. Processes gather each part together,
+    and one without pictures never comes to the parts that read them."""
     plugin = accelerator.state.deepspeed_plugin
     if not accelerator.is_fsdp2 and (plugin is None or plugin.zero_stage != 3):
         return

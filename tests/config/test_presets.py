@@ -45,7 +45,9 @@ def from_row(name: str, tmp_path: Path, row: dict[str, Any] | None = None, **giv
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda each: f"{each['preset']}-{each['kind']}")
-def test_a_row_of_each_schema_becomes_a_problem_whose_gold_passes(recorded: dict[str, Any], tmp_path: Path) -> None:
+def test_a_row_of_each_schema_becomes_a_problem_whose_gold_passes(
+    judge: Judge, recorded: dict[str, Any], tmp_path: Path
+) -> None:
     name, row, gold = recorded["preset"], recorded["row"], recorded["gold"]
     if "PICTURE" in json.dumps(row):
         Image.new("RGB", (4, 4)).save(tmp_path / "PICTURE", format="PNG")
@@ -54,8 +56,7 @@ def test_a_row_of_each_schema_becomes_a_problem_whose_gold_passes(recorded: dict
     assert problem.verifier == PRESETS[name].fields["verifier"]
     assert len(problem.images) == ("PICTURE" in json.dumps(row))
     check_spec(spec_of(name), "data.train")
-    with Judge(workers=1, timeout=20.0) as judge:
-        assert judge.check_golds([problem]) == [None]
+    assert judge.check_golds([problem]) == [None]
 
 
 def test_every_preset_has_a_row_and_every_recorded_row_its_origin() -> None:

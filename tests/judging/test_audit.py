@@ -64,7 +64,8 @@ def test_a_verifier_that_accepts_wrong_answers_is_counted_by_rule() -> None:
 
 
 def test_rejected_golds_are_all_listed_and_the_rest_is_audited() -> None:
-    found = audit(math(["5", "np.arcsin(10/13)", r"\frac{1}{0}", "7"]), "math", cross=9)
+    found = audit(math(["5", "np.arcsin(10/13)", r"\frac{1}{0}", "7"]), "math", cross=9,
+                  second="exact_string")
     assert not found.passed
     assert [row["id"] for row in found.rejected_golds] == ["m/1", "m/2"]
     assert found.rules[CROSS].wrong_answers == 2
@@ -74,7 +75,8 @@ def test_rejected_golds_are_all_listed_and_the_rest_is_audited() -> None:
 
 def test_equal_golds_are_no_wrong_answers() -> None:
     """Bug: 1/2 given for 0.5 counts as a false positive."""
-    found = audit(math(["0.5", r"\frac{1}{2}", r"\dfrac12", "1,000", "1000"]), "math", cross=9)
+    found = audit(math(["0.5", r"\frac{1}{2}", r"\dfrac12", "1,000", "1000"]), "math", cross=9,
+                  second="exact_string")
     assert found.rules[CROSS].wrong_answers == 3 * 2 + 2 * 3
     assert found.accepted == []
 
@@ -124,12 +126,11 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("gold", "rule", "some"), KINDS, ids=[f"{rule} for {gold}" for gold, rule, _ in KINDS])
-def test_wrong_forms_that_a_verifier_once_accepted(gold: str, rule: str, some: list[str]) -> None:
+def test_wrong_forms_that_a_verifier_once_accepted(judge: Judge, gold: str, rule: str, some: list[str]) -> None:
     """Each kind of answer that once passed is tried by `rlvr audit`, and the math verifier refuses all of them."""
     made = [answer for name, answer in wrong_answers(gold) if name == rule]
     assert set(some) <= set(made)
-    with Judge(workers=1) as judge:
-        verdicts = judge.judge(math([gold]) * len(made), [rf"\boxed{{{answer}}}" for answer in made])
+    verdicts = judge.judge(math([gold]) * len(made), [rf"\boxed{{{answer}}}" for answer in made])
     assert [answer for answer, verdict in zip(made, verdicts, strict=True) if verdict.correct is not False] == []
 
 
@@ -138,10 +139,11 @@ def test_wrong_forms_that_a_verifier_once_accepted(gold: str, rule: str, some: l
     (r"90^\circ", [r"90\text{ radians}"]), (r"\$18.90", [r"18.90\text{ cents}"]), (r"5\text{ apples}", []),
     (r"0\text{ cm}", []), ("5", []), (r"10\text{ km/h}", [r"10\text{ m/s}"]),
 ])
-def test_other_units_are_wrong_answers_that_the_math_verifier_refuses(gold: str, units: list[str]) -> None:
+def test_other_units_are_wrong_answers_that_the_math_verifier_refuses(
+    judge: Judge, gold: str, units: list[str]
+) -> None:
     assert [answer for rule, answer in wrong_answers(gold) if rule == "other unit"] == units
-    with Judge(workers=1) as judge:
-        verdicts = judge.judge(math([gold]) * len(units), [rf"\boxed{{{answer}}}" for answer in units])
+    verdicts = judge.judge(math([gold]) * len(units), [rf"\boxed{{{answer}}}" for answer in units])
     assert [verdict.correct for verdict in verdicts] == [False] * len(units)
 
 
@@ -167,7 +169,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     completions = write(tmp_path / "c.jsonl", [
         {"problem_id": "d/0", "text": r"\boxed{204}"}, {"problem_id": "d/0", "text": r"\boxed{205=204}"},
         {"problem_id": "d/1", "text": "I think 8"}])
-    code = main(["audit", "--data", data, "--completions", completions, "--cross", "2", "-o", str(tmp_path / "out")])
+    code = main(["audit", "--data", data, "--completions", completions, "--cross", "2", "--workers", "1",
+                 "-o", str(tmp_path / "out")])
     shown = capsys.readouterr().out
     assert code == 0 and "gold accepts gold   4 of 4" in shown and "all wrong answers" in shown
     tree = json.loads((tmp_path / "out/audit.json").read_text())
@@ -180,7 +183,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_rejected_gold_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write(tmp_path / "d.jsonl", [{"q": "p", "a": "5"}, {"q": "p", "a": r"\frac{1}{0}"}])
-    assert main(["audit", "--data", data, "prompt=q", "gold=a", "--second", "exact_string"]) == 1
+    assert main(["audit", "--data", data, "prompt=q", "gold=a", "--second", "exact_string", "--workers", "1"]) == 1
     assert "1 of 2: 1 FAIL" in capsys.readouterr().out
 
 
@@ -189,7 +192,8 @@ def test_rows_without_a_gold_answer_are_listed_with_the_rest(
 ) -> None:
     """Bug: the audit ended at the first of them, with a word about a recipe's key."""
     data = write(tmp_path / "d.jsonl", [{"problem": "p", "answer": gold} for gold in ("5", "", "7", None)])
-    assert main(["audit", "--data", data, "--second", "exact_string", "-o", str(tmp_path / "out")]) == 1
+    assert main(["audit", "--data", data, "--second", "exact_string", "--workers", "1",
+                 "-o", str(tmp_path / "out")]) == 1
     shown = capsys.readouterr().out
     assert "gold accepts gold   2 of 4: 2 FAIL" in shown
     assert "  d.jsonl:2: no gold answer in column 'answer'" in shown.replace(f"{tmp_path}/", "")
@@ -201,16 +205,16 @@ def test_rows_without_a_gold_answer_are_listed_with_the_rest(
 
 
 def test_the_last_lines_say_what_the_numbers_mean() -> None:
-    few = table(audit(math(GOLDS[:2]), "math")).splitlines()
+    found = audit(math(GOLDS[:2]), "math", second="exact_string")
+    few = table(found).splitlines()
     assert few[-1].startswith("No wrong answer was accepted, but ") and few[-1].endswith(
         "are too few to exclude a rate of 1e-04: that takes 29,956.")  # log 0.05 / log(1 - 1e-4)
     loose = table(audit(math(["12", "34"]), LOOSE)).splitlines()
     assert "wrong answers were ACCEPTED" in loose[-1]
     refused = table(audit(math(["5", r"\frac{1}{0}"]), "math", second="exact_string")).splitlines()
     assert refused[-2].startswith("Not usable: 1 gold answers were rejected (exit code 1)")
-    enough = audit(math(GOLDS[:2]), "math")
-    enough.overall = bound(40_000, 0)
-    assert table(enough).endswith("No wrong answer was accepted: fewer than 7.5e-05 of such answers are (95%).")
+    found.overall = bound(40_000, 0)
+    assert table(found).endswith("No wrong answer was accepted: fewer than 7.5e-05 of such answers are (95%).")
 
 
 def test_wrong_programs_of_a_task_with_input_are_wrong() -> None:
@@ -242,14 +246,13 @@ def test_mistakes_are_one_line(
     assert fragment in error and error.count("\n") == 1
 
 
-def test_plain_graders() -> None:
+def test_plain_graders(judge: Judge) -> None:
     """What they are for: one accepts too much, the other too little."""
     texts = [r"\boxed{5}", r"\boxed{5.0}", "it is 5", r"\boxed{6=5}", r"\boxed{6}"]
-    with Judge(workers=1) as judge:
-        seen = {name: [verdict.correct for verdict in judge.judge(math(["5"] * 5, name), texts)]
-                for name in ("math", "math_verify", "exact_string")}
-        with pytest.raises(UserError, match="unknown name 'math_verfy'"):
-            judge.judge(math(["5"], "math_verfy"), ["5"])
+    seen = {name: [verdict.correct for verdict in judge.judge(math(["5"] * 5, name), texts)]
+            for name in ("math", "math_verify", "exact_string")}
+    with pytest.raises(UserError, match="unknown name 'math_verfy'"):
+        judge.judge(math(["5"], "math_verfy"), ["5"])
     assert seen == {"math": [True, True, False, False, False], "math_verify": [True, True, True, True, False],
                     "exact_string": [True, False, False, False, False]}
 

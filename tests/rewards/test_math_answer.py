@@ -7,13 +7,13 @@ Minerva and OlympiadBench; the completions are synthetic. Run: python -m pytest 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -34,12 +34,6 @@ EXPECTED = {"correct": True, "wrong": False, "not judged": None}
 
 def math(gold: str) -> Problem:
     return Problem(id=f"math/{gold[:40]}", prompt="?", gold=gold, verifier="math")
-
-
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(workers=2, timeout=10.0) as judge:
-        yield judge
 
 
 @pytest.fixture(scope="module")
@@ -307,15 +301,16 @@ def test_what_decides_is_judged_as_the_whole(verifier: MathVerifier, text: str) 
         assert whole == part
 
 
-def test_a_repeated_answer_is_judged_once() -> None:
+def test_a_repeated_answer_is_judged_once(judge: Judge) -> None:
     """256 samples that end in the same box are one verdict; other problems and other answers are not."""
-    with Judge(workers=1) as judge:
-        texts = [f"way {n}: \\boxed{{{n % 3}}}" for n in range(60)]
-        verdicts = judge.judge([math("1")] * 60 + [math("2")], [*texts, texts[1]])
-        assert [verdict.correct for verdict in verdicts] == [n % 3 == 1 for n in range(60)] + [False]
-        assert judge.stats().computed == 4
-        judge.judge([math("1")], ["quite another way \\boxed{1}"])
-        assert judge.stats().computed == 0
+    one, two = (dataclasses.replace(math(gold), id=f"repeated/{gold}") for gold in "12")
+    texts = [f"way {n}: \\boxed{{{n % 3}}}" for n in range(60)]
+    judge.stats()
+    verdicts = judge.judge([one] * 60 + [two], [*texts, texts[1]])
+    assert [verdict.correct for verdict in verdicts] == [n % 3 == 1 for n in range(60)] + [False]
+    assert judge.stats().computed == 4
+    judge.judge([one], ["quite another way \\boxed{1}"])
+    assert judge.stats().computed == 0
 
 
 @pytest.mark.parametrize(("gold", "answer", "correct"), [

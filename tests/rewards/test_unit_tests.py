@@ -465,25 +465,23 @@ def test_a_verdict_says_what_happened(tier: str) -> None:
     assert said == [detail for *_, detail in SAID]
 
 
-def test_the_complaint_about_a_reference_program_says_what_happened() -> None:
-    with Judge(workers=1) as judge:
-        (complaint,) = judge.check_golds([problem(CALL, "def add(a, b): return c")])
-        (verdict,) = judge.judge([problem(CALL)], [in_block("def add(a, b): return 7")])
+def test_the_complaint_about_a_reference_program_says_what_happened(judge: Judge) -> None:
+    (complaint,) = judge.check_golds([problem(CALL, "def add(a, b): return c")])
+    (verdict,) = judge.judge([problem(CALL)], [in_block("def add(a, b): return 7")])
     assert complaint == ("the gold answer 'def add(a, b): return c' is itself judged crashed (case 0: NameError: name "
                          "'c' is not defined)")
     assert verdict.detail == "case 0: returned 7"
 
 
-def test_reference_programs_are_run_and_their_absence_is_allowed() -> None:
+def test_reference_programs_are_run_and_their_absence_is_allowed(judge: Judge) -> None:
     """With a reference program it must pass; without one the tests' form is checked, and no model's text passes."""
     assert resolve("verifiers", "unit_tests") is UnitTestsVerifier
-    with Judge(workers=1) as judge:
-        complaints = judge.check_golds([problem(CALL, ADD), problem(CALL, "def add(a, b): return 0"), problem(CALL),
-                                        problem({**CALL, "cases": []})])
-        assert complaints[0] is None and complaints[2] is None
-        assert complaints[1] is not None and "wrong_answer" in complaints[1]
-        assert complaints[3] is not None and "not empty" in complaints[3]
-        assert judge.judge([problem(CALL)], ["no reference program"])[0].reason is Reason.NO_BOX
+    complaints = judge.check_golds([problem(CALL, ADD), problem(CALL, "def add(a, b): return 0"), problem(CALL),
+                                    problem({**CALL, "cases": []})])
+    assert complaints[0] is None and complaints[2] is None
+    assert complaints[1] is not None and "wrong_answer" in complaints[1]
+    assert complaints[3] is not None and "not empty" in complaints[3]
+    assert judge.judge([problem(CALL)], ["no reference program"])[0].reason is Reason.NO_BOX
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -29,7 +29,7 @@ train:
   learning_rate: 1.0e-3
   weight_decay: 0.0
   save_every: 2
-probes: {every: 2, temperature: 1.0, top_p: 1.0, max_new_tokens: 18, batch_size: 64}
+probes: {every: 2, temperature: 1.0, top_p: 1.0, max_new_tokens: 18, batch_size: 256}
 judge: {workers: 1}
 tracking: {wandb: offline}
 """

@@ -1,7 +1,6 @@
 """The six on two processes: plain DDP, ZeRO-2, ZeRO-3 and FSDP2, whole models and adapters, all give the one-process
 weights, and the probes of one process.
 
-The first start of DeepSpeed on a machine without a GPU compiles an operator for up to two minutes.
 Run: python -m pytest tests/training/test_distributed.py
 """
 
