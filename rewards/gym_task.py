@@ -93,7 +93,11 @@ class GymVerifier(Verifier):
         for text in NONSENSE:
             if self._reason(problem, text) is Reason.TESTS_PASSED:
                 return f"the scorer of {problem.extra['gym']['task']!r} gives the full score to {text!r}"
-        return self._audit(problem.extra["gym"]["task"], repr(problem.extra["gym"]["params"]))
+        gym = problem.extra["gym"]
+        if self._guarded(gym) and not may_be_evaluated(problem.gold):
+            return (f"the right answer {problem.gold[:60]!r} of {gym['task']!r} is no finished expression (an integral "
+                    "that was not carried out, say), so an answer like it cannot be told from the question")
+        return self._audit(gym["task"], repr(gym["params"]))
 
     @classmethod
     def decisive(cls, text: str) -> str:
@@ -130,10 +134,13 @@ class GymVerifier(Verifier):
         what = text.replace("{}", "THE ANSWER")
         return f"the scorer of {task!r} gives the full score to {what!r} for {times} of {AUDITED} problems"
 
+    def _guarded(self, gym: Mapping[str, Any]) -> bool:
+        return _evaluates(type(self._create(gym["task"], repr(gym["params"]))))
+
     def _reason(self, problem: Problem, answer: str) -> Reason:
         gym = problem.extra["gym"]
         dataset = self._create(gym["task"], repr(gym["params"]))
-        if _evaluates(type(dataset)) and not may_be_evaluated(answer):
+        if self._guarded(gym) and not may_be_evaluated(answer):
             return Reason.BAD_CHARS
         if is_huge(answer):
             return Reason.HUGE

@@ -55,7 +55,7 @@ class MathVerifier(Verifier):
     """
 
     name = "math"
-    version = "+".join(["6", *(f"{package}-{installed(package)}" for package in _PARSERS)])
+    version = "+".join(["7", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
         from rlvr.rewards.math import symbolic  # sympy: not for those who only ask for the version

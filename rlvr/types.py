@@ -6,6 +6,7 @@ hashed, cached, pickled to a worker process and written to disk without surprise
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,6 +20,19 @@ DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """The k of pass@k, unless a recipe or an argument says otherwise."""
 
 
+def hidden(letter: str) -> bool:
+    """Whether a character is a control character, breaks a line or turns the direction of text: what may not stand in
+    a message of one line, nor in a name or path."""
+    return (unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs") or "\u202a" <= letter <= "\u202e"
+            or "\u2066" <= letter <= "\u2069")
+
+
+def in_one_line(text: str) -> str:
+    """The text with hidden characters as escapes, as in \\x1b."""
+    return text if text.isprintable() else "".join(
+        ascii(letter)[1:-1] if hidden(letter) else letter for letter in text)
+
+
 class UserError(ValueError):
     """A mistake the user can fix: a bad recipe, dataset, checkpoint or plug-in.
 
@@ -27,7 +41,7 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str, *, where: str = "") -> None:
-        super().__init__(f"{where}: {message}" if where else message)
+        super().__init__(in_one_line(f"{where}: {message}" if where else message))
         self.where = where
         """The outermost place: a dotted recipe key, a file, `shared`, `arm 'ppo'`; empty where the message names it."""
 

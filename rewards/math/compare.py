@@ -21,7 +21,7 @@ from rlvr.rewards.math.equations import (
     without_common_names,
 )
 from rlvr.rewards.math.exact import as_numbers
-from rlvr.rewards.math.guards import bad_form, bomb, other_case, other_points, unreadable
+from rlvr.rewards.math.guards import bad_form, bomb, other_case, other_points, unreadable, with_floors
 from rlvr.rewards.math.inequalities import as_intervals
 from rlvr.rewards.math.known_units import in_dollars, other_unit
 from rlvr.rewards.math.latex import split_top, squeezed
@@ -76,7 +76,7 @@ class Comparison:
             return WRONG
         answer = _last_of_deduction(gold, answer)
         gold, answer = without_decoration(gold, answer, question)
-        gold, answer = without_conditions(turned(gold), answer)
+        gold, answer = without_conditions(*with_floors(turned(gold), answer))
         if gold == answer or bomb(gold, answer) is None:
             gold, answer = in_same_argument(*in_same_letters(gold, answer), question)
         return self.compare(gold, answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from rlvr.rewards.math.latex import nesting, split_top, variables
+from rlvr.rewards.math.latex import closes_at, nesting, split_top, variables
 from rlvr.rewards.math.numbers import read_sequence
 from rlvr.types import Reason
 
@@ -24,6 +24,8 @@ _FACTORIALS = re.compile(r"!\s*[)}\]]*\s*!|\d{5,}\s*[)}]*\s*!|\^\s*\{?\s*\d+\s*\
                          r"\^\s*[{(][^{}]*\d\s*\)?!")
 _BINOMIAL = re.compile(r"\\(?:[dt]?binom|choose)(?![A-Za-z])")
 _BINOMIAL_BOMB = re.compile(r"\d{5,}|(?:\\(?:[dt]?binom)|\})\s*\{\s*\d+\s*\^|\d\s*\^\s*[^{}]*\\choose")
+_FRACTION_IN_BRACKETS = re.compile(r"(?<!\\sqrt)(?<![A-Za-z])\[(?=[^\]]*(?:\\frac|/))([^\[\](),]*)\]")
+_TWICE_PERCENT = re.compile(r"\\%[ }]*\\%")
 _OUTER_EXPONENT = re.compile(r"[)}\]]\s*\^\s*[{(]*\s*(\d+)")
 _TALL = re.compile(r"\^\s*\{[^{}^]*\^\s*\{[^{}^]*\^\s*\{[^{}^]*\^")
 
@@ -83,6 +85,8 @@ def bad_form(gold: str, answer: str) -> Reason | None:
         return Reason.HEDGE
     if not several and "matrix" not in gold and answer[:1] in ("(", "[") and read_sequence(answer):
         return Reason.HEDGE  # [8, 8]
+    if _bracketed(answer) != _bracketed(gold) or _TWICE_PERCENT.search(answer):  # [7] is a list of one, or a floor
+        return Reason.WRONG_ANSWER
     if _ADJACENT.search(answer) and not _ADJACENT.search(gold):  # 2{3}, 2\{3\}: the parser adds them up
         return Reason.HEDGE
     if _DOTS.search(answer) and not _DOTS.search(gold):
@@ -100,6 +104,23 @@ def bad_form(gold: str, answer: str) -> Reason | None:
     if _UNEVALUATED.search(answer) and not _UNEVALUATED.search(gold):
         return Reason.WRONG_ANSWER
     return None
+
+
+def with_floors(gold: str, answer: str) -> tuple[str, str]:
+    r"""`[\frac{n}{2}]` as `\lfloor \frac{n}{2} \rfloor` where the other side writes it so."""
+    if (r"\lfloor" in gold) == (r"\lfloor" in answer):
+        return gold, answer
+    plain = answer if r"\lfloor" in gold else gold
+    floored = _FRACTION_IN_BRACKETS.sub(r"\\lfloor \1 \\rfloor ", plain)
+    return (gold, floored) if plain is answer else (floored, answer)
+
+
+def _bracketed(text: str) -> bool:
+    r"""Whether all of it, or a fraction with a letter in it, stands in square brackets, which may mean the floor."""
+    inner = text[2:-2].strip() if text[:2] == r"\{" and text[-2:] == r"\}" else text
+    whole = inner[:1] == "[" and inner[-1:] == "]" and closes_at(inner) == len(inner) - 1
+    return (whole and read_sequence(inner) is None and r"\begin" not in inner) or any(
+        variables(group) for group in _FRACTION_IN_BRACKETS.findall(text))
 
 
 def numeral(text: str) -> tuple[str, int] | None:

@@ -32,7 +32,7 @@ _CHARACTERS = {
         "ϕ": r"\phi", "ψ": r"\psi",
         "ξ": r"\xi", "κ": r"\kappa", "ν": r"\nu", "θ": r"\theta",
         "λ": r"\lambda", "μ": r"\mu", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau", "φ": r"\phi",
-        "ω": r"\omega", "⌊": r"\lfloor", "⌋": r"\rfloor",
+        "ω": r"\omega", "⌊": r"\lfloor", "⌋": r"\rfloor", "⟨": r"\langle", "⟩": r"\rangle",
         "⌈": r"\lceil", "⌉": r"\rceil", "Δ": r"\Delta", "Ω": r"\Omega"}.items()},
     **{ord(sign): rf"\frac{{{a}}}{{{b}}}" for sign, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅛18")},
     ord("°"): r"^\circ",
@@ -71,6 +71,8 @@ _RULES: list[_Rule] = [(re.compile(pattern), replacement) for pattern, replaceme
     (r"\\\\\s*\[\s*-?\d*\.?\d+\s*(?:pt|em|ex|mm|cm)\s*\]|\\cr(?![A-Za-z])", r"\\\\"),
     (r"\\\$|\$|(?<!\\)\\[()\[\]]", " "),  # dollar signs and math delimiters: what is left is all math
     (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits)(?![A-Za-z])\s*\.?", ""),
+    (r"\\langle(?![A-Za-z])((?:(?!\\[lr]angle).)*,(?:(?!\\[lr]angle).)*)\\rangle(?![A-Za-z])|"
+     r"^\s*<([^<>=]*,[^<>=]*)>\s*$", lambda match: f"({match[1] or match[2]})"),  # a vector
     (r"(?<!\\)\\!", ""),
     (r"(?<=\d)\{\s*(\\,|[.:])\s*\}(?=\d)", r"\1"),  # 3{:}30, 2{.}5, 12{\,}345
     (r"\\colon(?![A-Za-z])", ":"),

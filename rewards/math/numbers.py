@@ -50,6 +50,8 @@ def read_number(text: str) -> Plain | None:
     text = without_unit(text).strip("€£ ")
     percent = False
     while suffix := _SUFFIX.search(text):
+        if percent and suffix[1]:
+            return None
         percent = percent or suffix[1] is not None
         text = text[: suffix.start()].strip()
     sign = _SIGN.match(text)

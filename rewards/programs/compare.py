@@ -2,7 +2,8 @@
 
 Values follow Python's `==` with three liberties that reference graders take too: a list and a tuple with equal items
 are equal (JSON knows no tuples), NaN equals NaN, and where a float is expected |a - b| <= atol + 1e-7 |b| suffices,
-with atol = 1e-6 unless the tests give another, which then holds for integers too (as evalplus has it).
+with atol = 1e-6 unless the tests give another, which then holds where an integer is expected too, without the relative
+part: 999999998 is not 999999999.
 Output is compared line by line, blanks at both ends of a line and blank lines at both ends of the output aside; in a
 line that differs, word by word, where numerals are equal by value, and within 1e-6 (relative above 1) if the expected
 one has a point.
@@ -164,13 +165,14 @@ def _spelt(value: Any, clock: Clock) -> str:
 
 
 def _close(value: float, expected: float, atol: float) -> bool:
+    rtol = RTOL if isinstance(expected, float) else 0.0
     try:
         value, expected = float(value), float(expected)
     except OverflowError:  # an integer beyond all floats
         return False
     if not (math.isfinite(value) and math.isfinite(expected)):
         return math.isnan(value) and math.isnan(expected)
-    return abs(value - expected) <= atol + RTOL * abs(expected)
+    return abs(value - expected) <= atol + rtol * abs(expected)
 
 
 def same_output(output: str, expected: str) -> bool:

@@ -12,13 +12,15 @@ How each dataset's own judge runs and compares, and where ours differs:
                                                                      calls: `==`, a tuple counts as a list
     humaneval_plus  4 s, or 4 times the  60 s + 1 s        4 GiB     `==`, or numpy's allclose with the row's atol
       and mbpp_plus reference's time
-    code_r1         30 s (firejail)      of a test file    4 GiB     stdin: the stripped output; calls: `assert`
-                                         the same 30 s
+    code_r1         30 s (firejail)      of a test file    4 GiB     stdin: the stripped output; LeetCode: `assert`
+                                         the same 30 s               with `==`; calls of TACO: within 1e-5
 
 Ours: the same seconds per test, but of CPU time, so that a busy machine fails no program; a sleeping one has twice as
 much. All tests together have a second more each and 4 s, test code has 61 s. Memory is the same address space. Output
 is compared as LiveCodeBench does, and numbers within 1e-6 where the expected one has a point; returned floats within
-1e-6, of LeetCode within 1e-5 (it stores five decimals). Programs see no network, no files and start no processes.
+1e-6, those of LeetCode's calls within 1e-5 (it stores five decimals). Test code compares as it says: Code-R1's LeetCode
+tests by `==` with what a reference program returned, not with five decimals. Programs see no network, no files and
+start no processes.
 
 A row that cannot be read is a ValueError that says why; none is quietly turned into fewer or weaker tests.
 """
@@ -50,6 +52,8 @@ PRIVATE_BYTES = 2**30
 """The longest private test cases of LiveCodeBench v6 have a tenth of that."""
 LEETCODE_ATOL = 1e-5
 """LeetCode stores five decimal places and accepts answers within 1e-5."""
+TACO_ATOL = 1e-5
+"""Of Code-R1's `_deep_eq`, which judges calls of TACO tasks."""
 
 PRELUDE = "\n".join([
     *(f"from {module} import *" for module in ("string", "re", "datetime", "collections", "heapq", "bisect", "copy",
@@ -130,7 +134,7 @@ def code_r1(row: Row) -> Tests:
     pairs = list(zip(tests["inputs"], tests["outputs"], strict=True))
     if tests.get("fn_name"):
         # the outputs of TACO's function tasks are wrapped in a list of one
-        return {"kind": "call", "entry": f"Solution.{tests['fn_name']}", "prelude": PRELUDE,
+        return {"kind": "call", "entry": f"Solution.{tests['fn_name']}", "prelude": PRELUDE, "atol": TACO_ATOL,
                 "cases": [{"args": list(given), "expected": wanted[0] if _single(wanted) else wanted}
                           for given, wanted in pairs]}
     return {"kind": "stdin", "prelude": PRELUDE,
@@ -147,10 +151,12 @@ def _text(value: Any) -> str:
 
 
 def _entry(code: str) -> str:
-    """The candidate that test code hands to its `check`: `check(Solution().twoSum)` -> `Solution`."""
-    match = re.search(r"^check\(\s*([A-Za-z_]\w*)", code, re.MULTILINE)
+    """What test code of LeetCode hands to its `check`, `check(Solution().twoSum)` -> `Solution`, or that of TACO calls
+    in its loop, `assert _deep_eq(add(*i), o)` -> `add`."""
+    match = (re.search(r"^check\(\s*([A-Za-z_]\w*)", code, re.MULTILINE)
+             or re.search(r"^\s+assert _deep_eq\(\s*([A-Za-z_]\w*)", code, re.MULTILINE))
     if match is None:
-        raise ValueError("the test code has no line check(...)")
+        raise ValueError("the test code has no line check(...), nor assert _deep_eq(...)")
     return match[1]
 
 

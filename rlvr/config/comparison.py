@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config.checks import check_braces
-from rlvr.config.fields import Name
+from rlvr.config.fields import Name, Seed
 from rlvr.config.overrides import apply_overrides
 from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
 from rlvr.config.strict import from_dict
@@ -25,7 +25,7 @@ from rlvr.runs.owner import NAME as OWNER
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
 
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NAME = re.compile(r"[._-]*[A-Za-z0-9][A-Za-z0-9._-]*")
 _OWNED = {"name": "name", "seed": "seeds", "run_dir": "run_dir"}
 """Recipe keys that the comparison sets, and the key of the comparison that decides them."""
 _MAY_DIFFER = re.compile(r"probes\.(every|batch_size)|model\.lora(\..*)?")
@@ -43,7 +43,7 @@ class Comparison:
     """Letters, digits, `.`, `_`, `-`: directories are named after it."""
     recipe: str
     """Path of the recipe that all arms share."""
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     """Every arm is run once with each. Two or more give intervals over seeds."""
     arms: dict[str, dict[str, Any]]
     """Arm -> what differs: `algorithm`, a section that replaces the recipe's, and dotted keys as `train.steps: 30`; or

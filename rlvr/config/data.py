@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from rlvr.config.fields import AtLeastOne, Says
+from rlvr.config.fields import AtLeastOne, Count, Lines, Says, Seed
 from rlvr.config.presets import FILE_TYPES
 from rlvr.config.registry import resolve_reader
 from rlvr.config.wording import short
@@ -40,9 +40,9 @@ class DataSpec:
     size: AtLeastOne | None = None
     """Number of rows to take, from the first; null: all. It is an error if there are fewer. The lab and gym tasks make
     problems without end, so they need a number."""
-    shuffle: int | None = None
+    shuffle: Seed | None = None
     """Seed of a permutation of the rows, done before `skip` and `size` are applied. null: keep the source's order."""
-    skip: Annotated[int, Field(ge=0)] = 0
+    skip: Count = 0
     """Number of rows to leave out at the beginning. With `shuffle` and `size` this splits a source that has no
     splits."""
     prompt: str = "problem"
@@ -52,14 +52,14 @@ class DataSpec:
     alone."""
     id: str | None = None
     """Column of a unique id. null: ids are made of the source's name and the row number, from 0."""
-    gold_pattern: str | None = None
+    gold_pattern: Lines | None = None
     """Regular expression for the answer inside the gold column: group 1 of its last match. null: the whole column."""
     verifier: str | None = None
     """Name of a verifier (`rlvr list`) or `package.module:Class`. null: `countdown` for the lab, `gym` for a gym task,
     `math` for everything else."""
-    template: str = NEUTRAL_TEMPLATE
+    template: Lines = NEUTRAL_TEMPLATE
     """Text around the question. `{prompt}` must occur once; all other braces are left as they are."""
-    system: str | None = None
+    system: Lines | None = None
     """System message; needs `chat: true`."""
     chat: bool = False
     """true: chat messages, rendered by the model's chat template; false: plain text, as base models read it. The wrong

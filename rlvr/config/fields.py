@@ -28,14 +28,36 @@ class Says:
     expected: str
 
 
-AtLeastOne = Annotated[int, Field(ge=1)]
+class ManyLines:
+    """Marks text that may have line breaks; all other text of a recipe is one line."""
+
+
+MOST = 10**9
+"""Largest count: a billion steps, tokens or problems are beyond any run, and more overflow libraries below."""
+
+AtLeastOne = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=1e7)]
+"""Up to four months; the system's timers overflow beyond."""
+Temperature = Annotated[float, Field(ge=0.001, le=1000)]
+"""Logits divided by less are infinite in float32."""
+Lines = Annotated[str, ManyLines()]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1), Says("a share in [0, 1)")]
 PositiveShare = Annotated[float, Field(gt=0, le=1), Says("a share in (0, 1]")]
 TopP = Annotated[float, Field(gt=0, le=1), Says("a number in (0, 1]; 1 keeps the whole distribution")]
 Seed = Annotated[int, Field(ge=0, lt=2**32), Says("0 <= seed < 2**32")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$"), Says("letters, digits, '.', '_' or '-'")]
+Name = Annotated[str, Field(pattern=r"^[._-]*[A-Za-z0-9][A-Za-z0-9._-]*$"), Says(
+    "letters, digits, '.', '_' or '-', and not '.' or '..' alone")]
+
+
+def one_line(hint: Any) -> bool:
+    """Whether text of a field of this type is one line."""
+    ranged = [hint, *typing.get_args(hint)]
+    marked = any(isinstance(part, ManyLines) for one in ranged if typing.get_origin(one) is Annotated
+                 for part in one.__metadata__)
+    return takes_text(hint) and not marked
 
 
 def members(hint: Any) -> tuple[Any, ...]:
@@ -85,8 +107,8 @@ def expected(hint: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, "a section")
 
 
-def expected_range(hint: Any) -> str:
-    """The range of a field in a user's words."""
+def expected_range(hint: Any, *, above: bool = False) -> str:
+    """The range of a field in a user's words; the end of all counts only for a value that is `above` it."""
     ranged = [hint, *typing.get_args(hint)]
     limits: dict[str, Any] = {}
     for part in (part for one in ranged if typing.get_origin(one) is Annotated for part in one.__metadata__):
@@ -94,6 +116,8 @@ def expected_range(hint: Any) -> str:
             return part.expected + (", or null" if types.NoneType in members(hint) else "")
         for limit in getattr(part, "metadata", ()):
             limits |= {name: getattr(limit, name) for name in ("ge", "gt", "le", "lt") if hasattr(limit, name)}
+    if limits.get("le") == MOST and not above:
+        del limits["le"]
     words = [f"{name} {limits[key]}" for key, name in _RANGE_WORDS.items() if key in limits]
     number = "" if int in members(hint) else "a number of " if "ge" in limits else "a number "
     return number + " and ".join(words) + (", or null" if types.NoneType in members(hint) else "")

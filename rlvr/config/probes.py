@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from rlvr.config.fields import AtLeastOne, Positive, PositiveShare, Says, TopP
+from rlvr.config.fields import AtLeastOne, Count, Lines, PositiveShare, Says, Seconds, Temperature, TopP
 from rlvr.types import DEFAULT_KS
 
 
@@ -16,8 +16,8 @@ class ConditionSpec:
     """One more condition under which the base and the trained model are measured on the same problems. null: as in
     `probes` and `data.probe`."""
 
-    temperature: Positive | None = None
-    """Sampling temperature, above 0. With `match_entropy` this is the base model's."""
+    temperature: Temperature | None = None
+    """Sampling temperature, from 0.001 to 1000. With `match_entropy` this is the base model's."""
     top_p: TopP | None = None
     """Nucleus mass in (0, 1]."""
     max_new_tokens: AtLeastOne | None = None
@@ -25,9 +25,9 @@ class ConditionSpec:
     plan: str | None = None
     """Sampling plan, for the base model too. null: `probes.plan` and `probes.base_plan` (with `direct_answer`:
     `fixed`)."""
-    system: str | None = None
+    system: Lines | None = None
     """Another system message; needs `chat`."""
-    template: str | None = None
+    template: Lines | None = None
     """Other text around the question, with `{prompt}` in it."""
     chat: bool | None = None
     """true: messages in the model's chat template; false: plain text."""
@@ -60,9 +60,9 @@ class EndpointSpec:
     tokenizer: str | None = None
     """Directory or hub id of the models' tokenizer: prompts are then sent as token ids, exactly those that training
     uses. null: as text, or as messages for chat prompts, which the server renders."""
-    retries: Annotated[int, Field(ge=0)] = 8
+    retries: Count = 8
     """How often a request that failed is sent again, after 0.5, 1, 2, ... seconds (at most 60)."""
-    timeout: Positive = 3600.0
+    timeout: Seconds = 3600.0
     """Seconds after which a request counts as failed. Well above the time of the longest answer: cutting off long
     answers and drawing others would bias pass@k."""
     top_logprobs: Annotated[int, Field(ge=0, le=100)] = 20
@@ -101,9 +101,10 @@ class ProbeSection:
     """Sampling plan of the base model's probe, which all later probes are compared with."""
     ks: tuple[AtLeastOne, ...] = DEFAULT_KS
     """The values of k in pass@k, in rising order; at most the largest number of samples of either plan."""
-    temperature: Annotated[float, Field(gt=0), Says(
-        "a number above 0: greedy samples are all alike, so pass@k would equal pass@1; 0.6 is usual")] = 0.6
-    """Sampling temperature, above 0. A higher one gives more different answers: higher pass@256, lower pass@1."""
+    temperature: Annotated[float, Field(ge=0.001, le=1000), Says(
+        "0.001 to 1000: greedy samples are all alike, so pass@k would equal pass@1; 0.6 is usual")] = 0.6
+    """Sampling temperature, from 0.001 to 1000. A higher one gives more different answers: higher pass@256, lower
+    pass@1."""
     top_p: TopP = 0.95
     """Nucleus mass in (0, 1]; 1: sample from the whole distribution."""
     batch_size: AtLeastOne = 256

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rlvr.config.fields import AtLeastOne, NotNegative, Says
+from rlvr.config.fields import MOST, AtLeastOne, NotNegative, Says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class TagReward(BoxedReward):
 class LengthReward(BoxedReward):
     """0 up to `free` tokens, then falling in a straight line to -1 at `worst` tokens."""
 
-    free: Annotated[int, Field(ge=0), Says("at least 0 tokens")]
+    free: Annotated[int, Field(ge=0, le=MOST), Says("at least 0 tokens")]
     """Tokens without penalty. If good answers are longer than this, thinking itself is punished."""
     worst: AtLeastOne
     """Tokens from which on the penalty is -1; above `free`."""

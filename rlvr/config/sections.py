@@ -12,7 +12,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from rlvr.config.anchor import AnchorSpec
-from rlvr.config.fields import AtLeastOne, NotNegative, Positive, PositiveShare, Says, ShareBelowOne
+from rlvr.config.fields import (
+    MOST,
+    AtLeastOne,
+    Count,
+    NotNegative,
+    Positive,
+    PositiveShare,
+    Says,
+    Seconds,
+    ShareBelowOne,
+)
 from rlvr.config.rewards import RewardSection
 
 
@@ -162,7 +172,7 @@ class TrainSection:
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     """What the learning rate does after the warm-up: stay constant, or fall to 0 at the last step. Only a run with a
     constant one can be extended."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Count = 0
     """Updates over which the learning rate rises from 0."""
     weight_decay: NotNegative = 0.01
     """Decoupled weight decay of AdamW."""
@@ -175,17 +185,17 @@ class TrainSection:
     max_prompt_tokens: AtLeastOne = 1024
     """Longest prompt in tokens. A longer one is an error, or see `data.prompts_too_long`: prompts are never cut, as
     that would change the problem."""
-    temperature: Annotated[float, Field(gt=0), Says(
-        "a number above 0: greedy rollouts of one prompt are all alike and teach nothing; 1.0 is usual")] = 1.0
-    """Sampling temperature of the rollouts, above 0. Below 1 the model explores less; far above 1 answers turn into
-    noise. top_p is always 1."""
+    temperature: Annotated[float, Field(ge=0.001, le=1000), Says(
+        "0.001 to 1000: greedy rollouts of one prompt are all alike and teach nothing; 1.0 is usual")] = 1.0
+    """Sampling temperature of the rollouts, from 0.001 to 1000. Below 1 the model explores less; far above 1 answers
+    turn into noise. top_p is always 1."""
     gradient_checkpointing: bool = False
     """true: recompute activations in the backward pass, which needs less memory and about a third more time."""
     bf16: bool = False
     """true: compute in bfloat16; the weights keep the type `model.dtype`."""
     save_every: AtLeastOne = 50
     """Updates between checkpoints. A run that is killed loses at most this many."""
-    keep_checkpoints: Annotated[int, Field(ge=2), Says(
+    keep_checkpoints: Annotated[int, Field(ge=2, le=MOST), Says(
         "at least 2: a kill in the middle of a save must leave one complete checkpoint")] = 2
     """Number of newest checkpoints to keep, at least 2, so that one is complete if the run is killed while saving. The
     checkpoints of the best probes stay as well: `probes.keep`."""
@@ -227,7 +237,7 @@ class JudgeSection:
     workers: AtLeastOne = 2
     """Largest number of workers per training process. There are fewer where the processes of one machine would
     together have more workers than it has cores: time-outs would then depend on the load."""
-    timeout: Positive = 10.0
+    timeout: Seconds = 10.0
     """Seconds per verdict. After that the worker is killed and the answer is wrong, with the reason `timeout`. Programs
     against unit tests have as long as their tests allow."""
     packages: tuple[str, ...] = ()

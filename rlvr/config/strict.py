@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rlvr.config.fields import below, expected, expected_range, fields_of, members, takes_text, way_out
+from rlvr.config.fields import below, expected, expected_range, fields_of, members, one_line, takes_text, way_out
 from rlvr.config.known_keys import paths_of, why_none
 from rlvr.config.overrides import CommandLine
 from rlvr.config.wording import describe, did_you_mean
 from rlvr.config.yaml_text import parse_yaml
-from rlvr.types import UserError
+from rlvr.types import UserError, hidden
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -74,6 +74,8 @@ def _plain(hint: Any, value: Any, path: str) -> Any:
             raise error.within(value.source) from None
     if isinstance(value, Mapping):
         for key in value:
+            if isinstance(key, str):
+                _check_letters(key, path or "recipe", one=True)
             if not isinstance(key, str) and not any(map(dataclasses.is_dataclass, members(hint))):
                 raise UserError(f"found the key {describe(key)}, expected text; put it in quotes", where=path)
         return {str(key): _plain(below(hint, str(key)), item, _at(path, key)) for key, item in value.items()}
@@ -81,13 +83,27 @@ def _plain(hint: Any, value: Any, path: str) -> Any:
         return [_plain(below(hint, i), item, f"{path}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"found {value}, expected a finite number", where=path)
-    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise UserError(f"found {describe(value)}, expected text without half of a surrogate pair", where=path)
-    if value is None or isinstance(value, str | float) or (isinstance(value, int) and value.bit_length() <= 1024):
+    if isinstance(value, str):
+        _check_letters(value, path, one=one_line(hint))
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UserError(f"found {describe(value)}, expected one between -2**63 and 2**63", where=path)
+    if value is None or isinstance(value, str | float | int):
         return value
     wanted = "text, finite numbers, true/false, null, lists or sections" if hint is Any else expected(hint)
     quotes = "; put it in quotes if you mean the text" if isinstance(value, datetime.date) else ""
     raise UserError(f"found {describe(value)}, expected {wanted}{quotes}", where=path)
+
+
+def _check_letters(text: str, path: str, *, one: bool) -> None:
+    """UserError for text that a terminal, a path or a tokenizer would not take as it looks."""
+    if text.isprintable():
+        return
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError(f"found {describe(text)}, expected text without half of a surrogate pair", where=path)
+    bad = next((letter for letter in text if hidden(letter) and (one or letter not in "\t\n\r")), None)
+    if bad is not None:
+        raise UserError(f"found {describe(text)} with the character U+{ord(bad):04X}, expected text without control "
+                        f"characters{' in one line' * one}; remove it", where=path)
 
 
 def _read_text(hint: Any, text: str, path: str) -> Any:
@@ -131,7 +147,8 @@ def _explained(
         return cause if isinstance(cause, UserError) else UserError(str(cause), where=_text(path, place) or "recipe")
     value, hint = _value(data, place), _hint(cls, place)
     ranged = first["type"] in _OUT_OF_RANGE
-    wanted = expected_range(hint) if ranged else expected(hint) + way_out(hint, value)
+    above = first["type"] == "less_than_equal"
+    wanted = expected_range(hint, above=above) if ranged else expected(hint) + way_out(hint, value)
     return _from(tree, place, UserError(f"found {describe(value)}, expected {wanted}",
                                         where=_text(path, place) or "recipe"))
 

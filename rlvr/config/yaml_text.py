@@ -39,6 +39,18 @@ class _Loader(yaml.SafeLoader):
                             where=f"line {node.start_mark.line + 1}")
 
 
+_PLAIN_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
+    "tag:yaml.org,2002:float": re.compile(r"^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?"
+                                          r"|[-+]?\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
+                                          r"|\.(?:nan|NaN|NAN))$"),
+}
+"""YAML 1.1 less what surprises: there 010 is 8, and 1:40 is 100. Both are text here."""
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, _PLAIN_NUMBERS.get(tag, pattern)) for tag, pattern in known]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+
 class _CommandLineLoader(_Loader):
     """Reads 1e-6 as a number: on a command line everything is text, so there is nothing to mistake it for."""
 

@@ -6,15 +6,18 @@ import gzip
 import itertools
 import json
 import random
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rlvr.config.data import DataSpec, is_file
 from rlvr.config.wording import first_line, short
 from rlvr.data.rows import options
 from rlvr.types import UserError
 
+LINE_BYTES = 2**30
+"""The longest rows of LiveCodeBench v6 have a tenth of that."""
 Row = tuple[str, Mapping[str, Any]]
 """(place for error messages, row)."""
 
@@ -47,7 +50,7 @@ def _rows(spec: DataSpec, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]
 def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(`file:line` for error messages, row) of a JSONL file, which may be a .gz. UserError for a bad line."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_lines(path, file), start=1):
             if not line.strip():
                 continue
             try:
@@ -62,6 +65,19 @@ def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             if not isinstance(row, dict):
                 raise UserError(f"{path}:{number}: found {short(row)}, expected one JSON object per line")
             yield f"{path}:{number}", row
+
+
+def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file that may be packed. UserError for a damaged one, and for a line without end: a MiB of gzip
+    may hold a GiB of zeros."""
+    try:
+        while line := file.readline(LINE_BYTES + 1):
+            if len(line) > LINE_BYTES:
+                raise UserError(f"{path}: found a line of more than {LINE_BYTES >> 20} MiB, expected a JSON object per "
+                                "line")
+            yield line
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a whole gzip file: {first_line(error)}; copy it again") from None
 
 
 class _Twice(Exception):

@@ -59,6 +59,9 @@ def _of_integer(gold: str) -> Iterator[tuple[str, str]]:
         yield from (("root or inverse", form) for form in (rf"\sqrt{{{n}}}", f"({n})^2") if n != -1 or "^" not in form)
         if n != -1:
             yield "root or inverse", rf"\frac{{1}}{{{n}}}"
+    yield from (("list of one", form) for form in (f"[{n}]", rf"\{{[{n}]\}}", rf"\langle {n} \rangle"))
+    if n:
+        yield "doubled percent", rf"{n}\%\%"
     yield "modulus", rf"{n} \pmod{{{abs(n) + 2}}}"
     digits = str(abs(n))
     if len(digits) > 1:

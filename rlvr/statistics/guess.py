@@ -41,7 +41,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class WrongAnswers:
+class FailedSamples:
     """The failed samples of one problem in the base probe."""
 
     problem_id: str
@@ -133,11 +133,11 @@ def baseline_of_samples(
         answers: Counter[str] = Counter()
         for (answer, right), times in seen[problem_id].items():
             answers[key(answer)] += times * (not right)
-        wrong.append(WrongAnswers(problem_id, key(gold), failed[problem_id], answers))
+        wrong.append(FailedSamples(problem_id, key(gold), failed[problem_id], answers))
     return guess_baseline(wrong)
 
 
-def guess_baseline(wrong: Sequence[WrongAnswers], *, key: Callable[[str], str] = str.strip) -> GuessBaseline:
+def guess_baseline(wrong: Sequence[FailedSamples], *, key: Callable[[str], str] = str.strip) -> GuessBaseline:
     """Guess rates of all problems from the wrong answers of the base probe.
 
     Args:

@@ -40,6 +40,8 @@ MERGES = "a0: &a0 {k0: 1}\n" + "".join(f"a{i + 1}: &a{i + 1} {{<<: [{TENFOLD.for
     ("run_dir: !!python/object/apply:os.system [ls]\n" + BASE, "could not determine a constructor"),
     ("seed: !!set {1, 2}\n" + NO_SEED, "seed: found {1, 2} (set), expected a whole number"),
     ("name: 2024-01-01\n" + BASE.replace("\nname:", "\n#"), "expected text; put it in quotes if you mean the text"),
+    ("seed: 010\n" + NO_SEED, "seed: found '010' (text), expected a whole number"),
+    ("seed: 1:40\n" + NO_SEED, "seed: found '1:40' (text), expected a whole number"),
     ("seed: 1\nseed: 2\n" + BASE, "line 2: key 'seed' again, first given in line 1"),
 ])
 def test_a_recipe_that_means_harm_is_one_line(tmp_path: Path, text: str, fragment: str) -> None:
@@ -50,6 +52,31 @@ def test_a_recipe_that_means_harm_is_one_line(tmp_path: Path, text: str, fragmen
         load_recipe(file)
     assert fragment in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
     assert time.process_time() - begun < 5.0, "small text took long"
+
+
+@pytest.mark.parametrize(("override", "fragment"), [
+    ("train.steps=9999999999999999999999", "found 9999999999999999999999 (whole number), expected one between -2**63"),
+    ("train.steps=4000000000", "found 4000000000 (whole number), expected at least 1 and at most 1000000000"),
+    ("data.train.shuffle=-1", "expected 0 <= seed < 2**32, or null"), ("judge.timeout=1e300", "at most 10000000"),
+    ("probes.temperature=1e-300", "expected 0.001 to 1000: greedy"), ("train.trl={a: 99999999999999999999}", "-2**63"),
+    ("model.path=a\x1b[31mb", r"model.path: found 'a\x1b[31mb' (text) with the character U+001B, expected"),
+    ("model.path=a\nb", "U+000A, expected text without control characters in one line; remove it"),
+    ("model.path=\u202ea", "U+202E"), ("run_dir=runs/\x9b", "U+009B"), ('judge.packages=["a\\eb"]', "U+001B"),
+    ("data.train.template={prompt}\x1b[2J", "U+001B, expected text without control characters; remove it"),
+    ('probes.arms={"a\\eb": {temperature: 1.2}}', "probes.arms: found 'a\\x1bb' (text) with the character U+001B"),
+    ("tr\x1bain.steps=4", r"found 'tr\x1bain' (text) with the character U+001B"),
+])
+def test_numbers_that_overflow_and_hidden_characters_are_refused(override: str, fragment: str) -> None:
+    """Bug: these passed `rlvr check`, and a terminal followed them."""
+    with pytest.raises(UserError) as caught:
+        load_recipe("quickstart/lab_grpo.yaml", [override])
+    assert fragment in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_a_prompt_may_have_lines_and_a_path_other_letters() -> None:
+    recipe = load_recipe("paper/grpo.yaml", ["data.train.template=Solve:\n\t{prompt}",
+                                             "model.path=modèle/模型 \U0001f600"])
+    assert recipe.data.train.template == "Solve:\n\t{prompt}" and recipe.model.path == "modèle/模型 \U0001f600"
 
 
 @pytest.mark.parametrize("run_dir", ["runs/{seed:>1000000000}", "runs/{name.__class__.__mro__}", "{name!r}", "{0}",

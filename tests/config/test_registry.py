@@ -52,7 +52,7 @@ def test_a_class_of_ones_own_is_written_with_a_colon() -> None:
         ("verifiers", "maths", "did you mean 'math'"),
         ("verifiers", "zzz", "known are countdown, exact_string, gym, math"),
         ("verifiers", "no_such_package:Thing", "cannot be loaded: ModuleNotFoundError: No module named"),
-        ("verifiers", "rlvr.types:Nothing", "has no 'Nothing'; it defines UserError, "),
+        ("verifiers", "rlvr.types:Nothing", "has no 'Nothing'; it defines "),
         ("verifiers", "rlvr.types:Problm", "has no 'Problm'; did you mean rlvr.types:Problem? it defines"),
         ("verifiers", "rlvr.types:NOT_JUDGED", "is a frozenset, expected a class"),
     ],

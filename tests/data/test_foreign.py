@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rlvr.data.completions import read_texts
 from rlvr.data.foreign.files import Foreign, read_foreign, reader_of
 from rlvr.data.foreign.inspect_ai import _member
 from rlvr.data.foreign.matching import Matcher, completions_of, own_id, problems_in
 from rlvr.data.foreign.record import Record, gold_of, verdict_among, verdict_of
+from rlvr.data.sources import jsonl_rows
 from rlvr.types import Problem, UserError
 
 FILES = Path(__file__).parents[1] / "files" / "foreign"
@@ -190,6 +192,44 @@ def test_prime_rl_rollouts_and_traces(tmp_path: Path) -> None:
              "errors": []}
     (record,) = read(jsonl(tmp_path / "step_1" / "train_rollouts.jsonl.gz", [trace])).records
     assert brief(record) == ("MathTask/5", None, r"\boxed{3}", "2", 1, True, None, False)
+
+
+# ---------------------------------------------------------------- damaged
+
+
+LOG = {"version": 2, "status": "success", "eval": {"task": "sums"}}
+SAMPLE = {"id": "a", "epoch": 1, "input": "Q", "target": "2", "output": {"choices": [{"message": {"content": "x"}}]}}
+TRACE = {"task": {"data": {}}, "nodes": [], "rewards": {}}
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("log.json", LOG | {"samples": 5}), ("log.json", LOG | {"samples": {"a": 1}}), ("log.json", LOG | {"samples": [7]}),
+    ("log.json", LOG | {"samples": [SAMPLE | {"output": {"choices": [None]}}]}),
+    ("log.json", LOG | {"samples": [SAMPLE | {"output": {"choices": 3}}]}),
+    ("log.json", LOG | {"samples": [{key: value for key, value in SAMPLE.items() if key != "id"}]}),
+    ("log.json", LOG | {"samples": [SAMPLE | {"epoch": "x"}]}),
+    ("trace.jsonl", TRACE | {"nodes": [5]}), ("trace.jsonl", TRACE | {"nodes": 5}),
+    ("trace.jsonl", TRACE | {"calls": 5}), ("trace.jsonl", TRACE | {"rewards": {"a": {}}}),
+    ("samples_x.jsonl", {"doc_id": [], "doc": {}, "target": "7", "resps": [["7"]], "filtered_resps": []}),
+    ("samples_x.jsonl", {"doc_id": 1, "doc": {}, "target": "7", "resps": [["7"]], "filtered_resps": [], "metrics": 3}),
+    ("rows.jsonl.gz", b"\x1f\x8b\x08 no gzip"), ("rows.jsonl.gz", gzip.compress(b'{"input": "a"}\n' * 9)[:-9]),
+])
+def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, content: Any) -> None:
+    """Bug: an odd value, or half a gzip file, was a traceback."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(UserError, match=rf"^[^\n]*{name}[^\n]*$"):
+        if read_foreign(path) is None:
+            read_texts(path)
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: a MiB of gzip filled the memory."""
+    monkeypatch.setattr("rlvr.data.sources.LINE_BYTES", 100)
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"input": "' + b"a" * 100))
+    with pytest.raises(UserError, match="found a line of more than 0 MiB"):
+        list(jsonl_rows(path))
 
 
 # ---------------------------------------------------------------- recognising

@@ -120,6 +120,7 @@ KINDS = [
     ("(1,2)", "one name for several values", ["x=1, x=2", r"x=1 \text{ or } x=2"]),
     ("x=1,y=2", "one name for several values", ["x=1, x=2", "w=1, w=2"]),
     ("1,2", "names in another order", ["z=1, y=2"]),
+    ("7", "list of one", ["[7]", r"\{[7]\}", r"\langle 7 \rangle"]), ("7", "doubled percent", [r"7\%\%"]),
     ("C", "other choice", [r"\textbf{(A)}\ 12", "A. x = 4", r"\text{not (C)}", "2C"]),
     (r"\text{Evelyn}", "other words", [r"\text{not Evelyn}", r"\text{Evely}", r"\text{Evelyn or other}"]),
 ]

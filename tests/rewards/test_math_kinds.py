@@ -312,6 +312,26 @@ x <- 2x = 7
 7 <- [8,7]
 7 <- a=b, b=7
 """,
+    "brackets around one value, and vectors": r"""
+7 <- [7]
+7 <- x=[7]
+7 <- \{[7]\}
+7 <- [7)
+7 <- \langle 7\rangle
+\frac12 <- [\frac12]
+\frac{n}{2} <- [\frac{n}{2}]
+[\frac{n}{2}] <- \frac{n}{2}
+\left[\frac{n}{2}\right]+1 <- \frac{n}{2}+1
+(1,2) <- \langle 2,1\rangle
+(1,2) <- \langle 1,2,0\rangle
+(1,2) <- <2,1>
+\vec v=(1,2) <- \langle 2,1\rangle
+\vec v=(1,2) <- [1,2]
+\langle 1,2\rangle <- \{1,2\}
+7 <- 7\%\%
+5\% <- 500
+5 <- 0.05\%
+""",
     "glyphs": r"""
 \epsilon_0 <- \epsilon_1
 \varepsilon <- \eta
@@ -971,6 +991,23 @@ n! <- \sqrt{2\pi n}(n/e)^n
 """,
 }
 RIGHT = {
+    "brackets around one value, and vectors": r"""
+7 <- \{7\}
+7 <- (7)
+\vec v=(1,2) <- \langle 1,2\rangle
+\vec v=(1,2) <- \vec{v}=\left\langle 1, 2\right\rangle
+\overrightarrow{AB}=(1,2) <- \langle 1,2\rangle
+\langle \frac12, 3\rangle <- \left( 0.5, 3 \right)
+(1,2) <- <1,2>
+(1,2) <- ⟨1,2⟩
+[\frac{n}{2}] <- \lfloor \frac{n}{2}\rfloor
+\left\lfloor\frac{n}{2}\right\rfloor+1 <- [n/2]+1
+[\frac{n}{2}] <- \left[\frac{n}{2}\right]
+2[x+1] <- 2x+2
+\begin{pmatrix}1\\2\end{pmatrix} <- \left[\begin{array}{c}1\\2\end{array}\right]
+5\% <- 5
+5 <- 5\%
+""",
     "units by name": r"""
 5 <- 5\ \Omega
 5 <- 5\text{ }\Omega

@@ -539,6 +539,12 @@ def test_a_given_tolerance_holds_for_integers_too() -> None:
     assert same_value(3.0005, 3, 1e-3) and not same_value(3.002, 3, 1e-3) and not same_value(0.3 + 1e-7, 0.3, 0)
 
 
+@pytest.mark.parametrize("value", [999_999_998, 999_999_998.0, 1_000_000_000, True])
+def test_a_given_tolerance_grows_with_no_integer(value: float) -> None:
+    """Bug: with LeetCode's 1e-5, any answer within 100 of 999999999 passed, by the relative part of the tolerance."""
+    assert not same_value(value, 999_999_999, 1e-5) and same_value(999_999_999, 999_999_999, 1e-5)
+
+
 @pytest.mark.parametrize(("output", "expected", "same"), [
     ("3\n", "3", True), ("3  \n\n", "3\n", True), ("1\n2", "1\n2\n3", False), ("1\n2\n3", "1\n2", False),
     ("99\b\b3", "3", False), ("1  2", "1 2", True), ("1 2 3", "1 2", False), ("1.0", "1", True),
@@ -643,6 +649,17 @@ CODE_R1_LEETCODE = {"data_source": "code", "ability": "code", "prompt": [], "rew
     "style": "rule", "ground_truth": json.dumps({"functional": "def check(candidate):\n    assert candidate(nums = "
     "[3,3],target = 6) == [0, 1]\n    assert candidate(nums = [2,7],target = 9) == [0, 1]\n\n\n"
     "check(Solution().twoSum)"})}}
+CODE_R1_CALLS = {"reward_model": {"ground_truth": json.dumps({"functional": """\
+_inputs = [[1], [5]]
+_outputs = [[0.5], [2.5]]
+import math
+def _deep_eq(a, b, tol=1e-5):
+    if isinstance(a, float) or isinstance(b, float):
+        return math.isclose(a, b, rel_tol=tol, abs_tol=tol)
+    return a == b
+
+for i, o in zip(_inputs, _outputs):
+    assert _deep_eq(half(*i), o[0])"""})}}
 CODE_R1_TACO = {"data_source": "code", "ability": "code", "prompt": [], "reward_model": {
     "style": "rule", "ground_truth": json.dumps({"inputs": ["3\n1 2 3\n", ["1", "9"]], "outputs": ["6\n", ["9"]]})}}
 
@@ -661,6 +678,8 @@ CODE_R1_TACO = {"data_source": "code", "ability": "code", "prompt": [], "reward_
     (mbpp_plus(MBPP_PLAIN), MBPP["code"], "def similar_elements(a, b): return ()"),
     (code_r1(CODE_R1_LEETCODE), "class Solution:\n    def twoSum(self, nums: List[int], target: int): return [0, 1]",
      "class Solution:\n    def twoSum(self, nums, target): return [1, 0]"),
+    (code_r1(CODE_R1_CALLS), "def half(n):\n    return n / 2 + 1e-6 if n > 1 else 0.5",
+     "def half(n): return n / 2 + 1e-4"),
     (code_r1(CODE_R1_TACO), "input()\nprint(sum(map(int, input().split())))", "print(6)"),
 ])
 def test_rows_of_public_datasets(verifier: UnitTestsVerifier, tests: dict[str, Any], right: str, wrong: str) -> None:

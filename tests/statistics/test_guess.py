@@ -11,8 +11,8 @@ import pytest
 
 from rlvr.rewards.math_answer import MathVerifier
 from rlvr.statistics.guess import (
+    FailedSamples,
     GuessBaseline,
-    WrongAnswers,
     answer_type,
     baseline_of_samples,
     corrected_pass_at_k,
@@ -30,11 +30,11 @@ def test_rates_by_hand():
     """Golds 3, 5, 3, 700. Problem a (3) gets b's share of "3" alone: 2 of 8 (c has the same gold, d another type).
     b (5): mean of a's 1/4 and c's 0/2. c (3): 2/8. d: no donor. e (7) never failed: mean of 0, 1/8 and 1/2."""
     wrong = [
-        WrongAnswers("a", "3", 4, {"5": 1, "9": 2}),
-        WrongAnswers("b", "5", 8, {" 3 ": 2, "7": 1}),
-        WrongAnswers("c", "3", 2, {"7": 1}),
-        WrongAnswers("d", "700", 6, {"3": 6}),
-        WrongAnswers("e", "7", 0, {}),
+        FailedSamples("a", "3", 4, {"5": 1, "9": 2}),
+        FailedSamples("b", "5", 8, {" 3 ": 2, "7": 1}),
+        FailedSamples("c", "3", 2, {"7": 1}),
+        FailedSamples("d", "700", 6, {"3": 6}),
+        FailedSamples("e", "7", 0, {}),
     ]
     rates = guess_baseline(wrong).rates
     assert [rates[i] for i in "abce"] == pytest.approx([2 / 8, (1 / 4 + 0) / 2, 2 / 8, (0 + 1 / 8 + 1 / 2) / 3])
@@ -95,14 +95,15 @@ def test_one_key_per_answer_of_the_math_verifier(answers: list[str], key: str):
 
 
 def test_equality_can_be_a_canonical_form():
-    wrong = [WrongAnswers("a", "1/2", 4, {}), WrongAnswers("b", "1/4", 4, {"2/4": 1})]
+    wrong = [FailedSamples("a", "1/2", 4, {}), FailedSamples("b", "1/4", 4, {"2/4": 1})]
     assert guess_baseline(wrong).rate("a") == 0.0
     assert guess_baseline(wrong, key=lambda x: str(Fraction(x))).rate("a") == 0.25
 
 
 def test_a_wrong_answer_that_equals_its_own_gold_donates_nothing_there():
     """The verifier called b's "3 " wrong; c's gold is 3 as well, so neither b nor c is a donor for the other."""
-    wrong = [WrongAnswers("a", "4", 2, {"3": 1}), WrongAnswers("b", "3", 2, {"3 ": 2}), WrongAnswers("c", "3", 1, {})]
+    wrong = [FailedSamples("a", "4", 2, {"3": 1}), FailedSamples("b", "3", 2, {"3 ": 2}),
+             FailedSamples("c", "3", 1, {})]
     assert [guess_baseline(wrong).rate(i) for i in "abc"] == [0.0, 0.5, 0.5]
 
 
@@ -144,7 +145,7 @@ def test_a_known_guesser_is_taken_out_without_bias():
             weights[gold[i]] = 0.0  # what is wrong cannot be the gold answer
             drawn = rng.multinomial(one.n - one.c, weights / weights.sum())[:10]
             answers = Counter({str(a): int(times) for a, times in enumerate(drawn) if times})
-            wrong.append(WrongAnswers(one.problem_id, str(gold[i]), one.n - one.c, answers))
+            wrong.append(FailedSamples(one.problem_id, str(gold[i]), one.n - one.c, answers))
         baseline = guess_baseline(wrong)
         result = corrected_pass_at_k(counts, plan, k, baseline)
         assert not result.guessable_ids
@@ -174,8 +175,8 @@ def test_answer_types(gold: str, expected: str):
 
 def test_impossible_arguments_are_refused():
     with pytest.raises(UserError, match="occurs twice"):
-        guess_baseline([WrongAnswers("a", "3", 0, {}), WrongAnswers("a", "3", 0, {})])
+        guess_baseline([FailedSamples("a", "3", 0, {}), FailedSamples("a", "3", 0, {})])
     with pytest.raises(UserError, match="3 wrong answers from 2 failed samples"):
-        guess_baseline([WrongAnswers("a", "3", 2, {"4": 3})])
+        guess_baseline([FailedSamples("a", "3", 2, {"4": 3})])
     with pytest.raises(UserError, match="'b' is unknown"):
         corrected_pass_at_k([Counts("b", 4, 1)], FOUR, 2, GuessBaseline({"a": 0.1}))

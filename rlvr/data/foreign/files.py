@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rlvr.config.wording import first_line
 from rlvr.data.foreign import inspect_ai, lighteval, lm_eval, openrlhf, prime_rl, trl, verl
 from rlvr.data.foreign.record import Glance, Kind, Reader, Record
 from rlvr.data.sources import jsonl_rows
@@ -43,7 +46,7 @@ def read_foreign(path: Path) -> Foreign | None:
     """
     if not path.is_dir():
         reader = reader_of(path)
-        return None if reader is None else Foreign(reader.name, [path], list(reader.read(path)))
+        return None if reader is None else Foreign(reader.name, [path], list(_records(reader, path)))
     found = [(file, reader) for file in _by_number(path) if (reader := reader_of(file)) is not None]
     families = {reader.name: reader for _, reader in found}
     if not found:
@@ -55,13 +58,29 @@ def read_foreign(path: Path) -> Foreign | None:
                         "expected those of one program: name the folder of one of them")
     (reader,) = families.values()
     files = [file for file, _ in found]
-    return Foreign(reader.name, files, [record for file in files for record in reader.read(file)])
+    return Foreign(reader.name, files, [record for file in files for record in _records(reader, file)])
 
 
 def reader_of(path: Path) -> Reader | None:
     """The reader of the family that wrote a file; None if no family is known to write such files."""
     seen = _glance(path)
     return None if seen is None else next((reader for reader in READERS if reader.recognise(seen)), None)
+
+
+def _records(reader: Reader, path: Path) -> Iterator[Record]:
+    """What the reader makes of a file. UserError for one that its family did not write so, whatever is odd in it."""
+    at = f"{path}"
+    try:
+        for record in reader.read(path):
+            at = record.at
+            yield record
+    except UserError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, EOFError, RecursionError,
+            zipfile.BadZipFile, zlib.error, struct.error) as error:
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{path}: cannot be read as a file of {reader.name}, after {at} ({what}); it is damaged, or of "
+                        "another version") from error
 
 
 def _by_number(folder: Path) -> Sequence[Path]:
@@ -88,6 +107,6 @@ def _glance(path: Path) -> Glance | None:
             import pyarrow.parquet
 
             return Glance(path, kind, frozenset(pyarrow.parquet.read_schema(path).names))
-    except (UserError, OSError, ValueError, zipfile.BadZipFile):  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, zipfile.BadZipFile, RecursionError):  # UserError and pyarrow's errors are ValueErrors
         return None
     return None

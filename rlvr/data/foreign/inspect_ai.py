@@ -19,6 +19,8 @@ from rlvr.types import UserError
 
 ZSTD = 93
 """Number of the compression method in a zip file (APPNOTE.TXT 4.4.5)."""
+MEMBER_BYTES = 2**28
+"""A sample is one transcript."""
 _LOCAL_HEADER = 30
 """Bytes before the name of a member (APPNOTE.TXT 4.3.7)."""
 
@@ -58,6 +60,9 @@ def _sample(at: str, task: Any, row: Mapping[str, Any]) -> Record:
 
 def _member(archive: zipfile.ZipFile, file: Any, name: str) -> Any:
     info = archive.getinfo(name)
+    if info.file_size > MEMBER_BYTES:
+        raise UserError(f"{archive.filename}: {name} unpacks to more than {MEMBER_BYTES >> 20} MiB, "
+                        "expected one sample")
     if info.compress_type != ZSTD:
         return json.loads(archive.read(name))
     import pyarrow
@@ -66,7 +71,7 @@ def _member(archive: zipfile.ZipFile, file: Any, name: str) -> Any:
     name_length, extra_length = struct.unpack("<HH", file.read(_LOCAL_HEADER)[26:30])
     file.seek(info.header_offset + _LOCAL_HEADER + name_length + extra_length)
     packed = pyarrow.BufferReader(file.read(info.compress_size))
-    return json.loads(pyarrow.CompressedInputStream(packed, "zstd").read())
+    return json.loads(pyarrow.CompressedInputStream(packed, "zstd").read(MEMBER_BYTES))
 
 
 READER = Reader("inspect-ai", _recognise, _read)

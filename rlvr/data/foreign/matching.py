@@ -84,6 +84,8 @@ def completions_of(
     Completions that lack a number are numbered in the order of the files. Records of other problems and lost ones are
     left out and counted on stderr. Raises UserError as `rlvr.data.completions.by_step` does.
     """
+    if not foreign.records:
+        raise UserError(f"{where}: found no completions in the file of {foreign.family}, expected at least one")
     kept: dict[tuple[int | None, str], list[Record]] = defaultdict(list)
     others = lost = 0
     for record in foreign.records:

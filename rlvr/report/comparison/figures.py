@@ -61,7 +61,7 @@ def panels(arms: Arms, axis: str) -> list[tuple[str, str, go.Figure]]:
             for title, note, curves in all_panels if curves]
 
 
-def pass_at_k(arms: Arms) -> go.Figure:
+def curves_of_arms(arms: Arms) -> go.Figure:
     """pass@k over k of the base and of every arm at the last common step."""
     ks = _ks(arms)
     curves = [Curve(arm.name, list(ks), [_over_seeds(per_seed(arms, arm, arms.last_step, f"pass@{k}")) for k in ks])
@@ -80,7 +80,7 @@ def pass_at_k(arms: Arms) -> go.Figure:
     return fig
 
 
-def change_by_k(arms: Arms) -> go.Figure:
+def changes_of_arms(arms: Arms) -> go.Figure:
     """pass@k minus that of the base over k, in points, for every arm at the last common step; dashed: exactly."""
     ks, step = _ks(arms), arms.last_step
     curves = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.report.comparison.arms import Arms, algorithm_of, load_arms, other_settings
-from rlvr.report.comparison.figures import change_by_k, looks, panels, pass_at_k
+from rlvr.report.comparison.figures import changes_of_arms, curves_of_arms, looks, panels
 from rlvr.report.comparison.folded import folded
 from rlvr.report.comparison.standings import (
     ALPHA,
@@ -195,7 +195,7 @@ def _settings(arms: Arms) -> list[tuple[str, str, str]]:
 
 def _figures(arms: Arms) -> dict[str, Any]:
     """Figures by name, the same against tokens, and the (name, title, note) of the panels."""
-    plots = {"curves": pass_at_k(arms), "change": change_by_k(arms), "folded": folded(arms)}
+    plots = {"curves": curves_of_arms(arms), "change": changes_of_arms(arms), "folded": folded(arms)}
     names, alternatives = [], {}
     by_tokens = {title: fig for title, _, fig in panels(arms, "tokens")}
     for title, note, fig in panels(arms, "steps"):
