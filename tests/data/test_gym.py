@@ -17,7 +17,7 @@ from rlvr.data.load import load_problems
 from rlvr.data.problem_sets import check_overlap, problem_set_hash
 from rlvr.judging.judge import Judge
 from rlvr.rewards.gym_answers import may_be_evaluated
-from rlvr.rewards.gym_task import GymVerifier, answer_of
+from rlvr.rewards.gym_task import GymVerifier, answer_of, gold_of
 from rlvr.types import Problem, Reason, UserError
 
 needs_gym = pytest.mark.skipif(importlib.util.find_spec("reasoning_gym") is None, reason="pip install 'rlvr[gym]'")
@@ -145,6 +145,24 @@ def test_another_form_of_the_answer_is_right_where_the_scorer_says_so(verifier: 
     assert other != problem.gold
     verdict = verifier.verify(problem, f"<answer>{other}</answer>")
     assert (verdict.correct, verdict.reason, verdict.extracted) == (True, Reason.TESTS_PASSED, other)
+
+
+@needs_gym
+def test_an_integral_that_the_task_leaves_open_is_carried_out(verifier: GymVerifier) -> None:
+    """Bug: 21 of 150 golds of intermediate_integration were integrals, which no answer may be."""
+    assert gold_of({"answer": "3*Integral(x*cos(2*x), x) + C", "metadata": {}}) in (
+        "C + 3*x*sin(2*x)/2 + 3*cos(2*x)/4", "3*x*sin(2*x)/2 + 3*cos(2*x)/4 + C")
+    import reasoning_gym
+
+    dataset = reasoning_gym.create_dataset("intermediate_integration", seed=0, size=30)
+    entry = next(one for one in dataset if "Integral(" in one["answer"])
+    problem = Problem("p", "?", gold_of(entry), "gym", {"gym": {"task": "intermediate_integration", "params": {},
+                                                                "entry": entry}})
+    assert verifier.verify(problem, verifier.gold_completion(problem)).correct is True
+    open_one = f"<answer>Integral({entry['metadata']['integrand']}, x)</answer>"
+    assert verifier.verify(problem, open_one).correct is False
+    complaint = verifier.check_gold(dataclasses.replace(problem, gold="Integral(x**x, x) + C"))
+    assert complaint is not None and "is no finished expression" in complaint
 
 
 @needs_gym
