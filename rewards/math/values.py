@@ -17,6 +17,8 @@ from rlvr.rewards.math.failures import FAILURES, is_ours
 _POINTS = (0.7390851332, 1.3247179572, 2.2955871494)
 _NEGATIVE = -0.8414709848
 """Only where both values are real there: sqrt(x^3) and x sqrt(x) are on other branches, sqrt(x^2) is not x."""
+_FAR = (23.1406926328, -7.3890560989)
+"""Where a bend may lie in between: |x - 10| is 10 - x at all points above."""
 _DIGITS = 300
 """Constants without decimals have to agree to so many digits: 1 - 2^{-100} is not 1."""
 RELATIVE = 2e-6
@@ -66,8 +68,11 @@ def _differ_exactly(gold: Any, answer: Any) -> bool:
 def values_of(gold: Any, answer: Any) -> list[tuple[complex, complex]]:
     """Their values at the points where both have one; the same letter has the same value in both."""
     names = sorted({symbol.name for expression in (gold, answer) for symbol in expression.atoms(sympy.Symbol)})
+    bends = any(each.has(sympy.Abs, sympy.Max, sympy.Min, sympy.sign, sympy.Piecewise) or any(
+        power.exp.is_Rational and not power.exp.is_integer for power in each.atoms(sympy.Pow))
+        for each in (gold, answer))
     pairs = []
-    for point in (*_POINTS, _NEGATIVE) if names else _POINTS[:1]:
+    for point in (*_POINTS, _NEGATIVE, *(_FAR if bends else ())) if names else _POINTS[:1]:
         at = {name: point + 0.1234567 * index for index, name in enumerate(names)}
         left, right = value_of(gold, at), value_of(answer, at)
         if left is not None and right is not None and (

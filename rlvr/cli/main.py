@@ -28,7 +28,7 @@ from rlvr.cli import (
 )
 from rlvr.runs.owner import release
 from rlvr.training.processes import failed
-from rlvr.types import EndpointError, UnsoundError, UserError
+from rlvr.types import EndpointError, UnsoundError, UserError, in_one_line
 
 COMMANDS = (train, check, init, probe, dial, perplexity, report, audit, list, schema, compare, dashboard, review, push,
             convert, lab)
@@ -63,7 +63,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(argv)
     words = next((name for name in ("overrides", "words") if name in arguments), None)
     if rest and (words is None or any(word.startswith("-") for word in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.error(in_one_line(f"unrecognized arguments: {' '.join(rest)}"))
     if words is not None:
         setattr(arguments, words, [*getattr(arguments, words), *rest])
     return arguments

@@ -15,7 +15,7 @@ from rlvr.config.registry import resolve_reader
 from rlvr.config.wording import first_line, short
 from rlvr.data.images import read_images, with_placeholders
 from rlvr.rewards.boxed import final_answer
-from rlvr.types import Message, Problem, Reason, UserError
+from rlvr.types import Message, Problem, Reason, UserError, hidden
 
 MESSAGE_KEYS = {"role", "content"}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -38,6 +38,9 @@ def problem_of(row: Mapping[str, Any], at: str, row_id: str, spec: DataSpec, pat
         if value is None or not str(value).strip():
             raise UserError(f"{at}: no id in column {spec.id!r} ({where}.id); fill it, or remove {where}.id")
         problem_id = str(value)
+        if any(map(hidden, problem_id)):
+            raise UserError(f"{at}: id {problem_id!r} in column {spec.id!r} ({where}.id), expected text in one line "
+                            "without control characters; fix it, or choose another column")
     if spec.reader is not None:
         return _read_problem(row, at, problem_id, spec, where)
     gold = "" if spec.gold is None else _gold_answer(row, at, spec.gold, spec, pattern, where)

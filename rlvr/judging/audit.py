@@ -32,7 +32,7 @@ from rlvr.judging.wrong_answers import value_key, wrong_answers
 from rlvr.rewards.programs.code_block import last_program
 from rlvr.statistics.false_positives import FalsePositiveAudit
 from rlvr.statistics.false_positives import audit as bound
-from rlvr.types import Problem, Reason, UserError, Verdict
+from rlvr.types import Problem, Reason, UserError, Verdict, in_one_line
 
 KS = (1, 16, 256)
 SHOWN = 5
@@ -300,4 +300,5 @@ def _conclusion(result: Audit) -> list[str]:
 
 
 def _some(lines: list[str], most: int = SHOWN) -> list[str]:
-    return lines if len(lines) <= most else [*lines[:most], f"  ... and {len(lines) - most:,} more"]
+    shown = list(map(in_one_line, lines[:most]))  # ids and gold answers are whatever the data holds
+    return shown if len(lines) <= most else [*shown, f"  ... and {len(lines) - most:,} more"]

@@ -147,6 +147,7 @@ def test_a_relative_path_is_taken_from_the_current_directory(jsonl, tmp_path: Pa
     (ROWS, {"id": "answers"}, ":1: no column 'answers' (data.train.id); did you mean 'answer'?"),
     (ROWS, {"extra": ("tests",)}, ":1: no column 'tests' (data.train.extra)"),
     ([{**ROWS[0], "k": None}], {"id": "k"}, ":1: no id in column 'k' (data.train.id); fill it"),
+    ([{**ROWS[0], "k": "a\x1b[2J"}], {"id": "k"}, r":1: id 'a\x1b[2J' in column 'k' (data.train.id), expected text in"),
     (ROWS, {"size": 3}, "data.train.size: found 3, but the source has 2 rows; lower it"),
     ("[" * 100_000 + "\n", {}, ":1: not JSON (nested too deeply), expected one JSON object per line"),
     ('{"problem": "a", "answer": 1, "answer": 2}\n', {}, ":1: the key 'answer' occurs twice; remove one"),

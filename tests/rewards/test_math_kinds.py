@@ -312,6 +312,14 @@ x <- 2x = 7
 7 <- [8,7]
 7 <- a=b, b=7
 """,
+    "a bend far from where values are compared": r"""
+2x+3 <- |2x+3|
+|2x+3| <- 2x+3
+10-x <- |x-10|
+|x-10| <- 10-x
+10-x <- \sqrt{(x-10)^2}
+x+20 <- \sqrt{x^2+40x+400}
+""",
     "brackets around one value, and vectors": r"""
 7 <- [7]
 7 <- x=[7]
@@ -991,6 +999,13 @@ n! <- \sqrt{2\pi n}(n/e)^n
 """,
 }
 RIGHT = {
+    "a bend far from where values are compared": r"""
+|x-10| <- |10-x|
+|x-10| <- \sqrt{(x-10)^2}
+|2x+3| <- 2|x+\frac32|
+\sqrt{x+5} <- (x+5)^{1/2}
+a\sqrt{b} <- \sqrt{a^2b}
+""",
     "brackets around one value, and vectors": r"""
 7 <- \{7\}
 7 <- (7)
