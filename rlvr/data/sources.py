@@ -8,8 +8,9 @@ import json
 import random
 import zlib
 from collections.abc import Iterator, Mapping
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rlvr.config.data import DataSpec, is_file
 from rlvr.config.wording import first_line, short
@@ -67,7 +68,7 @@ def jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f"{path}:{number}", row
 
 
-def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+def _lines(path: Path, file: BufferedIOBase) -> Iterator[bytes]:
     """The lines of a file that may be packed. UserError for a damaged one, and for a line without end: a MiB of gzip
     may hold a GiB of zeros."""
     try:
