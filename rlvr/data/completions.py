@@ -31,6 +31,8 @@ from rlvr.types import Completion, Decoding, Problem, UserError
 
 FIELDS = ("problem_id", "sample", "text", "step", "truncated", "tokens", "correct")
 REQUIRED = FIELDS[:3]
+MOST = 10**12
+"""Of a count: sums of more are no floats any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def _completion(at: str, row: Mapping[str, Any], known: set[str]) -> Drawn:
 
 
 def _count(at: str, name: str, value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise UserError(f"{at}: {name} is {value!r}, expected a whole number from 0 on")
+    if type(value) is not int or not 0 <= value <= MOST:
+        found = f"{value!r}" if type(value) is not int or abs(value) < 10**20 else "a number of more than 20 digits"
+        raise UserError(f"{at}: {name} is {found}, expected a whole number from 0 on, at most {MOST:,}")
     return value

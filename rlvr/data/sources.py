@@ -100,8 +100,8 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
     try:
         table = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file: {first_line(error)}") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a whole Parquet file: {first_line(error)}; copy it again") from None
     batches = (batch.to_pylist() for batch in table.to_batches(max_chunksize=1024))
     for index, row in enumerate(itertools.chain.from_iterable(batches)):
         yield f"{path}: row {index}", row

@@ -311,5 +311,7 @@ def test_a_sample_given_twice_and_two_golds_are_refused() -> None:
     twice = [record("Q", sample=0, gold="1"), record("Q", sample=0, gold="1")]
     with pytest.raises(UserError, match=r"sample 0 of problem 'question-[0-9a-f]{12}' again.*two evaluations"):
         completions_of(Foreign("x", [], twice), Path("f"), problems_in(twice, verifier="math"), default_step=0)
+    with pytest.raises(UserError, match=r"the id of the problem is 'a\\x1b\[2J', expected text in one line"):
+        problems_in([record("Q", problem_id="a\x1b[2J", gold="1")], verifier="math")
     with pytest.raises(UserError, match=r"the gold answer of .* is '2', earlier '1'"):
         problems_in([twice[0], record("Q", gold="2")], verifier="math")

@@ -112,8 +112,11 @@ def test_parquet(tmp_path: Path):
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*ROWS, {"problem": "x", "answer": None}]), path)
     assert load(str(path), size=2)[1] == Problem(id="sums/1", prompt="2+2?", gold="4", verifier="math")
     assert f"{path}: row 2: no gold answer in column 'answer' (data.train.gold): found None" in error(str(path))
-    path.write_text("no parquet")
-    assert f"{path}: not a Parquet file" in error(str(path))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"problem": "p" * 1000, "answer": "1"}]), path)
+    whole = path.read_bytes()
+    for damaged in (b"no parquet", whole[:-9], whole[:60] + b"\xff" * 30 + whole[90:]):
+        path.write_bytes(damaged)
+        assert f"{path}: not a whole Parquet file" in error(str(path))
 
 
 def test_a_relative_path_is_taken_from_the_current_directory(jsonl, tmp_path: Path, monkeypatch):

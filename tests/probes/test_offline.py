@@ -171,6 +171,7 @@ GOOD = with_counts([1, 4, 0])
         ([GOOD[0] | {"text": None}], [":1:", "text is NoneType"]),
         ([GOOD[0] | {"truncated": 1}], [":1:", "truncated is 1", "true or false"]),
         ([GOOD[0] | {"tokens": -1}], [":1:", "tokens is -1"]),
+        ([GOOD[0] | {"tokens": 10**400}], [":1:", "tokens is a number of more than 20 digits", "at most 1,000,000"]),
         ([GOOD[0] | {"truncted": True}], [":1:", "'truncted'", "'truncated'"]),
         ([GOOD[0], GOOD[1] | {"step": 3}], [":2:", "a step, unlike", "c.jsonl:1"]),
         (GOOD[:8], ["no completions of 1 of 3 problems", IDS[2]]),

@@ -13,7 +13,7 @@ from rlvr.data.completions import Drawn, FileSampler, by_step
 from rlvr.data.foreign.files import Foreign
 from rlvr.data.foreign.record import Record
 from rlvr.data.problem_sets import normal, question
-from rlvr.types import Completion, Problem, UserError
+from rlvr.types import Completion, Problem, UserError, hidden
 
 HEAD = 24
 """Characters of a question by which it is looked up in a prompt; fewer if the shortest question has fewer."""
@@ -30,6 +30,9 @@ def problems_in(records: Iterable[Record], *, verifier: str) -> list[Problem]:
         if record.gold is None:
             raise UserError(f"{record.at}: no gold answer in the file; name the problems with --data, which are found "
                             "by their questions")
+        if any(map(hidden, name)):
+            raise UserError(f"{record.at}: the id of the problem is {name!r}, expected text in one line without "
+                            "control characters")
         before = problems.setdefault(name, Problem(name, record.question or name, record.gold, verifier))
         if before.gold != record.gold:
             raise UserError(f"{record.at}: the gold answer of {name!r} is {record.gold!r}, earlier {before.gold!r}; "

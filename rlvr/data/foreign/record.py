@@ -115,10 +115,10 @@ def verdict_among(scores: Mapping[str, Any], names: Sequence[str]) -> bool | Non
 
 
 def count_of(value: Any) -> int | None:
-    """A whole number of at least 0; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """A whole number from 0 to 10^12; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None
-    return int(value) if value >= 0 and value == int(value) else None
+    return int(value) if 0 <= value <= 10**12 and value == int(value) else None
 
 
 def field(row: Mapping[str, Any], name: str, at: str) -> Any:
