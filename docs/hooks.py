@@ -140,8 +140,9 @@ def recipe() -> str:
     for name, places in paths.items():
         title = " and ".join(f"`{place}`" for place in places) if name else "At the top"
         section, required = defs[name], defs[name].get("required", [])
+        shared = defs["DataSpec"]["properties"] if name in ("MixtureSpec", "ProbeSetSpec") else {}
         rows = [[f"`{key}`", kind(field), default_of(field, required=key in required), meaning(field, defs)]
-                for key, field in ordered(section, places[0])]
+                for key, field in ordered(section, places[0]) if key not in shared]
         about = section["description"] if name else ""
         text += f"## {title}\n\n{about}\n\n{table(['key', 'type', 'default', 'meaning'], rows)}\n\n"
     return text
@@ -151,14 +152,14 @@ def collect(name: str, defs: dict[str, Any], path: str, paths: dict[str, list[st
     """Add the sections below the section `name`, which stands at `path`: name -> the dotted paths of its places."""
     for key, field in ordered(defs[name], path):
         inner = f"{path}.{key}".lstrip(".")
-        below = section_of(field)
-        if below is None and isinstance(field.get("additionalProperties"), dict):
-            below, inner = section_of(field["additionalProperties"]), f"{inner}.NAME"
-        if below in paths:
-            paths[below].append(inner)
-        elif below is not None and key != "algorithm":  # docs/algorithms.md has its settings
-            paths[below] = [inner]
-            collect(below, defs, inner, paths)
+        named = [section_of(each["additionalProperties"]) for each in (field, *field.get("anyOf", []))
+                 if isinstance(each.get("additionalProperties"), dict)]
+        for below, where in [(section_of(field), inner), *((each, f"{inner}.NAME") for each in named)]:
+            if below in paths:
+                paths[below].append(where)
+            elif below is not None and key != "algorithm":  # docs/algorithms.md has its settings
+                paths[below] = [where]
+                collect(below, defs, where, paths)
 
 
 def ordered(section: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any]]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.config.algorithm import build_algorithm
+from rlvr.config.mixture import shares
 from rlvr.config.recipe import Recipe, load_recipe, resolved
 from rlvr.config.steps import plan_of_steps
 from rlvr.judging.problems import ProblemSets, load_problem_sets, with_short_prompts, with_usable_golds
@@ -24,6 +25,7 @@ from rlvr.models.loading import keep_float32, load_options
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.budget_checks import budget_of, check_budget
+from rlvr.probes.sets import ProbeSet, open_sets, sets_of
 from rlvr.probes.settings import probe_settings, truth_for
 from rlvr.probes.world import meet
 from rlvr.runs.kept_checkpoints import verdict_on
@@ -102,24 +104,29 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     with Judge(**recipe.judge.options()) as judge:
         golds = GoldsOfAll(judge, [*problems.train, *problems.probe])
         problems = on_main(lambda: with_usable_golds(recipe, problems, golds))
-        conditions = conditions_of(recipe, problems.probe) if recipe.probes_here else []
-        on_main(lambda: check_budget(recipe, problems.probe))
+        sets = sets_of(recipe, problems.sets, run_dir) if recipe.probes.enabled else []
+        conditions = conditions_of(sets[0].recipe, sets[0].problems) if recipe.probes_here else []
+        for each in sets:
+            on_main(partial(check_budget, each.recipe, each.problems, each.part))
         longest_prompt = max([recipe.train.max_prompt_tokens, *(
             check_prompt_lengths(tokenizer, asked, sys.maxsize)
             for asked in [problems.probe, *(condition.problems for condition in conditions)])])
-        decodings = [recipe.probe_decoding, *(each.decoding for each in conditions)] if recipe.probes_here else []
-        fit_engine(args, recipe, decodings, longest_prompt)
-        checkpoint = on_main(lambda: _open(recipe, problems, conditions, resume=resume))
+        decodings = [*(each.recipe.probe_decoding for each in sets), *(each.decoding for each in conditions)]
+        fit_engine(args, recipe, decodings if recipe.probes_here else [], longest_prompt)
+        checkpoint = on_main(lambda: _open(recipe, problems, sets, conditions, resume=resume))
         ended = on_main(lambda: _ended(recipe, run_dir, checkpoint))
         with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
             if not ended:
-                _train(recipe, run_dir, checkpoint, problems, conditions, judge, tokenizer, args)
+                _train(recipe, run_dir, checkpoint, problems, sets, conditions, judge, tokenizer, args)
         if recipe.probes_here:
             on_main(lambda: _report(run_dir))
     return run_dir
 
 
-def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition], *, resume: bool) -> str | None:
+def _open(
+    recipe: Recipe, problems: ProblemSets, sets: Sequence[ProbeSet[Recipe]], conditions: Sequence[Condition], *,
+    resume: bool,
+) -> str | None:
     """Make or check the run directory; returns the checkpoint to resume from. On rank 0."""
     from rlvr.config.algorithm import critic_note
     from rlvr.probes.conditions import open_conditions
@@ -127,7 +134,10 @@ def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition]
     run_dir = RunDir.create(recipe.run_path, resume=resume, own=True)
     tree, lab = resolved(recipe), recipe.model.path == "lab"
     left_out = {"prompts_too_long": problems.too_long} if problems.too_long else {}
-    checkpoint = open_run(run_dir, tree, problems.probe, lab=lab, resume=resume, left_out=left_out)
+    own = sets[0].problems if sets else []
+    checkpoint = open_run(run_dir, tree, own, lab=lab, resume=resume, left_out=left_out)
+    if recipe.probes_here:
+        open_sets(sets, tree, lab=lab)
     open_conditions(run_dir, conditions, tree, lab=lab)
     if problems.too_long:
         sys.stderr.write(f"data.train: {problems.too_long:,} problems are left out, as their prompts have more than "
@@ -140,8 +150,8 @@ def _open(recipe: Recipe, problems: ProblemSets, conditions: Sequence[Condition]
 
 
 def _train(
-    recipe: Recipe, run_dir: RunDir, checkpoint: str | None, problems: ProblemSets, conditions: Sequence[Condition],
-    judge: Judge, tokenizer: Any, args: Any,
+    recipe: Recipe, run_dir: RunDir, checkpoint: str | None, problems: ProblemSets, sets: Sequence[ProbeSet[Recipe]],
+    conditions: Sequence[Condition], judge: Judge, tokenizer: Any, args: Any,
 ) -> None:
     from transformers import PrinterCallback
     from transformers.trainer_callback import ProgressCallback
@@ -159,6 +169,7 @@ def _train(
         seed=recipe.seed,
         truncated=recipe.train.truncated,
         shaped_rewards=shaped_rewards(recipe.train.rewards),
+        mixture=shares(recipe.data.train),
         processing_class=tokenizer,
         peft_config=peft_config(recipe),
         quantization_config=load_options(recipe.model).get("quantization_config"),
@@ -173,7 +184,7 @@ def _train(
         if recipe.train.anchor is not None:  # before the probes, which measure the weights that were pulled back
             trainer.add_callback(Anchor(recipe.train.anchor, accelerator=trainer.accelerator, record=trainer.record,
                                         resume_from=checkpoint))
-        for callback in _probes(recipe, run_dir, problems, conditions, judge, trainer, progress, trackers):
+        for callback in _probes(recipe, run_dir, sets, conditions, judge, trainer, progress, trackers):
             trainer.add_callback(callback)
         trainer.add_callback(MetricsCallback(run_dir, trackers))
         keep = recipe.probes.keep if recipe.probes.enabled else ()
@@ -182,31 +193,34 @@ def _train(
 
 
 def _probes(
-    recipe: Recipe, run_dir: RunDir, problems: ProblemSets, conditions: Sequence[Condition], judge: Judge,
+    recipe: Recipe, run_dir: RunDir, sets: Sequence[ProbeSet[Recipe]], conditions: Sequence[Condition], judge: Judge,
     trainer: RLVRTrainer, progress: ProgressLine, trackers: Trackers | None,
 ) -> Iterator[ProbeCallback]:
-    """The probes of the run, and of the base and the last step under each other condition."""
+    """The probes of the run on each set, and of the base and the last step under each other condition."""
     from rlvr.probes.callback import ProbeCallback
     from rlvr.probes.conditions import ConditionProber
     from rlvr.probes.prober import Prober
 
-    def live(prober: Prober, stop: Callable[[dict[str, Any]], bool] | None = None) -> ProbeCallback:
+    def live(of: Recipe, prober: Prober, stop: Callable[[dict[str, Any]], bool] | None = None) -> ProbeCallback:
         return ProbeCallback(prober, sampler=trainer.live_sampler, unwrap=trainer.unwrapped, probing=trainer.probing,
-                             truth=truth_for(recipe, trainer.processing_class), stop=stop)
+                             truth=truth_for(of, trainer.processing_class), stop=stop)
 
-    if recipe.probes_here:
-        settings = probe_settings(recipe, problems.probe, every=recipe.probes.every, budget=budget_of(recipe))
-        yield live(Prober(
-            problems.probe, settings, judge=judge, run_dir=run_dir.path, progress=progress.on_probe_progress,
-            listeners=[progress.on_probe, *([trackers.log_probe] if trackers else [])],
+    for each in sets if recipe.probes_here else ():
+        settings = probe_settings(each.recipe, each.problems, every=each.recipe.probes.every,
+                                  budget=budget_of(each.recipe, each.part))
+        shown = progress.on_probe if each is sets[0] else progress.on_other
+        yield live(each.recipe, Prober(
+            each.problems, settings, judge=judge, run_dir=each.run.path, beside=each.beside,
+            progress=partial(progress.on_probe_progress, what=each.name),
+            listeners=[shown, *([partial(trackers.log_probe, name=each.name)] if trackers else [])],
             generated_tokens=lambda: trainer.progress.generated_tokens,
-        ), partial(ends_run, recipe) if recipe.train.stop_on is not None else None)
+        ), partial(ends_run, each.recipe) if each.recipe.train.stop_on is not None else None)
     for condition in conditions:
         name = condition.name
-        yield live(ConditionProber(
-            condition, condition.settings(recipe, every=recipe.train.steps), judge=judge,
-            run_dir=run_dir.arm(name).path, progress=partial(progress.on_probe_progress, arm=name),
-            listeners=[progress.on_arm, *([partial(trackers.log_arm, name)] if trackers else [])],
+        yield live(sets[0].recipe, ConditionProber(
+            condition, condition.settings(sets[0].recipe, every=recipe.train.steps), judge=judge,
+            run_dir=run_dir.arm(name).path, progress=partial(progress.on_probe_progress, what=f"arm {name}"),
+            listeners=[progress.on_other, *([partial(trackers.log_arm, name)] if trackers else [])],
         ))
 
 

@@ -6,14 +6,16 @@ import dataclasses
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rlvr.config.algorithm import algorithm_config, build_algorithm, critic_note
-from rlvr.config.data import is_file, on_disk_or_hub
+from rlvr.config.data import by_name, is_file, on_disk_or_hub
+from rlvr.config.mixture import shares
+from rlvr.config.probe_recipe import data_of_sets, of_sets
 from rlvr.config.probes import ConditionSpec, ProbeSection
 from rlvr.config.recipe import Recipe
 from rlvr.config.registry import resolve
@@ -24,7 +26,7 @@ from rlvr.judging.problems import ProblemSets, load_problem_sets, with_short_pro
 from rlvr.models.declared import check_model
 from rlvr.models.loading import adapter_of, check_trainable
 from rlvr.models.prompts import decoded_prompt
-from rlvr.probes.budget_checks import budget_lines, budget_of, check_budget, generated_per_used
+from rlvr.probes.budget_checks import budget_lines, budget_of, check_budget, generated_per_used, parts_of_budget
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import DIFFICULTIES, mixed_of_beta
 from rlvr.training.arguments import check_names
@@ -36,8 +38,8 @@ class Resolved:
     """A recipe with its data, before the model loads."""
 
     steps: StepPlan
-    probe: list[Problem]
-    """The probe problems; empty if they were not looked up."""
+    probe: Mapping[str, list[Problem]]
+    """Name of each probe set -> its problems; empty if they were not looked up."""
     problems: str
     """How many problems there are, as text."""
     model: str
@@ -68,16 +70,19 @@ def resolve_all(recipe: Recipe, *, world_size: int = 1, offline: bool = False) -
         check_trainable(recipe.model)
     with Judge(**recipe.judge.options()) as judge:
         problems = with_usable_golds(recipe, problems, judge)
-    words = (f"{len(problems.train):,} train, {len(problems.probe):,} probe, {problems.shared} in both; every gold "
-             "passes its verifier")
+    words = (f"{_counted(problems.sources)} train, {_counted(problems.sets)} probe, {problems.shared} in both; every "
+             "gold passes its verifier")
     if absent:
         words = f"not looked up: {', '.join(absent)}"
     elif problems.rejected:
         words += f" ({problems.rejected} whose gold does not are left out)"
     if problems.too_long:
         words += f"; {problems.too_long:,} with longer prompts than train.max_prompt_tokens are left out"
-    check_budget(recipe, problems.probe)
-    return Resolved(steps, problems.probe, words, model, [*example, *map(_gold_example, problems.train[:1])])
+    recipes = of_sets(recipe)
+    parts = parts_of_budget({name: len(found) for name, found in problems.sets.items()})
+    for name, found in problems.sets.items():
+        check_budget(recipes[name], found, parts[name])
+    return Resolved(steps, problems.sets, words, model, [*example, *map(_gold_example, problems.train[:1])])
 
 
 def check(
@@ -100,25 +105,41 @@ def check(
         ("per process", f"{world_size} process(es): {steps.rollouts_per_process:,} rollouts, "
                         f"{_micro_batches(recipe.train, steps)}"),
     ]
-    budget, size = budget_of(recipe), recipe.data.probe.size
-    if budget is not None:
-        said = budget_lines(recipe, budget, resolved.probe, size)
-        lines += [("probes" if number == 0 else "", line) for number, line in enumerate(said)]
-    elif recipe.probes.enabled:
-        lines += _probe_lines(recipe, len(resolved.probe) or size, steps.total_rollouts)
-    lines += further
+    lines += [*_lines_of_sets(recipe, resolved), *further]
     width = max(len(name) for name, _ in lines)
     sys.stdout.write("".join(f"{name:<{width}}  {text}\n" for name, text in lines))
+
+
+def _counted(problems: Mapping[str, list[Problem]]) -> str:
+    """`7,973 (math 7,500, gsm8k 473)`"""
+    named = ", ".join(f"{name} {len(found):,}" for name, found in problems.items() if name)
+    return f"{sum(map(len, problems.values())):,}{f' ({named})' * bool(named)}"
+
+
+def _lines_of_sets(recipe: Recipe, resolved: Resolved) -> list[tuple[str, str]]:
+    """The forecast of the probes, set by set."""
+    lines: list[str] = []
+    recipes = of_sets(recipe) if recipe.probes.enabled else {}
+    sizes = {name: len(resolved.probe.get(name, ())) or one.data.probe_set.size for name, one in recipes.items()}
+    for name, part in parts_of_budget(sizes).items():
+        one, budget = recipes[name], budget_of(recipes[name], part)
+        lines += [f"on {name}:"] if name else []
+        lines += (budget_lines(one, budget, resolved.probe.get(name, ()), sizes[name]) if budget is not None else
+                  _probe_lines(one, sizes[name], resolved.steps.total_rollouts))
+    return [("probes" if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
 def _data_lines(recipe: Recipe) -> list[tuple[str, str]]:
     """Sources and verifiers, how completions are drawn, and what shapes their reward."""
     train, probes, lines = recipe.train, recipe.probes, []
     drawn = f"temperature {train.temperature:g}, at most {train.max_new_tokens:,} tokens"
-    sections = [("train", recipe.data.train, drawn)]
-    if probes.enabled:
-        drawn = f"temperature {probes.temperature:g}, top_p {probes.top_p:g}, at most {probes.max_new_tokens:,} tokens"
-        sections.append(("probe", recipe.data.probe, drawn))
+    parts = shares(recipe.data.train)
+    sections = [(f"train {source}, {float(parts[source]):.1%} of the prompts" if source else "train", spec, drawn)
+                for source, spec in by_name(recipe.data.train).items()]
+    for name, one in of_sets(recipe).items() if probes.enabled else ():
+        drawn = (f"temperature {one.probes.temperature:g}, top_p {one.probes.top_p:g}, at most "
+                 f"{one.probes.max_new_tokens:,} tokens")
+        sections.append((f"probe {name}".strip(), one.data.probe_set, drawn))
     for name, spec, drawn in sections:
         split = None if is_file(spec.source) else spec.split
         source = " ".join(part for part in (spec.source, spec.config, split) if part)
@@ -197,8 +218,8 @@ def _generated_too(recipe: Recipe) -> str:
 
 def _absent(recipe: Recipe) -> list[str]:
     """Sources that would have to be downloaded: neither made here nor a file, which is missing if it is not there."""
-    specs = [recipe.data.train, *([recipe.data.probe] if recipe.probes.enabled else [])]
-    sources = dict.fromkeys(spec.source for spec in specs)
+    probed = data_of_sets(recipe) if recipe.probes.enabled else {}
+    sources = dict.fromkeys(spec.source for spec in (*by_name(recipe.data.train).values(), *probed.values()))
     return [source for source in sources if on_disk_or_hub(source) and not is_file(source)]
 
 
@@ -209,23 +230,21 @@ def _arm_plans(arm: ConditionSpec, probes: ProbeSection) -> list[SamplingPlan]:
     return [PLANS[arm.plan or probes.base_plan], PLANS[arm.plan or probes.plan]]
 
 
-def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tuple[str, str]]:
+def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[str]:
     """Forecast of the probes' samples; per rollout a probe sample is taken to cost what a training one costs."""
     algorithm = build_algorithm(recipe)
     probes = recipe.probes
     if problems is None:
-        return [("probes", f"as many problems as the source has: set data.probe.size for a forecast "
-                           f"(plan {probes.plan} every {probes.every} updates)")]
+        return [f"as many problems as the source has: set its size for a forecast (plan {probes.plan} every "
+                f"{probes.every} updates)"]
     times = recipe.train.steps // probes.every + (recipe.train.steps % probes.every != 0)
     plan, base = PLANS[probes.plan], PLANS[probes.base_plan]
-    lines = [
-        ("probes", f"step 0 with plan {probes.base_plan}, then {times} with plan {probes.plan} "
-                   f"(at most {problems * plan.max_samples:,} samples each)")
-    ]
+    lines = [f"step 0 with plan {probes.base_plan}, then {times} with plan {probes.plan} "
+             f"(at most {problems * plan.max_samples:,} samples each)"]
     arms = [_arm_plans(arm, probes) for arm in probes.arms.values()]
     if arms:
-        lines.append(("", f"and under {len(arms)} other decodings or prompts ({', '.join(probes.arms)}) at step 0 and "
-                          "at the end"))
+        lines.append(f"and under {len(arms)} other decodings or prompts ({', '.join(probes.arms)}) at step 0 and "
+                     "at the end")
     for name, (a, b) in DIFFICULTIES.items():
         once, each = (problems * p.expected_samples_beta(a, b) for p in (base, plan))
         samples = once + times * each + problems * sum(p.expected_samples_beta(a, b) for plans in arms for p in plans)
@@ -234,5 +253,5 @@ def _probe_lines(recipe: Recipe, problems: int | None, rollouts: int) -> list[tu
         share = samples / (samples + rollouts * times_used)
         more = f" (training generates {times_used:.3g} completions per rollout it uses)" if times_used != 1 else ""
         words = f"{samples:,.0f} samples, {share:.0%} of all that is generated{more}"
-        lines.append(("", f"if problems are {name}: {words}"))
+        lines.append(f"if problems are {name}: {words}")
     return lines

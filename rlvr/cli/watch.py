@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.probe_recipe import ProbeRequest
+from rlvr.config.probe_recipe import ProbeRequest, data_of_sets
 from rlvr.config.sections import TrackingSection
 from rlvr.config.strict import from_dict
 from rlvr.probes.offline import probe
-from rlvr.probes.prober import Listener
 from rlvr.probes.world import launched
 from rlvr.report.page import write_report
 from rlvr.report.report import load_report
@@ -43,15 +42,17 @@ def watch(
     mode: Any = wandb or (tracking.wandb if stored else "disabled")
     opened: list[WandbRun] = []
 
-    def listeners(made: RunDir) -> Sequence[Listener]:
+    def listeners(made: RunDir) -> Sequence[Callable[..., None]]:
         if mode != "disabled":
             opened.append(WandbRun(
                 made, config=made.read_recipe(), mode=mode, name=made.path.name, project=tracking.project,
                 entity=tracking.entity, group=tracking.group, tags=["watch", *tracking.tags],
-                ks=request.recipe.probes.ks,
+                ks=request.recipe.probes.ks, probe_sets=[name for name in data_of_sets(request.recipe) if name],
             ))
 
-        def page(*_: Any) -> None:
+        def page(*_: Any, name: str) -> None:
+            if name in made.sets:
+                return  # the run's own set comes last, and is what makes the page
             if run.metrics.is_file():
                 shutil.copyfile(run.metrics, made.metrics)
             write_report(load_report(made.path))

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from rlvr.config.data import LAB, DataSection, DataSpec, ProbeData, check_spec
+from rlvr.config.data import LAB, DataSection, DataSpec, ProbeData, by_name, check_spec, path_of
 from rlvr.config.foreign_keys import TRL
+from rlvr.config.mixture import most_per_step
 from rlvr.config.probes import ConditionSpec, ProbeSection
 from rlvr.config.registry import target_of
 from rlvr.config.sections import ModelSpec, TrainSection
@@ -45,7 +46,9 @@ def check_training(
             "measure the arms afterwards with `rlvr probe RUN probes.arms.NAME...`")
     _check_name("algorithm.name", "algorithms", algorithm["name"])
     check_braces(run_dir, ("name", "algorithm", "seed"))
-    _check_data(data.train, "data.train")
+    for part, spec in by_name(data.train).items():
+        _check_part("data.train", part)
+        _check_data(spec, path_of("data.train", part))
     _check_steps(data, train, probes)
     _check_stop(train, probes)
 
@@ -60,17 +63,19 @@ def check_anchor(train: TrainSection, model: ModelSpec) -> None:
             "plain LoRA, which a pull can scale; remove one of the two")
 
 
-def check_probes(probes: ProbeSection, data: ProbeData) -> None:
-    """What a probe needs, with or without a training."""
+def check_probes(probes: ProbeSection, data: ProbeData, name: str = "") -> None:
+    """What a probe of one set, the one called `name`, needs, with or without a training."""
+    spec, where = data.probe_set, path_of("data.probe", name)
+    _check_part("data.probe", name)
     _expect(bool(probes.ks) and list(probes.ks) == sorted(set(probes.ks)), "probes.ks", list(probes.ks),
             "whole numbers from 1 on, rising, as in [1, 16, 256]")
     for name, condition in probes.arms.items():
-        _check_condition(f"probes.arms.{name}", name, condition, probes, data.probe)
-    _check_data(data.probe, "data.probe")
+        _check_condition(f"probes.arms.{name}", name, condition, probes, spec)
+    _check_data(spec, where)
     _check_plans(probes)
     _check_engine(probes)
     for name, condition in probes.arms.items():
-        check_spec(dataclasses.replace(data.probe, **condition.prompt), f"probes.arms.{name}")
+        check_spec(dataclasses.replace(spec, **condition.prompt), f"probes.arms.{name}")
 
 
 def _check_engine(probes: ProbeSection) -> None:
@@ -104,6 +109,12 @@ def check_braces(run_dir: str, names: Sequence[str]) -> None:
 def _expect(good: bool, where: str, found: object, wanted: str) -> None:
     if not good:
         raise UserError(f"found {describe(found)}, expected {wanted}", where=where)
+
+
+def _check_part(where: str, name: str) -> None:
+    """Names of probe sets and sources become names of folders and metrics."""
+    _expect(bool(re.fullmatch(r"[A-Za-z0-9_-]*", name)), path_of(where, name), name,
+            "a name of letters, digits, '_' or '-'")
 
 
 def _check_name(where: str, kind: str, name: str) -> None:
@@ -196,10 +207,12 @@ def _check_steps(data: DataSection, train: TrainSection, probes: ProbeSection) -
     if train.group_size == 1 and train.prompts_per_step % 2:
         raise UserError(f"found {train.prompts_per_step}, expected an even number with train.group_size 1",
                         where="train.prompts_per_step")
-    size = data.train.size
-    if size is not None and size < train.prompts_per_step:
-        raise UserError(f"found {size}, expected at least train.prompts_per_step ({train.prompts_per_step}): otherwise "
-                        "one batch holds a problem twice; raise the size or lower the other", where="data.train.size")
+    for part, need in most_per_step(data.train, train.prompts_per_step).items():
+        size = by_name(data.train)[part].size
+        if size is not None and size < need:
+            whole = "train.prompts_per_step" if not part else "its share of train.prompts_per_step"
+            raise UserError(f"found {size}, expected at least {whole} ({need}): otherwise one batch holds a problem "
+                            "twice; raise the size or lower the other", where=f"{path_of('data.train', part)}.size")
 
 
 def _check_condition(

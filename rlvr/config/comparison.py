@@ -28,7 +28,7 @@ from rlvr.types import UserError
 _NAME = re.compile(r"[._-]*[A-Za-z0-9][A-Za-z0-9._-]*")
 _OWNED = {"name": "name", "seed": "seeds", "run_dir": "run_dir"}
 """Recipe keys that the comparison sets, and the key of the comparison that decides them."""
-_MAY_DIFFER = re.compile(r"probes\.(every|batch_size)|model\.lora(\..*)?")
+_MAY_DIFFER = re.compile(r"probes\.(every|batch_size)|data\.probe\.[^.]+\.every|model\.lora(\..*)?")
 """Of the model and the probes, what arms may differ in without needing a base probe of their own."""
 TRAIN, DISTILL = "train", "lab distill"
 _DISTILL_READS = re.compile(r"train\.(steps|save_every|keep_checkpoints|log_every)|(probes|judge|tracking)\..*")

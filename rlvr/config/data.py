@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from rlvr.config.fields import AtLeastOne, Count, Lines, Says, Seed
+from rlvr.config.fields import AtLeastOne, Count, Lines, Positive, Says, Seed, TopP
 from rlvr.config.presets import FILE_TYPES
 from rlvr.config.registry import resolve_reader
 from rlvr.config.wording import short
@@ -106,25 +107,104 @@ class DataSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSetSpec(DataSpec):
+    """One of several probe sets: the keys of `data.probe`, and what is measured otherwise than `probes` says. null: as
+    there."""
+
+    every: AtLeastOne | None = None
+    """Updates between probes of this set."""
+    plan: str | None = None
+    """Sampling plan."""
+    base_plan: str | None = None
+    """Sampling plan of the base model's probe."""
+    ks: tuple[AtLeastOne, ...] | None = None
+    """The values of k in pass@k, in rising order."""
+    temperature: Positive | None = None
+    """Sampling temperature, above 0."""
+    top_p: TopP | None = None
+    """Nucleus mass in (0, 1]."""
+    max_new_tokens: AtLeastOne | None = None
+    """Longest answer in tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureSpec(DataSpec):
+    """One of several sources of training problems: the keys of `data.train`, and its weight."""
+
+    weight: Positive = 1.0
+    """Its share of the prompts, relative to the weights of the others. Exact: the prompts of the first n steps differ
+    from it by less than one, whatever n."""
+
+
+OWN = tuple(each.name for each in dataclasses.fields(ProbeSetSpec) if each.name not in
+            {field.name for field in dataclasses.fields(DataSpec)})
+"""Keys of a probe set that `probes` has too."""
+
+OF_ONE = {field.name for field in dataclasses.fields(DataSpec)} | {"preset"}
+"""Keys that only a section has which is one section itself."""
+
+
+def is_several(section: Any) -> bool:
+    """Whether a section, as plain data, names several sections and is not one itself."""
+    return (isinstance(section, Mapping) and bool(section) and not OF_ONE & section.keys()
+            and all(isinstance(each, Mapping) for each in section.values()))
+
+
+def _kind(section: Any) -> str:
+    return "several" if is_several(section) else "one"
+
+
+T = TypeVar("T")
+_One = Annotated[DataSpec, Tag("one")]
+ProbeSets = Annotated[_One | Annotated[dict[str, ProbeSetSpec], Tag("several")], Discriminator(_kind)]
+Mixture = Annotated[_One | Annotated[dict[str, MixtureSpec], Tag("several")], Discriminator(_kind)]
+
+
+def by_name(section: DataSpec | Mapping[str, T]) -> Mapping[str, DataSpec | T]:
+    """Name -> section; of a section that stands alone, the name is empty."""
+    return {"": section} if isinstance(section, DataSpec) else section
+
+
+def path_of(where: str, name: str) -> str:
+    """Dotted path of the section called `name` at `where`."""
+    return f"{where}.{name}" if name else where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeData:
     """The problems that the boundary is measured on."""
 
-    probe: DataSpec
-    """The same problems at every probe. The error bars shrink with the square root of their number."""
+    probe: ProbeSets
+    """The same problems at every probe. The error bars shrink with the square root of their number. Several sets by
+    name, as in `{math500: {preset: math500}, aime: {preset: aime25, every: 100}}`, are measured side by side; the first
+    is the run's own, which stops it and keeps checkpoints."""
+
+    @property
+    def probe_set(self) -> DataSpec:
+        """The one probe set, of a recipe of `rlvr.config.probe_recipe.of_sets`."""
+        assert isinstance(self.probe, DataSpec)
+        return self.probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSection(ProbeData):
     """The problems to train on and the problems that the boundary is measured on."""
 
-    train: DataSpec
-    """The problems to train on."""
+    train: Mixture
+    """The problems to train on. Several sources by name, as in `{gsm8k: {preset: gsm8k}, math: {preset: math, weight:
+    2}}`, are mixed in proportion to their weights."""
     allow_overlap: bool = False
     """true: probe problems may also be trained on; false: that is an error."""
     prompts_too_long: Literal["error", "drop"] = "error"
     """What to do with training problems whose prompt has more tokens than `train.max_prompt_tokens`. drop: leave them
     out; how many is said and written into recipe.json. A probe problem that is too long is always an error, because
     every model is measured on the same problems."""
+
+    @property
+    def train_set(self) -> DataSpec:
+        """The one source of training problems, of a recipe that names no others."""
+        assert isinstance(self.train, DataSpec)
+        return self.train
 
 
 _UNUSED: dict[str, tuple[str, ...]] = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import Field
+from pydantic import Field, Tag
 
 from rlvr.config.yaml_text import NUMBER_AS_TEXT
 
@@ -78,11 +78,19 @@ def fields_of(cls: Any) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
+def tagged(hint: Any) -> Mapping[Any, Any]:
+    """Tag -> member of a union whose members pydantic tells apart by tags; they are in the places of its errors."""
+    return {part.tag: plain(member) for member in typing.get_args(plain(hint)) if typing.get_origin(member) is Annotated
+            for part in member.__metadata__ if isinstance(part, Tag)}
+
+
 def below(hint: Any, key: object) -> Any:
     """The type of what a section or list of type `hint` holds under `key`; Any where it cannot be told."""
     for member in members(hint):
         if dataclasses.is_dataclass(member):
-            return fields_of(member).get(str(key), Any)
+            if str(key) in fields_of(member):
+                return fields_of(member)[str(key)]
+            continue
         origin, args = typing.get_origin(member), typing.get_args(member)
         if args and origin in ((dict, Mapping) if isinstance(key, str) else (list, tuple)):
             return args[1] if isinstance(key, str) else args[0]

@@ -116,7 +116,7 @@ def expand(section: Any, where: str) -> Any:
     Keys of the section win. Beside a local `source`, the preset's keys for the hub are left out. `data.train` gets the
     benchmark's training split. Raises UserError for a name that is no preset, and where there is no training split.
     """
-    section = _opened(section)
+    section = opened(section)
     if not isinstance(section, Mapping) or section.get("preset") is None:
         return section
     name = _read(section["preset"])
@@ -129,7 +129,7 @@ def expand(section: Any, where: str) -> Any:
     local = isinstance(source, str) and source.endswith(FILE_TYPES)
     filled = {key: list(value) if isinstance(value, tuple) else value for key, value in preset.fields.items()
               if not (local and key in ONLY_ON_THE_HUB)}
-    if where == "data.train" and not local and "split" not in given:
+    if where.startswith("data.train") and not local and "split" not in given:
         if preset.train_split is None:
             raise UserError(f"not set, and {name} has no training split, as it is for evaluation; choose another "
                             f"preset, or set split: {preset.fields['split']} to train on its problems all the same",
@@ -138,10 +138,10 @@ def expand(section: Any, where: str) -> Any:
     return {**filled, **given}
 
 
-def _opened(section: Any) -> Any:
-    """An override of a whole section that names a preset, `data.train={preset: gsm8k}`, as a section of overrides."""
+def opened(section: Any) -> Any:
+    """An override of a whole section, `data.train={preset: gsm8k}`, as a section of overrides."""
     tree = _read(section)
-    if tree is section or not isinstance(tree, Mapping) or "preset" not in tree:
+    if tree is section or not isinstance(tree, Mapping):
         return section
     return {key: CommandLine(json.dumps(value, default=str), section.source) for key, value in tree.items()}
 

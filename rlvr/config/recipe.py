@@ -6,16 +6,16 @@ constant learning rate 1e-6, temperature 1, no KL). Overrides on the command lin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlvr.config.checks import check_anchor, check_training
-from rlvr.config.data import DataSection
+from rlvr.config.data import OF_ONE, DataSection, is_several, path_of
 from rlvr.config.overrides import apply_overrides
-from rlvr.config.presets import expand
-from rlvr.config.probe_recipe import ProbeRecipe, validate_probe
+from rlvr.config.presets import expand, opened
+from rlvr.config.probe_recipe import ProbeRecipe, data_of_sets, of_sets, told_of_set, validate_probe
 from rlvr.config.sections import ModelSpec, TrackingSection, TrainSection
 from rlvr.config.strict import from_dict, to_tree
 from rlvr.config.wording import did_you_mean
@@ -59,7 +59,9 @@ class Recipe(ProbeRecipe):
 
 def validate(recipe: Recipe) -> None:
     """Check what the types of single fields do not say. Raises UserError with path, found, expected and the way out."""
-    check_training(recipe.model, recipe.algorithm, recipe.data, recipe.train, recipe.probes, recipe.run_dir)
+    for name, one in of_sets(recipe).items():
+        with told_of_set(name, data_of_sets(recipe)[name]):
+            check_training(one.model, one.algorithm, one.data, one.train, one.probes, one.run_dir)
     check_anchor(recipe.train, recipe.model)
     validate_probe(recipe)
 
@@ -94,12 +96,30 @@ def load_recipe(
 
 
 def _with_presets(tree: dict[str, Any]) -> dict[str, Any]:
-    """`data.train` and `data.probe` with the keys that their `preset` stands for (rlvr.config.presets)."""
+    """`data.train` and `data.probe`, or the sections in them, with the keys that their `preset` stands for
+    (rlvr.config.presets)."""
     data = tree.get("data")
     if not isinstance(data, dict):
         return tree
-    sections = {name: expand(data[name], f"data.{name}") for name in ("train", "probe") if name in data}
+    sections = {name: expand_all(data[name], f"data.{name}") for name in ("train", "probe") if name in data}
     return {**tree, "data": {**data, **sections}}
+
+
+def expand_all(section: Any, where: str) -> Any:
+    """As `expand`, of a section or of each in a mapping of several. Raises UserError for a mixture of both."""
+    section = opened(section)
+    if not isinstance(section, Mapping):
+        return section
+    own = [key for key in section if key not in OF_ONE]
+    section = {**section, **{key: opened(section[key]) for key in own}}
+    if is_several(section):
+        return {name: expand(each, path_of(where, name)) for name, each in section.items()}
+    sections = [key for key in own if isinstance(section[key], Mapping)]
+    if sections and len(sections) == len(own):
+        key = next(key for key in section if key in OF_ONE)
+        raise UserError(f"found the key {key!r} beside sections ({', '.join(map(str, sections))}), expected keys of "
+                        f"one section or sections alone; write {where}.{sections[0]}.{key}", where=where)
+    return expand(section, where)
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:

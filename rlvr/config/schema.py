@@ -31,15 +31,21 @@ OWN_CLASS = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
 def recipe_schema(*, plug_ins: bool = False) -> dict[str, Any]:
     """The schema of a recipe; with `plug_ins`, the names that installed packages add are known too."""
     parts = _parts_of(Recipe)
-    data, condition, probes = (parts[name]["properties"] for name in ("DataSpec", "ConditionSpec", "ProbeSection"))
-    data["preset"] = {"enum": list(PRESETS), "description": "Name of a public benchmark that fills in the keys of this "
-                                                            "section (`rlvr list`). Keys that you give win."}
-    parts["DataSpec"]["anyOf"] = [{"required": parts["DataSpec"].pop("required")}, {"required": ["preset"]}]
-    for key, kind in (("verifier", "verifiers"), ("reader", "readers")):
-        data[key]["anyOf"] = [{"enum": _names(kind, plug_ins)}, OWN_CLASS, {"type": "null"}]
+    condition, probes = (parts[name]["properties"] for name in ("ConditionSpec", "ProbeSection"))
+    for name in ("DataSpec", "MixtureSpec", "ProbeSetSpec"):
+        data = parts[name]["properties"]
+        data["preset"] = {"enum": list(PRESETS), "description": "Name of a public benchmark that fills in the keys of "
+                                                                "this section (`rlvr list`). Keys that you give win."}
+        parts[name]["anyOf"] = [{"required": parts[name].pop("required")}, {"required": ["preset"]}]
+        for key, kind in (("verifier", "verifiers"), ("reader", "readers")):
+            data[key]["anyOf"] = [{"enum": _names(kind, plug_ins)}, OWN_CLASS, {"type": "null"}]
     for key in ("plan", "base_plan"):
         probes[key] = {"enum": list(PLANS), **{k: v for k, v in probes[key].items() if k != "type"}}
+        parts["ProbeSetSpec"]["properties"][key]["anyOf"] = [{"enum": list(PLANS)}, {"type": "null"}]
     condition["plan"]["anyOf"] = [{"enum": list(PLANS)}, {"type": "null"}]
+    for field in parts["DataSection"]["properties"].values():
+        if "oneOf" in field:
+            field["anyOf"] = field.pop("oneOf")
     algorithms, own = _algorithms(plug_ins)
     whole = parts.pop("Recipe")
     whole["properties"]["algorithm"] = {"description": whole["properties"]["algorithm"]["description"]} | own

@@ -14,7 +14,17 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rlvr.config.fields import below, expected, expected_range, fields_of, members, one_line, takes_text, way_out
+from rlvr.config.fields import (
+    below,
+    expected,
+    expected_range,
+    fields_of,
+    members,
+    one_line,
+    tagged,
+    takes_text,
+    way_out,
+)
 from rlvr.config.known_keys import paths_of, why_none
 from rlvr.config.overrides import CommandLine
 from rlvr.config.wording import describe, did_you_mean
@@ -174,6 +184,9 @@ def _place(cls: type, loc: Sequence[str | int]) -> Place:
     hint: Any = cls
     parts = iter(loc)
     for part in parts:
+        if part in tagged(hint):
+            hint = tagged(hint)[part]
+            continue
         if len([member for member in members(hint) if member is not type(None)]) > 1:
             break  # what is wrong inside a member of a union is told of the whole
         place.append(part)

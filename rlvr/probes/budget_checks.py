@@ -36,22 +36,32 @@ if TYPE_CHECKING:
     from rlvr.interfaces import Algorithm
 
 
-def budget_of(recipe: Recipe) -> Budget | None:
-    """What the recipe's probes may take; None without a limit."""
+def budget_of(recipe: Recipe, part: float = 1.0) -> Budget | None:
+    """What the recipe's probes may take; None without a limit. `part`: the part of it that is a probe set's."""
     if recipe.probes.budget is None or not recipe.probes.enabled:
         return None
     rollouts = plan_of_steps(recipe.train, 1).total_rollouts
-    return Budget(recipe.probes.budget, recipe.train.steps, rollouts, recipe.train.max_new_tokens)
+    per_trained = part * recipe.probes.budget / (1 - recipe.probes.budget)  # tokens of probes per token of training
+    share = recipe.probes.budget if part == 1 else per_trained / (1 + per_trained)
+    return Budget(share, recipe.train.steps, rollouts, recipe.train.max_new_tokens)
 
 
-def check_budget(recipe: Recipe, problems: Sequence[Problem]) -> None:
+def parts_of_budget(sizes: Mapping[str, int | None]) -> dict[str, float]:
+    """Name of each probe set, with its number of problems -> its part of the budget, in proportion to the numbers; an
+    equal part for each where a number is unknown."""
+    total = sum(size or 0 for size in sizes.values())
+    known = total > 0 and all(sizes.values())
+    return {name: (size or 0) / total if known else 1 / len(sizes) for name, size in sizes.items()}
+
+
+def check_budget(recipe: Recipe, problems: Sequence[Problem], part: float = 1.0) -> None:
     """Raise UserError for a budget that is too small for a single probe.
 
     With a stored probe of the base its costs decide. Without one, only a budget is refused that would be too small even
     if every problem were solved in its first round, by completions as long as those of the training (or the probes' own
     limit, if that is lower).
     """
-    budget = budget_of(recipe)
+    budget = budget_of(recipe, part)
     if budget is None or not problems:
         return
     rows = stored_base(recipe, problems)

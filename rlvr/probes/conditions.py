@@ -66,7 +66,7 @@ def _resolved(recipe: ProbeRecipe, problems: Sequence[Problem], name: str, spec:
     where = f"probes.arms.{name}"
     asked = list(problems)
     if spec.prompt:
-        rows = load_problems(dataclasses.replace(recipe.data.probe, **spec.prompt), where=where)
+        rows = load_problems(dataclasses.replace(recipe.data.probe_set, **spec.prompt), where=where)
         by_id = {problem.id: problem for problem in rows}
         asked = [by_id[problem.id] for problem in problems]
     if spec.direct_answer:

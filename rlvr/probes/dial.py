@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.config.probe_recipe import ProbeRequest
+from rlvr.config.probe_recipe import ProbeRequest, own_set
 from rlvr.models.merge import copy_beside, merge
 from rlvr.probes.offline import probe
 from rlvr.probes.past import counts_of
@@ -69,7 +69,7 @@ def dial(request: DialRequest, output: Path, *, resume: bool = False) -> Dial:
     With `resume`, finished merges are not measured again. Raises UserError for a k that is not measured and as `probe`
     and `merge` do.
     """
-    recipe = request.probes.recipe
+    recipe = own_set(request.probes.recipe)
     assert recipe.model is not None
     if request.k not in recipe.probes.ks:
         raise UserError(f"--keep {request.k}: the probes of {request.run} estimate pass@k for k = "

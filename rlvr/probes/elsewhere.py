@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.probe_recipe import ProbeRequest
+from rlvr.config.probe_recipe import ProbeRequest, sole_set
 from rlvr.config.strict import to_tree
 from rlvr.data.completions import FileSampler, read_completions, records_of
 from rlvr.data.foreign.files import Foreign, read_foreign
@@ -44,7 +44,7 @@ def judge_file(
     `request.own_problems` the problems are those that the files hold. Raises UserError, with file and line.
     """
     quiet()
-    recipe = request.recipe
+    recipe = sole_set(request.recipe, "the completions of --from")
     if recipe.probes.arms:
         raise UserError(f"probes.arms: found {', '.join(recipe.probes.arms)} beside --from, whose samples are drawn "
                         "already; remove them, or probe models")
@@ -95,14 +95,14 @@ def _read(
                    for path, one in foreign.items()}
     if not request.own_problems:
         loaded = load_probe_set(request.recipe)
-        matcher: Matcher | None = Matcher(loaded.probe, request.recipe.data.probe.template)
+        matcher: Matcher | None = Matcher(loaded.probe, request.recipe.data.probe_set.template)
         if step is not None and base is None:  # rollouts of one step answer the prompts of that step
             asked = {matcher.id_of(record) for one in foreign.values() if one is not None for record in one.records}
-            loaded = ProblemSets(probe=[problem for problem in loaded.probe if problem.id in asked])
+            loaded = ProblemSets(sets={"": [problem for problem in loaded.probe if problem.id in asked]})
     else:
         records = [record for one in foreign.values() if one is not None for record in one.records if not record.lost]
         _check_same_problems(completions, foreign[completions])
-        loaded = ProblemSets(probe=problems_in(records, verifier=request.recipe.data.probe.judged_by))
+        loaded = ProblemSets(sets={"": problems_in(records, verifier=request.recipe.data.probe_set.judged_by)})
         matcher = None
 
     def samplers(path: Path, default_step: int) -> dict[int, FileSampler]:

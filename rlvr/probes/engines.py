@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.probe_recipe import ProbeRecipe
+from rlvr.config.probe_recipe import ProbeRecipe, of_sets
 from rlvr.models.endpoint import EndpointSampler
 from rlvr.models.loading import load_tokenizer, model_of, processing_of
 from rlvr.models.prompts import prompt_ids
@@ -42,7 +42,8 @@ def opened(recipe: ProbeRecipe, path: str, tokenizer: Any, problems: Sequence[Pr
         yield LoadedModel(model_of(model, path), tokenizer, truth=truth_for(recipe, tokenizer))
         return
     if probes.engine == "vllm":
-        limits = [probes.max_new_tokens, *(arm.max_new_tokens or 0 for arm in probes.arms.values())]
+        limits = [*(one.probes.max_new_tokens for one in of_sets(recipe).values()),
+                  *(arm.max_new_tokens or 0 for arm in probes.arms.values())]
         longest = max(len(prompt_ids(tokenizer, problem)) for problem in problems)
         sampler: Any = VllmSampler(model, tokenizer, probes.vllm, max_length=longest + max(limits), path=path)
     else:

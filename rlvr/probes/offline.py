@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from rlvr.probes.appearing import appearing
 from rlvr.probes.conditions import Condition, ConditionProber, conditions_of, open_conditions
 from rlvr.probes.engines import opened, tokenizer_for
 from rlvr.probes.models import ProbedModel
-from rlvr.probes.prober import Listener, Prober
+from rlvr.probes.prober import Prober
+from rlvr.probes.sets import ProbeSet, open_sets, sets_of
 from rlvr.probes.settings import probe_settings
 from rlvr.probes.world import launched
 from rlvr.runs.run_dir import RunDir
@@ -37,7 +39,7 @@ def probe(
     request: ProbeRequest, output: Path, *, resume: bool = False,
     made: Callable[[str], AbstractContextManager[Any]] = nullcontext, watched: Path | None = None,
     until: int | None = None, looks: int | None = None,
-    listeners: Callable[[RunDir], Sequence[Listener]] = lambda run: (),
+    listeners: Callable[[RunDir], Sequence[Callable[..., None]]] = lambda run: (),
 ) -> None:
     """Measure the models of `request` against its base and write a run directory that `rlvr report` reads.
 
@@ -50,7 +52,8 @@ def probe(
         watched: a directory whose checkpoints are measured as they appear, after the models of the request, up to the
             first of step `until` or later (None: for ever).
         looks: how many checkpoints there will be, for the verdicts; None: the models of the request, else unknown.
-        listeners: made for the run directory; called with the rows of each probe of the models themselves.
+        listeners: made for the run directory; called with the rows of each probe of the models themselves, and with
+            the probe set's `name`.
 
     Raises: UserError for a missing model, an unreadable prompt, a rejected gold answer, a used output without `resume`.
     """
@@ -68,28 +71,26 @@ def probe(
     for tokenizer in filter(None, tokenizers.values()):
         check_prompt_lengths(tokenizer, loaded.probe, ANY_LENGTH)
     with Judge(**recipe.judge.options()) as judge:
-        problems = world.first(lambda: with_usable_golds(recipe, loaded, judge)).probe
+        kept = world.first(lambda: with_usable_golds(recipe, loaded, judge))
+        sets = sets_of(recipe, kept.sets, RunDir(output))
         if recipe.probes.budget is not None and world.rank == 0:
-            sys.stderr.write(_budget_note(request, len(problems)))
-        conditions = conditions_of(recipe, problems)
+            sys.stderr.write(_budget_note(request, len(kept.probe)))
+        conditions = conditions_of(sets[0].recipe, sets[0].problems)
         for tokenizer, condition in product(filter(None, tokenizers.values()), conditions):
             check_prompt_lengths(tokenizer, condition.problems, ANY_LENGTH)
         probed = [str(watched)] if watched is not None else list(request.models.values())
         tree = to_tree(recipe) | {"probed": probed[0] if len(probed) == 1 else probed or base}
-        run, lab = RunDir(output), base == "lab"
-        world.first(lambda: open_conditions(
-            open_run(output, tree, problems, lab=lab, resume=resume), conditions, tree, lab=lab))
+        world.first(lambda: _open_all(output, tree, sets, conditions, lab=base == "lab", resume=resume))
         line = ProgressLine()
-        probers = list(_probers(request, problems, conditions, judge, run, line, looks or len(request.models) or None,
-                                listeners(run) if world.rank == 0 else ()))
+        probers = list(_probers(request, sets, conditions, judge, line, looks or len(request.models) or None,
+                                listeners(sets[0].run) if world.rank == 0 else ()))
         done = {prober: prober.restore() for prober in probers}
         for step, path in _in_order(models, watched, until):
             missing = [prober for prober in probers if step not in done[prober] and prober.measures(step)]
-            if not missing:
-                continue
             with ExitStack() as stack:
-                with made(path) if step > 0 else nullcontext():
-                    measured = _open(stack, recipe, path, tokenizers.get(step), problems, watched=step not in models)
+                with made(path) if step > 0 and missing else nullcontext():
+                    measured = _open(stack, recipe, path, tokenizers.get(step), kept.probe, watched=step not in models
+                                     ) if missing else None
                 for prober in missing if measured is not None else ():
                     with line:
                         prober.measure(step, measured)  # pyright: ignore[reportArgumentType]
@@ -117,19 +118,30 @@ def _in_order(models: Mapping[int, str], watched: Path | None, until: int | None
         yield from appearing(watched, until=until)
 
 
+def _open_all(
+    output: Path, tree: dict[str, Any], sets: Sequence[ProbeSet[ProbeRecipe]], conditions: Sequence[Condition], *,
+    lab: bool, resume: bool,
+) -> None:
+    run = open_run(output, tree, sets[0].problems, lab=lab, resume=resume)
+    open_sets(sets, tree, lab=lab)
+    open_conditions(run, conditions, tree, lab=lab)
+
+
 def _probers(
-    request: ProbeRequest, problems: Sequence[Problem], conditions: Sequence[Condition], judge: Judge, run: RunDir,
-    line: ProgressLine, looks: int | None, listeners: Sequence[Listener],
+    request: ProbeRequest, sets: Sequence[ProbeSet[ProbeRecipe]], conditions: Sequence[Condition], judge: Judge,
+    line: ProgressLine, looks: int | None, listeners: Sequence[Callable[..., None]],
 ) -> Iterator[Prober]:
-    """One for the probe itself, and one for each of its conditions."""
-    recipe = request.recipe
+    """One for each probe set, and one for each condition. The run's own set comes last, so that what listens to it
+    finds the others measured."""
     names = {0: "base", **{step: Path(path).name for step, path in request.models.items()}}
-    yield Prober(problems, probe_settings(recipe, problems, planned_looks=looks), judge=judge, run_dir=run.path,
-                 progress=line.of(names), listeners=listeners)
+    for each in reversed(sets):
+        yield Prober(each.problems, probe_settings(each.recipe, each.problems, planned_looks=looks), judge=judge,
+                     run_dir=each.run.path, progress=line.of(names, prefix=f"{each.name}, " if each.name else ""),
+                     listeners=[partial(listener, name=each.name) for listener in listeners])
     for condition in conditions:
         progress = line.of(names, prefix=f"arm {condition.name}, ")
-        yield ConditionProber(condition, condition.settings(recipe, planned_looks=looks), judge=judge,
-                              run_dir=run.arm(condition.name).path, progress=progress)
+        yield ConditionProber(condition, condition.settings(sets[0].recipe, planned_looks=looks), judge=judge,
+                              run_dir=sets[0].run.arm(condition.name).path, progress=progress)
 
 
 def _budget_note(request: ProbeRequest, problems: int) -> str:

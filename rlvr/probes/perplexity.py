@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
+from rlvr.config.probe_recipe import own_set
 from rlvr.config.recipe import Recipe
 from rlvr.data.load import load_problems
 from rlvr.models.loading import model_of, processing_of
@@ -103,9 +104,9 @@ def measure(run_path: Path, *, samples: int = 4) -> Path:
     run = RunDir(run_path)
     tree = dict(run.read_recipe()["recipe"])
     tree.pop("probed", None)
-    recipe: Recipe = from_dict(Recipe, tree)
+    recipe = own_set(from_dict(Recipe, tree))
     kept = {row["problem_id"] for row in run.read_jsonl(run.probes)}  # under probes.budget the base drew for more
-    problems = {p.id: p for p in load_problems(recipe.data.probe, where="data.probe") if p.id in kept}
+    problems = {p.id: p for p in load_problems(recipe.data.probe_set, where="data.probe") if p.id in kept}
     steps = [row["step"] for row in run.read_jsonl(run.boundary)]
     trained = [s for s in steps if s > 0 and run.checkpoint(s).is_dir()]
     if 0 not in steps or not trained:

@@ -48,6 +48,7 @@ class Prober:
         listeners: called on rank 0 when the rows of a probe are on disk.
         progress: called on rank 0 during a probe with (step, problems finished, problems).
         generated_tokens: tokens that the training has generated so far, for the probes' share of them.
+        beside: run directories of further probe sets in the same run, whose tokens count in those shares too.
         world: the processes that share a probe, asked for at each probe.
     """
 
@@ -61,6 +62,7 @@ class Prober:
         listeners: Sequence[Listener] = (),
         progress: Callable[[int, int, int], None] | None = None,
         generated_tokens: Callable[[], int] | None = None,
+        beside: Sequence[RunDir] = (),
         world: Callable[[], World] = all_processes,
     ) -> None:
         self.settings = settings
@@ -69,6 +71,7 @@ class Prober:
         self.listeners = list(listeners)
         self.progress = progress
         self.generated_tokens = generated_tokens
+        self.beside = list(beside)
         self.world = world
         self.versions = verifier_versions(problems) if settings.versions is None else settings.versions
         self.base_plan = named_plan(settings.base_plan)
@@ -244,7 +247,8 @@ class Prober:
         """Tokens of the probes up to this one over all that were generated; None where the training's are not known."""
         if self.generated_tokens is None:
             return None
-        probed = past.tokens_probed(self.run_dir, with_base=with_base) + tokens * (with_base or step > 0)
+        before = sum(past.tokens_probed(run, with_base=with_base) for run in (self.run_dir, *self.beside))
+        probed = before + tokens * (with_base or step > 0)
         generated = probed + self.generated_tokens()
         return probed / generated if generated else 0.0
 

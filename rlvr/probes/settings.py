@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rlvr.config.probe_recipe import ProbeRecipe
+from rlvr.config.probe_recipe import ProbeRecipe, data_of_sets
 from rlvr.config.registry import resolve
 from rlvr.statistics.plan import PLANS, SamplingPlan
 from rlvr.statistics.schedule import Budget
@@ -107,8 +107,9 @@ def verifier_versions(problems: Sequence[Problem]) -> dict[str, str]:
 
 
 def truth_for(recipe: ProbeRecipe, tokenizer: Any) -> Truth | None:
-    """Exact success probabilities, for the lab's problems and models with the lab's vocabulary."""
-    if recipe.data.probe.source != "lab":
+    """Exact success probabilities, for the lab's problems and models with the lab's vocabulary. Of several probe sets
+    all have to be the lab's."""
+    if any(data.source != "lab" for data in data_of_sets(recipe).values()):
         return None
     from rlvr.lab.exact import exact_success
     from rlvr.lab.model import is_lab_tokenizer

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config.data import GYM, LAB, is_file
+from rlvr.config.data import GYM, LAB, is_file, is_several
 from rlvr.report.export import how_measured, markdown_table
 from rlvr.report.load import ProbePoint, Run, load_run
 from rlvr.report.summary import cells, columns, intervals_text, verdict
@@ -72,7 +72,7 @@ def base_of(model: Mapping[str, Any]) -> tuple[str, str | None]:
 
 def sources_of(data: Any) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
     """Of each source in a data section of recipe.json: what the card calls it, its hub id or None, its settings."""
-    for spec in data if isinstance(data, list) else [data]:
+    for spec in data if isinstance(data, list) else data.values() if is_several(data) else [data]:
         source = str(spec["source"])
         local = source == LAB or source.startswith(GYM) or is_file(source)
         yield Path(source).name if is_file(source) else source, None if local else source, spec
@@ -113,6 +113,7 @@ def eval_results(recipe: Mapping[str, Any], run: Run) -> Iterator[EvalResult]:
 
     probe, k = run.probes[-1], run.k_max
     told = list(sources_of(recipe["data"]["probe"]))
+    told = told[:1] if is_several(recipe["data"]["probe"]) else told  # the run's own set, which `run` was measured on
     names, (_, hub_id, spec) = ", ".join(name for name, _, _ in told), told[0]
     metrics = {"pass@1": "", f"pass@{k}": "", "delta_se": f"base pass@{headline_k(run.ks)} - pass@1",
                f"shrinkage@{k}": f"base pass@{k} - pass@{k}"}

@@ -69,8 +69,10 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     "boundary/budget_share": ("the same without the base's probe, which runs share; `probes.budget` caps it", "lower"),
 }
 """Exact keys. Families: boundary/pass@k (higher), boundary/shrinkage@k = base pass@k - pass@k (lower),
-each with /low and /high (95%) and, in the lab, exact/... ; boundary/verdict@k: VERDICT_NUMBER (lower);
-train/pass@k (higher): of a step's training prompts, k = 2, 4, ... up to the group size;
+each with /low and /high (95%) and, in the lab, exact/... ; of a run with several probe sets all of
+these once per set, as boundary/NAME/... and exact/NAME/... ; boundary/verdict@k: VERDICT_NUMBER (lower);
+train/pass@k (higher): of a step's training prompts, k = 2, 4, ... up to the group size; train/NAME/reward and
+train/NAME/accuracy (higher): of each source of a mixture;
 verdict/<reason>: share of rollouts; reasons that a run has not met are left out."""
 
 VERDICT_NUMBER = {"shrunk": 1.0, "undecided": 0.0, "not shrunk": -1.0}
@@ -94,8 +96,9 @@ def metric_row(step: int, logs: dict[str, Any]) -> dict[str, Any]:
             row[name] = None if value is None or math.isnan(float(value)) else float(value)
     return row
 
-def flat_boundary(row: dict[str, Any]) -> dict[str, float]:
-    """A boundary.jsonl row as scalar metrics: value, low, high per estimate, and the exact values."""
+def flat_boundary(row: dict[str, Any], of_set: str = "") -> dict[str, float]:
+    """A boundary.jsonl row as scalar metrics: value, low, high per estimate, and the exact values. With `of_set`, the
+    name of a probe set, it comes after the first part of each key."""
     flat: dict[str, float] = {}
     for key, estimate in row["estimates"].items():
         for suffix, part in (("", "value"), ("/low", "low"), ("/high", "high")):
@@ -108,7 +111,7 @@ def flat_boundary(row: dict[str, Any]) -> dict[str, float]:
     for name in ("token_share", "budget_share"):
         if row.get(name) is not None:
             flat[f"boundary/{name}"] = row[name]
-    return flat
+    return flat if not of_set else {key.replace("/", f"/{of_set}/", 1): value for key, value in flat.items()}
 
 def verdict_words(row: dict[str, Any]) -> str:
     """`64: undecided, 128: shrunk, 256: shrunk`; empty for the base probe."""

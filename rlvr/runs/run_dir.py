@@ -110,12 +110,24 @@ class RunDir:
     @property
     def arms(self) -> dict[str, RunDir]:
         """Measurements under other decodings and prompts (`probes.arms`), each laid out like a run; {} without."""
-        folder = self.path / "arms"
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {path.name: RunDir(path) for path in entries if RunDir(path).recipe.is_file()}
+        return self._runs_in("arms")
 
     def arm(self, name: str) -> RunDir:
         return RunDir(self.path / "arms" / name)
+
+    @property
+    def sets(self) -> dict[str, RunDir]:
+        """Measurements on further probe sets (`data.probe` as a mapping), each laid out like a run; {} without. The
+        first set is measured in the run itself."""
+        return self._runs_in("sets")
+
+    def probe_set(self, name: str) -> RunDir:
+        return RunDir(self.path / "sets" / name)
+
+    def _runs_in(self, folder: str) -> dict[str, RunDir]:
+        home = self.path / folder
+        entries = sorted(home.iterdir()) if home.is_dir() else []
+        return {path.name: RunDir(path) for path in entries if RunDir(path).recipe.is_file()}
 
     @property
     def entropy_matches(self) -> Path:
@@ -224,8 +236,8 @@ class RunDir:
         rewrite_jsonl(self.metrics, lambda row: _step(row) <= step)
         rewrite_jsonl(self.probes, lambda row: _step(row) in probed)
         rewrite_jsonl(self.entropy_matches, lambda row: _step(row) <= step)
-        for arm in self.arms.values():
-            arm.truncate_after(step)
+        for part in (*self.arms.values(), *self.sets.values()):
+            part.truncate_after(step)
 
     def write_start(
         self, tree: Mapping[str, Any], problems: Iterable[Mapping[str, Any]], *, lab: bool = False,

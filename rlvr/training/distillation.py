@@ -19,6 +19,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from rlvr.config.data import LAB, DataSpec
+from rlvr.config.probe_recipe import sole_set
 from rlvr.config.recipe import Recipe, resolved
 from rlvr.data.load import load_problems
 from rlvr.judging.judge import Judge
@@ -65,7 +66,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunDir:
         run = RunDir.create(recipe.run_path, resume=resume, own=True)
         checkpoint = open_run(run, resolved(recipe), problems, lab=True, resume=resume)
         model, tokenizer = load_lab_model(LAB)
-        taught = rarely_solved(model, tokenizer, recipe.data.train)
+        taught = rarely_solved(model, tokenizer, recipe.data.train_set)
         with tracked(recipe, run) as (progress, trackers):
             prober = Prober(
                 problems, probe_settings(recipe, problems, every=recipe.probes.every), judge=judge, run_dir=run.path,
@@ -90,10 +91,11 @@ def distilled(recipe: Recipe) -> Recipe:
     Raises UserError unless the recipe trains the lab's base and probes the lab's problems of another split than those
     that are taught, and for a budget or arms of the probes.
     """
-    for where, value in (("model.path", recipe.model.path), ("data.probe.source", recipe.data.probe.source)):
+    sole_set(recipe, "a distillation")
+    for where, value in (("model.path", recipe.model.path), ("data.probe.source", recipe.data.probe_set.source)):
         if value != LAB:
             raise UserError(f"{where}: found {value!r}, expected 'lab': only there a solver knows all right answers")
-    if recipe.data.probe.split == "train":
+    if recipe.data.probe_set.split == "train":
         raise UserError("data.probe.split: found 'train', whose problems are taught; expected 'test' or 'hard'")
     if not recipe.probes.enabled:
         raise UserError("probes.enabled: found false, expected true: the boundary is what distillation is run for")

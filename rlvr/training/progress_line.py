@@ -71,12 +71,12 @@ class ProgressLine(TrainerCallback):
             key, newest = list(row["sequential"]["verdicts"].items())[-1]
             self._show(**{f"boundary@{key.split('@')[1]}": newest["verdict"]})
 
-    def on_probe_progress(self, step: int, finished: int, total: int, *, arm: str = "") -> None:
-        """While a probe runs; `arm` names the condition that is measured, if it is not the run's own."""
-        self._show(probe=f"{f'arm {arm}: ' * bool(arm)}{finished}/{total} problems")
+    def on_probe_progress(self, step: int, finished: int, total: int, *, what: str = "") -> None:
+        """While a probe runs; `what` names the probe set or the condition that is measured, if there are several."""
+        self._show(probe=f"{f'{what}: ' * bool(what)}{finished}/{total} problems")
 
-    def on_arm(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        """After the probe of another condition: its numbers are not shown, they are not the run's."""
+    def on_other(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
+        """After the probe of another set or condition: its numbers are not shown, they are not the run's own."""
         self._show(probe="")
 
     def close(self) -> None:

@@ -56,6 +56,29 @@ def rollout_metrics(batch: RolloutBatch, credit: Credit) -> dict[str, float]:
     }
 
 
+def source_metrics(step: Step, drawn: Sequence[str]) -> dict[str, float]:
+    """Reward and accuracy of the rollouts of each source of a mixture; nothing where the sources have no names.
+
+    `drawn`: source of each prompt that was drawn; with dynamic sampling in the order of `Refill.groups`, and as in
+    `refill_metrics` the accuracy is over all of these.
+    """
+    batch = step.batch
+    assert batch is not None and batch.problem_ids is not None
+    trained_P = [problem_id.partition("/")[0] for problem_id in batch.problem_ids]
+    metrics = {}
+    for name in sorted(set(drawn) - {""}):
+        of_N = torch.tensor([trained_P[group] == name for group in batch.group_N.tolist()],
+                            device=batch.rewards_N.device)
+        accuracy = batch.accuracy_N[of_N]
+        if step.refill is not None:
+            accuracy = torch.cat([group.rewards_GF[:, 0] for group, source
+                                  in zip(step.refill.groups, drawn, strict=True) if source == name])
+        if of_N.any():
+            metrics[f"train/{name}/reward"] = batch.rewards_N[of_N].nanmean().item()
+        metrics[f"train/{name}/accuracy"] = accuracy.nanmean().item()
+    return metrics
+
+
 def refill_metrics(refill: Refill) -> dict[str, float]:
     """What dynamic sampling drew and kept. Its `train/accuracy` is over all it drew: that over the chosen groups says
     how they were chosen, not how good the model is."""

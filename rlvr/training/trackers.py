@@ -26,7 +26,7 @@ class Tracker(Protocol):
 
     def log_metrics(self, row: dict[str, Any]) -> None: ...
 
-    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None: ...
+    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]], name: str = "") -> None: ...
 
     def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None: ...
 
@@ -44,10 +44,10 @@ class Trackers:
         for tracker in self.trackers:
             tracker.log_metrics(row)
 
-    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        """A row of boundary.jsonl with its rows of probes.jsonl."""
+    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]], name: str = "") -> None:
+        """A row of boundary.jsonl with its rows of probes.jsonl; `name` of the probe set, if there are several."""
         for tracker in self.trackers:
-            tracker.log_probe(row, problem_rows)
+            tracker.log_probe(row, problem_rows, name)
 
     def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """The same of another condition (`probes.arms`)."""
@@ -69,8 +69,8 @@ class Scalars:
     def log_metrics(self, row: dict[str, Any]) -> None:
         self._log({key: value for key, value in row.items() if key != "step" and value is not None}, row["step"])
 
-    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        self._log(flat_boundary(row), row["step"])
+    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]], name: str = "") -> None:
+        self._log(flat_boundary(row, name), row["step"])
 
     def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         values = flat_boundary(row).items()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlvr.config.probe_recipe import data_of_sets
 from rlvr.runs.kept_checkpoints import delete_others
 from rlvr.runs.metrics import metric_row
 from rlvr.runs.run_dir import RunDir
@@ -105,4 +106,5 @@ def _tracker(kind: str, recipe: Recipe, run_dir: RunDir) -> Tracker:
     return WandbRun(
         run_dir, config=config, mode=tracking.wandb, name=name, project=tracking.project, entity=tracking.entity,
         group=tracking.group, tags=[recipe.algorithm_name, *tracking.tags], ks=recipe.probes.ks,
+        probe_sets=[name for name in data_of_sets(recipe) if name],
     )

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
 from rlvr.training.rollouts import never_empty, samples_every_token, to_trl, with_pictures
 from rlvr.training.step import Progress, Step
-from rlvr.training.step_metrics import RunningMeans, step_metrics
+from rlvr.training.step_metrics import RunningMeans, source_metrics, step_metrics
 from rlvr.training.trl_settings import OwnCard, accumulate_in_float32, check_fit, check_parts, give_loss_settings
 from rlvr.types import Problem
 
@@ -77,6 +78,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         seed: of prompt order and rollouts: see `Step.keys`.
         truncated: what happens to completions cut at the token limit.
         shaped_rewards: terms added to the accuracy in the reward; dynamic sampling sees the accuracy alone.
+        mixture: of several sources of problems: see `PromptStream`.
         kwargs: passed on to GRPOTrainer (processing_class, callbacks, peft_config, rollout_func ...).
 
     Raises: ValueError for an algorithm and arguments that do not fit, UserError for what a recipe can mend.
@@ -102,6 +104,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         seed: int = 0,
         truncated: TruncationPolicy = "as_is",
         shaped_rewards: Sequence[ShapedReward] = (),
+        mixture: Mapping[str, Fraction] | None = None,
         **kwargs: Any,
     ) -> None:
         check_fit(algorithm, problems, args)
@@ -113,7 +116,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self.shaped_rewards = tuple(shaped_rewards)
         self.progress = Progress(entropy_coef=algorithm.loss.entropy_coef)
         self.prompts_per_step = args.generation_batch_size // args.num_generations
-        self.stream = PromptStream(problems, prompts_per_step=self.prompts_per_step, seed=seed)
+        self.stream = PromptStream(problems, prompts_per_step=self.prompts_per_step, seed=seed, mixture=mixture)
         self.reward = AccuracyReward(judge, {p.id: p for p in problems}, truncated)
         self.step = Step(0, [])
         self.means = RunningMeans()  # of the loss terms since the last log
@@ -188,6 +191,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         step.credit = assign_credit(self.algorithm, step.batch)
         tensors |= credit_tensors(step.batch, step.credit, tensors["completion_mask"], self.accelerator.process_index)
         self.record(step_metrics(step, self.shaped_rewards, gather_object([step.judged])))
+        end, drawn = self.progress.prompt_position, len(step.refill.groups) if step.refill else self.prompts_per_step
+        self.record(source_metrics(step, [self.stream.source(position) for position in range(end - drawn, end)]))
         self.progress.add(step, history=needs.history)
         self._metrics["train"] |= {name: [total] for name, total in self.progress.metrics().items()}
         return tensors

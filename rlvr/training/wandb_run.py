@@ -76,6 +76,7 @@ class WandbRun:
         group: str | None,
         tags: Sequence[str],
         ks: Sequence[int],
+        probe_sets: Sequence[str] = (),
     ) -> None:
         import wandb
 
@@ -86,8 +87,8 @@ class WandbRun:
             id_file.write_text(uuid.uuid4().hex[:8])
         self._wandb = wandb
         self._run_dir = run_dir
-        self._curves: list[tuple[int, list[float]]] = []
-        self._ledger: list[list[Any]] = []
+        self._curves: dict[str, list[tuple[int, list[float]]]] = {}
+        self._ledger: dict[str, list[list[Any]]] = {}
         self._step = 0
         self._alerts = Alerts(run_dir.read_jsonl(run_dir.boundary))
         self.run = wandb.init(
@@ -106,7 +107,11 @@ class WandbRun:
         self.run.define_metric("step", hidden=True)
         families = {f"boundary/pass@{k}": "higher" for k in ks}
         families |= {f"boundary/{name}@{k}": "lower" for k in ks for name in ("shrinkage", "verdict")}
-        for key, direction in {k: v for k, (_, v) in GLOSSARY.items()}.items() | families.items():
+        known = {k: v for k, (_, v) in GLOSSARY.items()} | families
+        for name in probe_sets:
+            known |= {key.replace("/", f"/{name}/", 1): v for key, v in known.items() if key.startswith("boundary/")
+                      and key.count("/") == 1}
+        for key, direction in known.items():
             summary = {"higher": "max,last", "lower": "min,last", "": "last"}[direction]
             self.run.define_metric(key, step_metric="step", summary=summary)
         for pattern in ("train/*", "perf/*", "verdict/*", "boundary/*", "exact/*", "arms/*", "figures/*"):
@@ -119,41 +124,46 @@ class WandbRun:
         for alert in self._alerts.on_metrics(row):
             self.run.alert(*alert)
 
-    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
-        """A row of boundary.jsonl: scalars, the pass@k curves of the probes so far, ledger, the report's figures."""
+    def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]], name: str = "") -> None:
+        """A row of boundary.jsonl: scalars, the pass@k curves of the probes so far, ledger, the report's figures. Of
+        several probe sets, `name` is part of each key; alerts are of the first, the run's own."""
         from rlvr.report.changes import change
         from rlvr.report.load import load_run
 
-        wandb, step, run = self._wandb, row["step"], load_run(self._run_dir.path)
+        home = self._run_dir.sets.get(name, self._run_dir)
+        wandb, step, run, of_set = self._wandb, row["step"], load_run(home.path), f"{name}/" if name else ""
+        curves, ledger = self._curves.setdefault(name, []), self._ledger.setdefault(name, [])
         ks = sorted(int(key.split("@")[1]) for key in row["estimates"] if key.startswith("boundary/pass@"))
-        self._curves.append((step, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]))
+        curves.append((step, [row["estimates"][f"boundary/pass@{k}"]["value"] for k in ks]))
         status = dict.fromkeys(row["lost"], "lost") | dict.fromkeys(row["gained"], "gained")
-        self._ledger += [[step, r["problem_id"], r["n"], r["c"], status.get(r["problem_id"], "")] for r in problem_rows]
+        ledger += [[step, r["problem_id"], r["n"], r["c"], status.get(r["problem_id"], "")] for r in problem_rows]
         columns: list[Any] = ["problem_id", "sample", "text", "correct", "reason", "extracted", "tokens"]
         # Under a budget the base's file holds more problems than the run keeps.
         kept = {r["problem_id"] for r in problem_rows}
-        samples = (s for s in read_samples(self._run_dir.samples(step)) if s["problem_id"] in kept)
+        samples = (s for s in read_samples(home.samples(step)) if s["problem_id"] in kept)
         examples = [[s[c] for c in columns] for s in telling_samples(samples)]
         self.run.log(
             {
                 "step": step,
-                **flat_boundary(row),
-                "boundary/pass@k curves": wandb.plot.line_series(
+                **flat_boundary(row, name),
+                f"boundary/{of_set}pass@k curves": wandb.plot.line_series(
                     xs=[math.log2(k) for k in ks],
-                    ys=[ys for _, ys in self._curves],
-                    keys=[f"step {s}" for s, _ in self._curves],
-                    title="pass@k by probe step",
+                    ys=[ys for _, ys in curves],
+                    keys=[f"step {s}" for s, _ in curves],
+                    title=f"pass@k by probe step{f', {name}' if name else ''}",
                     xname="log2 k",
                 ),
-                "boundary/ledger": wandb.Table(columns=["step", "problem", "n", "c", "vs base"], data=self._ledger),
-                "boundary/samples": wandb.Table(columns=columns, data=examples),
-                **{f"figures/{name}": wandb.Plotly(fig) for name, fig in self._figures(run).items()},
+                f"boundary/{of_set}ledger": wandb.Table(columns=["step", "problem", "n", "c", "vs base"], data=ledger),
+                f"boundary/{of_set}samples": wandb.Table(columns=columns, data=examples),
+                **{f"figures/{of_set}{what}": wandb.Plotly(fig) for what, fig in self._figures(run).items()},
             }
         )
+        if row["sequential"]:
+            self.run.summary[f"boundary/{of_set}verdict"] = verdict_words(row)
+        if home is not self._run_dir:
+            return
         for alert in self._alerts.on_probe(row, change(run, run.last, 1) if run.last else None):
             self.run.alert(*alert)
-        if row["sequential"]:
-            self.run.summary["boundary/verdict"] = verdict_words(row)
 
     def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """A boundary row of an arm (`probes.arms`): scalars under arms/NAME and the report's figures of the arm."""

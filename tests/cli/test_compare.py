@@ -50,7 +50,7 @@ def test_plan_of_the_runs(tmp_path: Path) -> None:
     assert rloo.run_path == tmp_path / "runs" / "rloo-1" and runs[3].log == tmp_path / "runs" / "rloo-1.log"
     shared = SMALL + "shared: {{train.steps: 30, train.learning_rate: 5.0e-4, data.probe.size: 64}}\n"
     grpo, rloo, *_ = load_comparison(write_comparison_file(tmp_path, shared), ["data.probe.size=9"])
-    assert (grpo.recipe.train.steps, grpo.recipe.train.learning_rate, grpo.recipe.data.probe.size) == (30, 5e-4, 9)
+    assert (grpo.recipe.train.steps, grpo.recipe.train.learning_rate, grpo.recipe.data.probe_set.size) == (30, 5e-4, 9)
     assert rloo.recipe.train.learning_rate == 3e-4  # an arm's own key wins
     path = write_comparison_file(tmp_path)
     late = load_comparison(path, ["train.learning_rate=1e-5", "seeds=[7]"])

@@ -48,10 +48,11 @@ def test_own_model_and_rows_on_gpus(folder: Path, capsys: pytest.CaptureFixture[
     text = made("Qwen/Qwen2.5-7B-Instruct", "ppo", "8xh100", "a.yaml")
     assert "launch/accelerate/zero3.yaml --num_processes 8" in text
     recipe = load_recipe("a.yaml")
-    assert recipe.data.train.prompt == "question" and recipe.data.train.chat and recipe.model.dtype == "bfloat16"
-    assert (recipe.data.probe.size, recipe.data.train.skip, recipe.train.prompts_per_step) == (50, 50, 64)
+    train = recipe.data.train_set
+    assert train.prompt == "question" and train.chat and recipe.model.dtype == "bfloat16"
+    assert (recipe.data.probe_set.size, train.skip, recipe.train.prompts_per_step) == (50, 50, 64)
     assert "command    rlvr train b.yaml" in made("Qwen/Qwen2.5-0.5B", "grpo", "1xh100", "b.yaml")
-    base = load_recipe("b.yaml").data.train
+    base = load_recipe("b.yaml").data.train_set
     assert base.template.startswith("{prompt}") and not base.chat
     made("Qwen/Qwen2.5-32B", "grpo", "4xh200", "c.yaml")
     assert load_recipe("c.yaml").model.lora is not None

@@ -119,9 +119,9 @@ def test_a_recipe_names_a_preset_and_the_command_line_changes_it(tmp_path: Path)
     file = tmp_path / "r.yaml"
     assert "preset: gsm8k" in text
     file.write_text(text)
-    probe = load_recipe(file).data.probe
+    probe = load_recipe(file).data.probe_set
     assert (probe.source, probe.split, probe.prompt) == ("openai/gsm8k", "test", "question")
-    probe = load_recipe(file, ["data.probe.preset=math500", "data.probe.size=7"]).data.probe
+    probe = load_recipe(file, ["data.probe.preset=math500", "data.probe.size=7"]).data.probe_set
     assert (probe.source, probe.prompt, probe.size) == ("HuggingFaceH4/MATH-500", "problem", 7)
     assert probe.gold_pattern is None
 
@@ -147,7 +147,7 @@ def test_a_preset_in_a_section_given_on_the_command_line() -> None:
     """Bug: `data.train={preset: gsm8k, chat: true}` says that preset is an unknown key."""
     recipe = "math/gsm8k_grpo_1.5b.yaml"
     given = ["data.train={preset: gsm8k, chat: true, size: 512, template: 'Q: {prompt}'}"]
-    train = load_recipe(recipe, given).data.train
+    train = load_recipe(recipe, given).data.train_set
     assert (train.source, train.split, train.chat, train.template) == ("openai/gsm8k", "train", True, "Q: {prompt}")
     with pytest.raises(UserError, match=r"command line: data.train.sise: unknown key; did you mean 'size'"):
         load_recipe(recipe, ["data.train={preset: gsm8k, sise: 512}"])

@@ -122,7 +122,7 @@ def test_merge_keys_are_not_duplicates(write):
     text = MINIMAL.replace("train: {source: lab, split: train, size: 64}",
                            "train: &lab {source: lab, split: train, size: 64}").replace(
         "probe: {source: lab, split: test, size: 16}", "probe: {<<: *lab, split: test}")
-    probe = load_recipe(write(text)).data.probe
+    probe = load_recipe(write(text)).data.probe_set
     assert (probe.split, probe.size) == ("test", 64)
 
 
@@ -198,7 +198,7 @@ def test_text_fields_keep_text_that_looks_like_yaml(write):
     """A prompt such as `Q: {prompt}` is YAML for a mapping; a text field takes it as it stands."""
     text = MINIMAL.replace("train: {source: lab, split: train, size: 64}", "train: {source: x.jsonl}")
     recipe = load_recipe(write(text), ["data.train.template=Q: {prompt} [A]:"])
-    assert recipe.data.train.template == "Q: {prompt} [A]:"
+    assert recipe.data.train_set.template == "Q: {prompt} [A]:"
 
 
 def test_the_later_override_wins(write):

@@ -299,5 +299,5 @@ def test_where_the_answer_stands(text: str, answer: str | Reason) -> None:
 
 def test_the_shipped_recipe_names_a_task() -> None:
     recipe = load_recipe("recipes/quickstart/gym_grpo_0.5b.yaml")
-    assert recipe.data.train.source == recipe.data.probe.source == "gym:leg_counting"
-    assert (recipe.data.train.split, recipe.data.probe.split) == ("train", "test")
+    assert recipe.data.train_set.source == recipe.data.probe_set.source == "gym:leg_counting"
+    assert (recipe.data.train_set.split, recipe.data.probe_set.split) == ("train", "test")

@@ -284,7 +284,8 @@ def test_a_system_message_and_a_template_reach_the_prompt(tmp_path: Path) -> Non
     words = ["lab", "data.probe.chat=true", "data.probe.system=Think.", "probes.arms.b.system=Box it.",
              "probes.arms.b.temperature=1.1", "probes.arms.c.template=Q: {prompt}"]
     recipe = probe_request(words, data=str(data)).recipe
-    asked = {each.name: each for each in conditions.conditions_of(recipe, load_problems(recipe.data.probe, where=""))}
+    problems = load_problems(recipe.data.probe_set, where="")
+    asked = {each.name: each for each in conditions.conditions_of(recipe, problems)}
     assert [dict(m) for m in asked["b"].problems[0].prompt] == [  # pyright: ignore[reportArgumentType, reportCallIssue]
         {"role": "system", "content": "Box it."}, {"role": "user", "content": "2 + 3?"}]
     assert dict(asked["c"].problems[0].prompt[-1])["content"] == "Q: 2 + 3?"  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -390,7 +390,7 @@ def test_the_terminal_shows_arms_and_how_was_measured(tmp_path: Path) -> None:
 
 def test_progress_names_the_arm() -> None:
     progress = ProgressLine()
-    progress.on_probe_progress(0, 54, 64, arm="hot")
+    progress.on_probe_progress(0, 54, 64, what="arm hot")
     assert progress.shown["probe"] == "arm hot: 54/64 problems"
     progress.on_probe_progress(0, 1, 2)
     assert progress.shown["probe"] == "1/2 problems"

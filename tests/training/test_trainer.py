@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,22 @@ def test_prompt_stream_is_one_seeded_order() -> None:
     assert len(set(ids[:8])) == 8  # an epoch repeats nothing
     with pytest.raises(ValueError, match="10 training problems cannot fill a step of 11"):
         PromptStream(problems, prompts_per_step=11, seed=0)
+
+
+def test_a_mixture_keeps_its_shares_and_epochs_and_continues_anywhere() -> None:
+    named = [dataclasses.replace(p, id=f"{'ab'[i % 2]}/{i}") for i, p in enumerate(train_problems(20))]
+    shares = {"a": Fraction(1, 4), "b": Fraction(3, 4)}
+    stream = PromptStream(named, prompts_per_step=4, seed=3, mixture=shares)
+    ids = list(stream.dataset(10 * 4)["problem_id"])
+    for step in range(10):
+        of_step = ids[4 * step : 4 * step + 4]
+        assert sorted(each[0] for each in of_step) == ["a", "b", "b", "b"] and len(set(of_step)) == 4
+    assert [stream.source(i) for i in range(40)] == [each[0] for each in ids]
+    assert len({each for each in ids[:12] if each[0] == "b"}) == 9  # its first epoch repeats nothing
+    assert len({each for each in ids if each[0] == "a"}) == 10  # ten steps are one epoch of a
+    resumed = PromptStream(named, prompts_per_step=4, seed=3, mixture=shares)
+    assert [row["problem_id"] for row in resumed.take(25, 15)] == ids[25:]
+    assert ids != PromptStream(named, prompts_per_step=4, seed=4, mixture=shares).dataset(40)["problem_id"]
 
 
 
