@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr.report import probe_sets
 from rlvr.report.changes import negative, plan_text
 from rlvr.report.companions import by_step, estimate_of, solvable_rows
 from rlvr.report.conditions import findings, table
@@ -110,9 +111,19 @@ def markdown(report: Report) -> str:
                  for k, one in sorted(probe.verdicts.items())]
         lines.append(f"- step {probe.step}: {'; '.join(words)}")
     others = [f"- {sentence}" for sentence in verdict_sentences(run)]
-    return "\n".join([*lines, *_solvable(report), *_other_conditions(report), *([""] if others else []), *others, "",
+    return "\n".join([*lines, *_solvable(report), *_other_conditions(report), *_sets(report),
+                      *([""] if others else []), *others, "",
                       " ".join(filter(None, [how_measured(run), unjudged_words(run), engine_words(run),
-                                            budget_words(run)])), ""])
+                                             budget_words(run)])), ""])
+
+
+def _sets(report: Report) -> list[str]:
+    runs = {name: one.run for name, one in report.sets.items()}
+    if not runs:
+        return []
+    return ["", "## Probe sets", "", *markdown_table(list(probe_sets.HEADS), probe_sets.table(runs)), "",
+            f"{probe_sets.explained(runs)} The rest of this file is of {next(iter(runs))}, the run's own set; the "
+            "files of the others lie in `sets/`."]
 
 
 def _solvable(report: Report) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlvr.report import figures, panels
+from rlvr.report import figures, panels, probe_sets
 from rlvr.report.cases import ledger_view
 from rlvr.report.changes import negative, significant_crossing
 from rlvr.report.companion_figures import companion_panels
@@ -73,6 +73,8 @@ def write_report(source: Path | Report) -> Path:
         unfinished.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror}); check the directory and the disk") from None
     write_exports(report)
+    for further in [*report.sets.values()][1:]:
+        write_report(further)
     return path
 
 
@@ -104,6 +106,7 @@ def render(report: Report) -> str:
         reasons=list(_reason_colours(reasons).items()),
         measured=how_measured(run),
         ledger=ledger_view(run),
+        sets=_sets(report),
         solvable=_solvable(report),
         others=report.conditions,
         max_conditions=len(COLOURS),
@@ -134,6 +137,9 @@ def _figures(report: Report, reasons: list[str]) -> dict[str, Any]:
         "condition-changes": changes_by_k(report.conditions) if report.conditions and run.last else None,
         **_verdict_figures(run, reasons),
     }
+    for name, further in [*report.sets.items()][1:]:
+        single[f"set-{name}-change"] = figures.change_by_k(further.run) if further.run.last else None
+        single[f"set-{name}-curves"] = figures.pass_at_k(further.run)
     groups = {
         "panel": panels.panels(run) if run.last or run.metrics else [],
         "companion": companion_panels(run, report.metrics),
@@ -146,6 +152,26 @@ def _figures(report: Report, reasons: list[str]) -> dict[str, Any]:
         drawn |= {f"{group}-{i}": fig for i, (_, _, fig) in enumerate(members)}
     return {"json": as_json(drawn), "panels": names["panel"], "companions": names["companion"],
             "conditions": names["condition"]}
+
+
+def _sets(report: Report) -> dict[str, Any] | None:
+    """The table of several probe sets, and a section for each but the run's own; None for a run with one."""
+    if not report.sets:
+        return None
+    runs = {name: one.run for name, one in report.sets.items()}
+    own, *others = runs
+    return {
+        "own": own, "heads": probe_sets.HEADS, "rows": probe_sets.table(runs), "explained": probe_sets.explained(runs),
+        "others": [{
+            "name": name, "id": f"set-{name}", "run": run, "headline": headline(run), "columns": columns(run),
+            "rows": [(probe, cells(run, probe), verdict(run, probe)) for probe in run.probes],
+            "verdicts": any(probe.verdicts for probe in run.probes), "over_looks": over_looks(run),
+            "intervals": intervals_text(run), "measured": how_measured(run), "page": f"sets/{name}/report.html",
+            "figures": [*([(f"set-{name}-change", f"change of pass@k at step {run.last.step} against the base, paired "
+                            "by problem")] if run.last else []),
+                        (f"set-{name}-curves", "pass@k of the base (grey) and of every probe")],
+        } for name in others for run in [runs[name]]],
+    }
 
 
 def _verdict_figures(run: Run, reasons: list[str]) -> dict[str, go.Figure | None]:

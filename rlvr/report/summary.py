@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr.report import probe_sets
 from rlvr.report.changes import exact_change, monitored_change
 from rlvr.report.conditions import ARROW, AS_PROBED, Condition, table
 from rlvr.report.load import ProbePoint, Run
@@ -120,8 +121,20 @@ def summary_table(source: Path | Report) -> str:
                   f"Measured at {probed.decoding}; {probed.measured}."]
     lines = [*wrapped(first.finding), *(line for note in first.notes for line in wrapped(note)), "",
              *aligned(["step", *heads], body), "",
-             *(line for paragraph in paragraphs for line in wrapped(paragraph)), *_conditions(report)]
+             *(line for paragraph in paragraphs for line in wrapped(paragraph)), *_conditions(report), *_sets(report)]
     return plain("\n".join(lines)) + "\n"
+
+
+def _sets(report: Report) -> list[str]:
+    """Every probe set of a run with several, in short."""
+    runs = {name: one.run for name, one in report.sets.items()}
+    if not runs:
+        return []
+    lines = ["", *wrapped(f"All numbers above are of the probe set {next(iter(runs))}, the run's own. All sets:")]
+    for name, problems, step, *cells_ in probe_sets.table(runs):
+        words = [f"{head} {cell}" for head, cell in zip(probe_sets.HEADS[3:], cells_, strict=True) if cell != MISSING]
+        lines += wrapped(f"{name} ({problems} problems, step {step}): {', '.join(words)}.")
+    return [*lines, *wrapped(probe_sets.explained(runs))]
 
 
 def _conditions(report: Report) -> list[str]:

@@ -25,7 +25,7 @@ Suffixes: T looks (probes after the base), P problems, M draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -142,6 +142,34 @@ def shrinkage_looks(
         )
         for t in range(len(ordered))
     ]
+
+
+def holm_verdicts(
+    newest: Sequence[Callable[[float], Look]], *, alpha: float = 0.05, margin: float = 0.05
+) -> list[BoundaryVerdict]:
+    """Verdicts on several families of looks together, such as those of several probe sets and k.
+
+    Holm's (1979) procedure on sequential tests: `newest[i](level)` is the newest look of family i with `level` as the
+    chance of a false verdict in that family. Of m families all that say "shrunk" at alpha / m are called shrunk; with r
+    of them found, the others are asked again at alpha / (m - r), until none is added. So the chance of any false
+    "shrunk" among all families is at most alpha, whatever their dependence, and equally of any false "not shrunk".
+    """
+    shrunk = _step_down(newest, lambda look: look.low > 0.0, alpha)
+    within = _step_down(newest, lambda look: look.high < margin, alpha)
+    return [BoundaryVerdict.SHRUNK if i in shrunk else BoundaryVerdict.NOT_SHRUNK if i in within
+            else BoundaryVerdict.UNDECIDED for i in range(len(newest))]
+
+
+def _step_down(newest: Sequence[Callable[[float], Look]], claim: Callable[[Look], bool], alpha: float) -> set[int]:
+    """Numbers of the families whose claim survives Holm's procedure."""
+    found: set[int] = set()
+    while len(found) < len(newest):
+        level = alpha / (len(newest) - len(found))
+        more = {i for i in range(len(newest)) if i not in found and claim(newest[i](level))}
+        if not more:
+            break
+        found |= more
+    return found
 
 
 def critical_values(
