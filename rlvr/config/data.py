@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag
 
-from rlvr.config.fields import AtLeastOne, Count, Lines, Positive, Says, Seed, TopP
+from rlvr.config.fields import AtLeastOne, Count, Lines, Positive, Says, Seed, Temperature, TopP
 from rlvr.config.presets import FILE_TYPES
 from rlvr.config.registry import resolve_reader
 from rlvr.config.wording import short
@@ -119,7 +119,7 @@ class ProbeSetSpec(DataSpec):
     """Sampling plan of the base model's probe."""
     ks: tuple[AtLeastOne, ...] | None = None
     """The values of k in pass@k, in rising order."""
-    temperature: Positive | None = None
+    temperature: Temperature | None = None
     """Sampling temperature, above 0."""
     top_p: TopP | None = None
     """Nucleus mass in (0, 1]."""

@@ -6,6 +6,7 @@ panels by arm shade the range over seeds; the interval of one run is dotted in i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +41,13 @@ class Logged:
 def logged(run_dir: Path) -> Logged:
     """Read a run directory. Raises UserError for one that holds no metrics yet."""
     files = RunDir(run_dir)
-    tracking = files.read_recipe()["recipe"].get("tracking") or {}
+    recipe = files.read_recipe()["recipe"]
+    tracking, further = recipe.get("tracking") or {}, files.sets
+    own = next(iter(recipe["data"]["probe"])) if further else ""  # of several probe sets the first, the run's own
     keys: set[str] = {key for row in read_jsonl(files.metrics) for key in row if key != "step"}
-    for row in read_jsonl(files.boundary):
-        keys |= flat_boundary(row).keys()
+    for name, home in {own: files, **further}.items():
+        for row in read_jsonl(home.boundary):
+            keys |= flat_boundary(row, name).keys()
     for name, arm in files.arms.items():
         for row in read_jsonl(arm.boundary):
             keys |= {f"arms/{name}/{key.removeprefix('boundary/')}" for key in flat_boundary(row)}
@@ -94,14 +98,17 @@ def placed(panels: Sequence[Any]) -> list[Any]:
 
 
 def sections(runs: Sequence[Logged]) -> Iterator[tuple[str, list[Any]]]:
-    """(title, panels): overview, training, verdict reasons, further measurements, performance, a section per probe
-    under another condition. Sections without panels are left out."""
+    """(title, panels): overview, a section per probe set where there are several, training, verdict reasons, further
+    measurements, performance, a section per probe under another condition. Sections without panels are left out."""
     keys = {key for run in runs for key in run.keys}
     build = _Panels(keys, [run.run_id for run in runs if run.run_id],
                     BY_GROUP if all(run.group for run in runs) else BY_ALGORITHM)
+    sets = sorted({key.split("/")[1] for key in keys if re.fullmatch("boundary/[^/]+/delta_se", key)})
     conditions = sorted({key.split("/")[1] for key in keys if key.startswith("arms/")})
     found = [
         ("Overview", [*build.boundary("boundary/"), *build.shares(), *build.media(MEDIA)]),
+        *((f"Probe set: {name}", [*build.boundary(f"boundary/{name}/"), *build.media(
+            [figure.replace("/", f"/{name}/") for figure in MEDIA], f"{name}/")]) for name in sets),
         ("Training", build.each(key for key in keys if key.startswith("train/"))),
         ("Verdict reasons", build.each(key for key in keys if key.startswith("verdict/"))),
         ("Beside the boundary", [*build.each(f"boundary/{name}" for name in BESIDE), *build.tables(TABLES)]),
@@ -151,9 +158,9 @@ class _Panels:
         if shown:
             yield self.wr.LinePlot(title="probes, share of all generated tokens", x="step", y=shown)
 
-    def media(self, names: Sequence[str]) -> Iterator[Any]:
+    def media(self, names: Sequence[str], of_set: str = "") -> Iterator[Any]:
         """What probes log as figures."""
-        if "boundary/delta_se" in self.keys:
+        if f"boundary/{of_set}delta_se" in self.keys:
             yield from (self.wr.MediaBrowser(title=name, media_keys=[name]) for name in names)
 
     def tables(self, names: Sequence[str]) -> Iterator[Any]:

@@ -160,3 +160,19 @@ def test_runs_of_several_projects_are_refused(
     (other / "recipe.json").write_text(json.dumps(stored))
     assert main(["dashboard", str(runs[0]), str(other)]) == 2
     assert "several projects (elsewhere, rlvr)" in capsys.readouterr().err
+
+
+def test_every_probe_set_has_a_section(tmp_path: Path) -> None:
+    """Keys of several sets hold their names: there is no `boundary/delta_se` to show in the overview."""
+    run = write_fake_run(tmp_path / "run", FakeRun(steps=(0, 10), problems=8))
+    write_fake_run(run / "sets" / "hard", FakeRun(steps=(0, 10), problems=8, seed=1))
+    stored = json.loads((run / "recipe.json").read_text())
+    stored["recipe"]["data"] = {"probe": {"test": {}, "hard": {}}}
+    (run / "recipe.json").write_text(json.dumps(stored))
+    assert main(["dashboard", str(run), "-o", str(tmp_path / "d.json")]) == 0
+    found = panels_of(json.loads((tmp_path / "d.json").read_text()))
+    assert list(found)[:3] == ["Probe set: hard", "Probe set: test", "Training"]
+    for name in ("hard", "test"):
+        titles = [panel["config"].get("chartTitle") for panel in found[f"Probe set: {name}"]]
+        assert f"boundary/{name}/pass@256" in titles and f"boundary/{name}/delta_se with its 95% interval" in titles
+        assert any(f"figures/{name}/pass@k" in json.dumps(panel) for panel in found[f"Probe set: {name}"])

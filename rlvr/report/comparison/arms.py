@@ -8,7 +8,7 @@ import json
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Arms:
     """Runs that should be here and are not, in words."""
     unjudged: tuple[str, ...] = ()
     """Ids of problems left out of all runs, because in one of them an answer could not be judged."""
+    sets: Mapping[str, Arms] = field(default_factory=dict)
+    """Name -> the same arms on each probe set that all runs have, their own set first; {} for runs with one set."""
 
     @property
     def runs(self) -> list[Run]:
@@ -85,12 +87,36 @@ def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None,
     Raises: UserError for runs that cannot be compared: another base model, probe problems, decoding, verifier or plan.
     """
     runs, left = _readable(run_directories(paths), finished=finished)
+    labels = _labels(runs) if names is None else [names[run.path] for run in runs]
+    own = _grouped(runs, labels, [*missing, *left])
+    return dataclasses.replace(own, sets=_on_each_set(own, runs, labels))
+
+
+def _on_each_set(own: Arms, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Arms]:
+    """The arms on the probe sets that all of their runs have; {} if there is one. Training metrics are the runs'."""
+    named = [list((run.recipe.get("data") or {}).get("probe") or {}) for run in runs]
+    homes = [RunDir(run.path).sets for run in runs]
+    common = [name for name in named[0] if all(name in of_run for of_run in homes)]
+    if not common:
+        return {}
+    found = {named[0][0]: own}
+    for name in common:
+        measured, _ = _readable([of_run[name].path for of_run in homes], finished=False)
+        with_metrics = [dataclasses.replace(one, metrics=run.metrics) for one, run in zip(measured, runs, strict=True)]
+        try:
+            found[name] = _grouped(with_metrics, labels, ())
+        except UserError as error:
+            raise error.within(f"probe set {name!r}") from None
+    return found
+
+
+def _grouped(runs: Sequence[Run], labels: Sequence[str], missing: Sequence[str]) -> Arms:
+    """The runs with these labels as arms. Raises UserError for runs that cannot be compared."""
     runs, unjudged = _on_judged_problems(runs)
     for run in runs:
         _check_alone(run)
         _check_comparable(runs[0], run)
     grouped: defaultdict[str, list[Run]] = defaultdict(list)
-    labels = _labels(runs) if names is None else [names[run.path] for run in runs]
     for label, run in zip(labels, runs, strict=True):
         grouped[label].append(run)
     arms = tuple(Arm(name, tuple(sorted(members, key=seed_of))) for name, members in grouped.items())
@@ -102,7 +128,7 @@ def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None,
     base, own = _base(runs)
     short = [f"{run.path.name} was probed only up to step {run.probes[-1].step} of {_steps(run)}"
              for run in runs if run.probes[-1].step < _steps(run)]
-    return Arms(arms, base, _base_name(base), own, (*missing, *left, *short), unjudged)
+    return Arms(arms, base, _base_name(base), own, (*missing, *short), unjudged)
 
 
 def run_directories(paths: Iterable[Path]) -> list[Path]:

@@ -23,7 +23,7 @@ from rlvr.report.comparison.standings import (
     metrics,
     token_budget,
 )
-from rlvr.report.comparison.tables import TITLES, csv_text, dagger, markdown, terminal
+from rlvr.report.comparison.tables import TITLES, csv_text, dagger, markdown, set_rows, sets_text, terminal
 from rlvr.report.comparison.words import (
     Finding,
     base_text,
@@ -120,7 +120,24 @@ def _render(arms: Arms, tables: Mapping[str, list[Row]], sentences: Finding, tit
         measured=f"{how_measured(arms.base)} {seeds_text(arms)}",
         base_text=base_text(arms),
         padding=padding_text(arms),
+        sets=_sets(arms),
     )
+
+
+def _sets(arms: Arms) -> dict[str, Any] | None:
+    """A row per probe set, and a section for each but the runs' own; None for runs with one set."""
+    if not arms.sets:
+        return None
+    own, *others = arms.sets
+    heads, rows = set_rows(arms)
+    return {
+        "own": own, "heads": heads, "rows": rows, "explained": sets_text(arms),
+        "others": [{
+            "name": name, "id": f"set-{name}", "arms": each, "metrics": metrics(each),
+            "table": _table(each, "equal_steps", [base_row(each), *equal_steps(each)]) | {"id": f"set-{name}-table"},
+            "measured": f"{how_measured(each.base)} {base_text(each)}",
+        } for name in others for each in [arms.sets[name]]],
+    }
 
 
 def _title(arms: Arms, stem: str) -> str:
@@ -196,6 +213,8 @@ def _settings(arms: Arms) -> list[tuple[str, str, str]]:
 def _figures(arms: Arms) -> dict[str, Any]:
     """Figures by name, the same against tokens, and the (name, title, note) of the panels."""
     plots = {"curves": curves_of_arms(arms), "change": changes_of_arms(arms), "folded": folded(arms)}
+    for name, each in [*arms.sets.items()][1:]:
+        plots |= {f"set-{name}-change": changes_of_arms(each), f"set-{name}-curves": curves_of_arms(each)}
     names, alternatives = [], {}
     by_tokens = {title: fig for title, _, fig in panels(arms, "tokens")}
     for title, note, fig in panels(arms, "steps"):

@@ -24,6 +24,8 @@ from rlvr.statistics.seeds import arm_ci, arm_difference_ci, arm_mean_ci, seed_m
 from rlvr.types import Counts, Estimate, UserError
 
 FloatArray = npt.NDArray[np.float64]
+_Pair = tuple[str, str, str, FloatArray, FloatArray, str, float]
+"""arm, other, metric, values of both, what intervals are over, exact."""
 
 BOTH, PROBLEMS = "seeds and problems", "problems only"
 """What an interval is over."""
@@ -214,13 +216,24 @@ def differences(arms: Arms) -> list[Difference]:
 
 def changes(arms: Arms) -> list[Difference]:
     """Every arm against the base at the last common step, in pass@1 and pass@K; Holm over all of them together."""
-    pairs = []
+    return _adjusted(_change_pairs(arms))
+
+
+def changes_over_sets(sets: Mapping[str, Arms]) -> dict[str, list[Difference]]:
+    """Name of each probe set -> `changes` on it, with Holm's correction over all sets, arms and k together."""
+    pairs = {name: _change_pairs(arms) for name, arms in sets.items()}
+    adjusted = iter(_adjusted([pair for of_set in pairs.values() for pair in of_set]))
+    return {name: [next(adjusted) for _ in of_set] for name, of_set in pairs.items()}
+
+
+def _change_pairs(arms: Arms) -> list[_Pair]:
+    pairs: list[_Pair] = []
     for arm in arms.arms:
         for k in (1, arms.k):
             exact = _exact(arms, arm, arms.last_step, f"pass@{k}") - arms.base.base.exact.get(f"pass@{k}", math.nan)
             now = matrix(arms, arm, arms.last_step, k)
             pairs.append((arm.name, "base", f"pass@{k}", now, base_P(arms, k)[None], _over(arm), exact))
-    return _adjusted(pairs)
+    return pairs
 
 
 def efforts(arms: Arms) -> list[Effort]:
@@ -281,10 +294,8 @@ def difference(a_SP: FloatArray, b_SP: FloatArray, confidence: float = 0.95) -> 
     return arm_difference_ci(a_SP, b_SP, confidence=confidence)
 
 
-def _adjusted(
-    pairs: Sequence[tuple[str, str, str, FloatArray, FloatArray, str, float]]
-) -> list[Difference]:
-    """Differences from (arm, other, metric, values of both, what intervals are over, exact), adjusted together."""
+def _adjusted(pairs: Sequence[_Pair]) -> list[Difference]:
+    """Differences, adjusted together."""
     def interval_of(a_SP: FloatArray, b_SP: FloatArray, over: str) -> Callable[[float], Estimate]:
         if over == PROBLEMS:
             # A single seed beside several: seeds cannot be accounted for, so the means are compared as they are.

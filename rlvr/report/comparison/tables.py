@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from rlvr.report.comparison.arms import Arms
-from rlvr.report.comparison.standings import PROBLEMS, Difference, Metric, Row, metrics
+from rlvr.report.comparison.standings import ALPHA, PROBLEMS, Difference, Metric, Row, changes_over_sets, metrics
 from rlvr.report.comparison.words import (
     Finding,
     base_text,
@@ -48,7 +48,37 @@ def markdown(arms: Arms, tables: dict[str, list[Row]], pairs: Sequence[Differenc
         lines += ["", "## Arm against arm", "",
                   *_pipes(*without_empty(["pair", "metric", "difference, points", "p (Holm)", "at 5%", "exact"], body)),
                   "", padding_text(arms)]
-    return plain("\n".join([*lines, "", base_text(arms), "", f"{how} {seeds_text(arms)}", ""]))
+    return plain("\n".join([*lines, *_over_sets(arms), "", base_text(arms), "", f"{how} {seeds_text(arms)}", ""]))
+
+
+def set_rows(arms: Arms) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the table over probe sets: per set and arm the changes of pass@1 and pass@k against the base,
+    those marked that are significant by `changes_over_sets`."""
+    rows = []
+    for name, of_set in changes_over_sets(arms.sets).items():
+        each = arms.sets[name]
+        cells = []
+        for arm in each.arms:
+            found = [f"{d.metric} {number(d.value.estimate.value, signed=True)}{'*' * d.significant}"
+                     for d in of_set if d.arm == arm.name]
+            cells.append(", ".join(found))
+        rows.append([name, str(len(each.base.rows[each.base.base.step])), str(each.last_step), *cells])
+    return ["probe set", "problems", "step", *(arm.name for arm in arms.arms)], rows
+
+
+def sets_text(arms: Arms) -> str:
+    """What the marks of that table mean."""
+    total = sum(2 * len(each.arms) for each in arms.sets.values())
+    return (f"Change against the base in points. * significant at {ALPHA:.0%} after Holm's correction over the {total} "
+            "changes of all sets, arms and k.")
+
+
+def _over_sets(arms: Arms) -> list[str]:
+    if not arms.sets:
+        return []
+    own = next(iter(arms.sets))
+    return ["", "## Probe sets", "", *_pipes(*set_rows(arms)), "",
+            f"{sets_text(arms)} Everything else in this file is of {own}, the runs' own set."]
 
 
 def csv_text(tables: dict[str, list[Row]], pairs: Sequence[Difference]) -> str:
@@ -94,6 +124,13 @@ def terminal(arms: Arms, tables: dict[str, list[Row]], finding: Finding) -> str:
     lines += ["", *wrapped(f"Percent, points, nats (entropy). {over_text(tables['equal_steps'][1:])} Higher is better, "
                            "except for delta_se; entropy has no better direction."),
               *wrapped(base_text(arms))]
+    if arms.sets:
+        heads, rows = set_rows(arms)
+        lines += [""]
+        for name, problems, step, *cells in rows:
+            said = "; ".join(f"{arm} {cell}" for arm, cell in zip(heads[3:], cells, strict=True))
+            lines += wrapped(f"{name} ({problems} problems, step {step}): {said}")
+        lines += wrapped(sets_text(arms))
     return plain("\n".join(lines)).replace("\N{DAGGER}", "*") + "\n"
 
 
