@@ -76,7 +76,7 @@ def test_numbers_that_overflow_and_hidden_characters_are_refused(override: str, 
 def test_a_prompt_may_have_lines_and_a_path_other_letters() -> None:
     recipe = load_recipe("paper/grpo.yaml", ["data.train.template=Solve:\n\t{prompt}",
                                              "model.path=modèle/模型 \U0001f600"])
-    assert recipe.data.train.template == "Solve:\n\t{prompt}" and recipe.model.path == "modèle/模型 \U0001f600"
+    assert recipe.data.train_set.template == "Solve:\n\t{prompt}" and recipe.model.path == "modèle/模型 \U0001f600"
 
 
 @pytest.mark.parametrize("run_dir", ["runs/{seed:>1000000000}", "runs/{name.__class__.__mro__}", "{name!r}", "{0}",

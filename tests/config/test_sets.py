@@ -67,7 +67,7 @@ def test_one_set_without_a_name_is_the_recipe_itself(tmp_path: Path) -> None:
     ("data.probe.hard.every=3", "data.probe.hard.every: found 3, expected a multiple of train.updates_per_rollout"),
     ("data.probe.hard.split=harder", "data.probe.hard.split: lab split 'harder' does not exist"),
     ("data.probe.hard.eevry=3", "data.probe.hard.eevry: unknown key; did you mean 'every'"),
-    ("data.probe.hard.temperature=0", "data.probe.hard.temperature: found 0 .*, expected a number above 0"),
+    ("data.probe.hard.temperature=0", "data.probe.hard.temperature: found 0 .*, expected a number of at least 0.001"),
     ("probes.base_plan=none", "probes.base_plan: unknown plan 'none'"),
     ("probes.ks=[1, 512]", "probes.ks: found k = 512"),
     ("data.probe.size=3", "data.probe: found the key 'size' beside sections .test, hard.*write data.probe.test.size"),
