@@ -15,7 +15,7 @@ from typing import Any
 from rlvr.cli.model_paths import by_step, check_there, expanded
 from rlvr.config.overrides import apply_overrides
 from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest, validate_probe
-from rlvr.config.recipe import load_recipe
+from rlvr.config.recipe import load_recipe, with_presets
 from rlvr.config.strict import from_dict
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
@@ -111,7 +111,7 @@ def _recipe(
     if replace or "model" not in tree:
         tree["model"] = None if model is None else {"path": model}
     try:
-        recipe = from_dict(ProbeRecipe, apply_overrides(tree, settings))
+        recipe = from_dict(ProbeRecipe, with_presets(apply_overrides(tree, settings)))
         validate_probe(recipe)
     except UserError as error:
         raise UserError(f"{run.recipe}: {error}" if run is not None else str(error)) from None

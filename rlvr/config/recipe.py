@@ -84,7 +84,7 @@ def load_recipe(
                             f"`rlvr compare {path}`")
         for source, override in sourced:
             apply_overrides(tree, [override], source)
-        recipe = from_dict(Recipe, _with_presets(apply_overrides(tree, overrides)))
+        recipe = from_dict(Recipe, with_presets(apply_overrides(tree, overrides)))
         validate(recipe)
     except UserError as error:
         if any(error.where == source for source, _ in sourced):
@@ -95,7 +95,7 @@ def load_recipe(
     return recipe
 
 
-def _with_presets(tree: dict[str, Any]) -> dict[str, Any]:
+def with_presets(tree: dict[str, Any]) -> dict[str, Any]:
     """`data.train` and `data.probe`, or the sections in them, with the keys that their `preset` stands for
     (rlvr.config.presets)."""
     data = tree.get("data")
