@@ -7,11 +7,14 @@ is still checked: a recipe that it names loads, the command line parses, files a
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import load_recipe
 from rlvr.lab.model import BASE_DIR
 from tests.docs.pages import PAGES, ROOT, SHELLS, blocks, text_of
+from tests.support.openai_server import serving
 
 NOT_RUN = {
     r"make (quickstart|setup|test|check|docs)( PYTHON=\S+)?": "sets up an environment",
@@ -36,8 +40,6 @@ NOT_RUN = {
     r"python tests/statistics/coverage_table\.py .+": "takes an hour",
     r"python tests/lab/accuracy\.py .+": "takes minutes",
     r"accelerate launch .+": "several processes; tests/training starts them",
-    r"rlvr probe .*--base-url .+": "asks a server; tests/probes/test_engines.py starts one",
-    r"rlvr probe --watch .+": "waits for a training; tests/probes/test_watch.py runs one beside it",
     r"sbatch .+": "needs Slurm; tests/test_launch.py runs the script with stand-ins",
     r"rlvr compare recipes/compare/(paper_kl_n|lab_distill)\.yaml.*": "GPUs, or twelve runs",
     r"rlvr audit --data (math500|gsm8k)": "downloads a dataset; tests/config/test_presets.py reads a row of each",
@@ -81,6 +83,12 @@ def small(command: str) -> list[str]:
         return words if "--offline" in words else [*words, *SMALL]
     if verb == "compare" and words[1].endswith(".yaml"):
         return [*words, "--arms", "grpo", *(["seeds=[0]"] if "seeds=[0]" not in words else []), *SMALL]
+    words = [os.environ["STUB"] if before == "--base-url" else word for before, word in pairwise(["", *words])]
+    if "--watch" in words:  # one that ended: it has the checkpoints that the command waits for
+        words = shlex.split(re.sub("trl-output(.*)--until 200", r"their_output\1--until 2", shlex.join(words)))
+        return [*words, "data.probe.size=4", "--plan", "cheap", "judge.workers=1"]
+    if "--base-url" in words:
+        return [*words, "--plan", "cheap"]
     if verb == "probe" and "lab" in words and "--from" not in words:
         return [*words, "data.probe.size=4", "--plan", "cheap", "judge.workers=1"]
     return [*words, "--problems", "4"] if words[:2] == ["lab", "exact"] else words
@@ -106,11 +114,14 @@ def foreign_files(folder: Path) -> None:
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder in which the commands are typed, with the files that the pages speak of."""
     folder = tmp_path_factory.mktemp("workshop")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         patch.setenv("RLVR_CACHE", str(folder / "cache"))
         patch.setattr("rlvr.training.distillation.CANDIDATES", 64)
+        patch.setattr("rlvr.probes.appearing.POLL", 0.01)
+        server = stack.enter_context(serving(models=("qwen-base", "qwen-step-200")))
+        patch.setenv("STUB", server.url)
         for page, language, name in (("docs/algorithms.md", "python", "my_algorithms.py"),
                                      ("docs/verifiers.md", "python", "my_verifiers.py"),
                                      ("docs/training.md", "yaml", "my_run.yaml")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import threading
 import time
@@ -20,7 +21,7 @@ from rlvr.report.load import load_run
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from tests.cli.test_bad_input import failure
-from tests.support.small_run import write_recipe
+from tests.support.small_run import command, kill_when, write_recipe
 
 LAB = ["--data", "lab", "data.probe.split=test", "data.probe.size=3", "--plan", "cheap", "probes.max_new_tokens=18",
        "judge.workers=1", "probes.batch_size=512"]
@@ -135,16 +136,34 @@ def test_a_mistake_is_one_line(
     assert message in failure(capsys, "probe", *words, *LAB, "-o", str(tmp_path / "out"))
 
 
-def test_a_run_leaves_its_probes_to_the_watcher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = write_recipe(tmp_path)
-    assert main(["train", *recipe, "train.steps=2", "train.save_every=1", "train.probe_elsewhere=true",
-                 "tracking.wandb=disabled"]) == 0
+def killed_copy(words: list[str], condition: Callable[[], bool]) -> None:
+    """Run a command in a copy of this process, which has loaded torch, and SIGKILL it as soon as `condition` holds."""
+    process = multiprocessing.get_context("fork").Process(target=main, args=(words,))
+    process.start()
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.is_alive() and time.monotonic() < deadline, "it ended before it could be killed"
+        time.sleep(0.002)
+    process.kill()
+    process.join()
+
+
+def test_a_run_leaves_its_probes_to_the_watcher_and_both_survive_sigkill(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", *write_recipe(tmp_path), "train.steps=2", "train.save_every=1", "train.probe_elsewhere=true",
+             "tracking.wandb=disabled", "train.prompts_per_step=4"]
     run, out = RunDir(tmp_path / "run"), tmp_path / "probed"
+    watch = ["probe", "--watch", str(run.path), "-o", str(out), "--plan", "cheap", "data.probe.size=3"]
+    kill_when(command(*train), lambda: (run.checkpoint(1) / "COMPLETE").is_file())
+    killed_copy([*watch, "--wandb", "disabled"], RunDir(out).samples(1).is_file)
+    assert main([*train, "--resume"]) == 0
     assert f"probes are left to: rlvr probe --watch {run.path} -o {run.path}-probed" in capsys.readouterr().err
     assert not run.boundary.exists() and len(run.read_jsonl(run.metrics)) == 2
-    assert main(["probe", "--watch", str(run.path), "-o", str(out), "--wandb", "offline",
-                 "--plan", "cheap", "data.probe.size=3"]) == 0
+    assert main([*watch, "--wandb", "offline", "--resume"]) == 0
     assert steps(out) == [0, 1, 2]  # it ends by itself: the run's recipe says how many steps there are
     assert RunDir(out).metrics.read_bytes() == run.metrics.read_bytes()  # its page shows the training as well
     assert [probe.planned_looks for probe in load_run(out).probes[1:]] == [2, 2]
     assert list((out / "wandb").glob("offline-run-*"))
+    samples = [(row["problem_id"], row["sample"]) for row in read_samples(RunDir(out).samples(1))]
+    assert len(samples) == len(set(samples)) == load_run(out).probes[1].samples
