@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -64,6 +65,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return file not in PROCESSES, PURE.index(room) if room in PURE else len(PURE)
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: collections of garbage, which every trainer asks for, need not walk over it."""
+    gc.freeze()
 
 
 class ByFile(LoadScopeScheduling):
