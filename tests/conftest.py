@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import gc
 import os
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate.utils import imports
 from xdist.scheduler import LoadScopeScheduling
 
 from rlvr.judging.judge import Judge
@@ -68,7 +70,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: collections of garbage, which every trainer asks for, need not walk over it."""
+    """What was imported stays: collections of garbage, which every trainer asks for, need not walk over it, and
+    accelerate need not read the metadata of packages at each step to see whether they are installed."""
+    imports._is_package_available = functools.cache(imports._is_package_available)
     gc.freeze()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -51,9 +52,16 @@ def translucent(colour: str, alpha: float) -> str:
 
 def figure(height: int, *, y_percent: bool = False, legend: str = "top", **axes: Any) -> go.Figure:
     """An empty figure in the house style. `legend`: `top`, `right` or `none`; `axes` goes into the layout as it is."""
+    fig = go.Figure(layout=_layout(y_percent, legend) | {"height": height})
+    return fig.update_layout(**axes) if axes else fig
+
+
+@cache
+def _layout(y_percent: bool, legend: str) -> dict[str, Any]:
+    """The layout of all figures; made once, because Plotly takes 30 ms for it, and a page has forty figures."""
     fig = go.Figure()
     fig.update_layout(
-        template="none", height=height, margin={"l": 60, "r": 12, "t": 26 if legend == "top" else 10, "b": 44},
+        template="none", margin={"l": 60, "r": 12, "t": 26 if legend == "top" else 10, "b": 44},
         font={"family": FONT, "size": 12, "color": INK}, paper_bgcolor="white", plot_bgcolor="white",
         hovermode="closest", hoverlabel={"bgcolor": "white", "bordercolor": GRID, "font": {"size": 12, "color": INK}},
         dragmode=False, showlegend=legend != "none", legend=_LEGENDS[legend],
@@ -64,8 +72,7 @@ def figure(height: int, *, y_percent: bool = False, legend: str = "top", **axes:
     fig.update_yaxes(**common)
     if y_percent:
         fig.update_yaxes(tickformat=".0%")
-    fig.update_layout(**axes)
-    return fig
+    return dict(fig.to_plotly_json()["layout"])
 
 
 def settle_percent_ticks(fig: go.Figure) -> go.Figure:
