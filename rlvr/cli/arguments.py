@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T", int, float)
+MOST = 10**9
+"""Of a count, as in recipes."""
 
 
 def add_command(
@@ -46,9 +52,17 @@ def add_resume(parser: argparse.ArgumentParser, what: str = "the run in the reci
     parser.add_argument("--resume", action="store_true", help=f"continue {what}")
 
 
-def at_least_one(text: str) -> int:
-    """An argument type: a whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"found {number}, expected at least 1")
-    return number
+def number(low: T, high: T, kind: Callable[[str], T]) -> Callable[[str], T]:
+    """An argument type: a number in a range, by `int` or `float`."""
+    def read(text: str) -> T:
+        with suppress(ValueError):
+            if low <= (found := kind(text)) <= high:
+                return found
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a {'whole ' * (kind is int)}number from {low} to "
+                                         f"{high}")
+    return read
+
+
+at_least_one = number(1, MOST, int)
+count = number(0, MOST, int)
+"""A count, or a step."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rlvr.cli.arguments import add_command, add_overrides, at_least_one
+from rlvr.cli.arguments import add_command, add_overrides, at_least_one, count
 
 
 def add_parser(commands: Any) -> None:
@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--second", metavar="V", help="grader to compare with (default: math_verify for math)")
     parser.add_argument("--completions", type=Path, metavar="F",
                         help="JSONL of problem_id and text, or samples of a run")
-    parser.add_argument("--cross", type=int, default=20, metavar="N",
+    parser.add_argument("--cross", type=count, default=20, metavar="N",
                         help="gold answers of other problems tried on each problem (default: 20)")
     parser.add_argument("--workers", type=at_least_one, default=2, metavar="N", help="judge processes (default: 2)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write audit.json to")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import distill
-from rlvr.cli.arguments import add_command, at_least_one
+from rlvr.cli.arguments import add_command, at_least_one, number
 from rlvr.types import DEFAULT_KS, Decoding
 
 
@@ -24,15 +24,18 @@ def add_parser(commands: Any) -> None:
                        help="the first N problems of the split (default: 128)")
     exact.add_argument("--split", choices=("train", "test", "hard"), default="test",
                        help="problems to solve (default: test); hard: those of test with at most two right answers")
-    exact.add_argument("--temperature", type=float, default=1.0, metavar="T", help="(default: 1)")
-    exact.add_argument("--top-p", type=float, default=1.0, metavar="P", help="nucleus mass (default: 1)")
+    exact.add_argument("--temperature", type=number(0.001, 1000.0, float), default=1.0, metavar="T",
+                       help="(default: 1)")
+    exact.add_argument("--top-p", type=number(1e-6, 1.0, float), default=1.0, metavar="P",
+                       help="nucleus mass (default: 1)")
     exact.set_defaults(run=run_exact)
     distill.add_parser(lab)
     base = add_command(lab, "build-base", "train the lab's base model from scratch (a few CPU minutes)",
                        "rlvr lab build-base my-base --seed 1")
     base.add_argument("output", type=Path, help="directory to write; must be empty or new")
-    base.add_argument("--seed", type=int, default=0, help="of the initial weights and the data (default: 0)")
-    base.add_argument("--steps", type=int, default=None, help="optimizer steps (default: as the shipped base)")
+    base.add_argument("--seed", type=number(0, 2**32 - 1, int), default=0,
+                      help="of the initial weights and the data (default: 0)")
+    base.add_argument("--steps", type=at_least_one, default=None, help="optimizer steps (default: as the shipped base)")
     base.set_defaults(run=run_build)
 
 

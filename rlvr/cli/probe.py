@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rlvr.cli.arguments import add_command, add_resume
+from rlvr.cli.arguments import add_command, add_resume, at_least_one, count
 from rlvr.types import UserError
 
 
@@ -28,14 +28,14 @@ def add_parser(commands: Any) -> None:
                         help="judge completions drawn elsewhere: rows of {problem_id, sample, text}, or files of verl, "
                              "prime-rl, TRL, OpenRLHF, lm-eval, lighteval or inspect-ai; --data is needed only where "
                              "they hold no gold answers")
-    parser.add_argument("--step", type=int, metavar="N", help="with --from: only the completions of this step")
+    parser.add_argument("--step", type=count, metavar="N", help="with --from: only the completions of this step")
     parser.add_argument("--engine", choices=("transformers", "vllm", "openai"),
                         help="what draws the samples (default: the recipe's); openai: a server, MODEL a name there")
     parser.add_argument("--base-url", action="append", metavar="URL",
                         help="of a server, as in http://localhost:8000/v1; several: one --base-url each")
     parser.add_argument("--watch", type=Path, metavar="DIR",
                         help="probe every checkpoint that appears in DIR, of any trainer; rlvr's run gives the recipe")
-    parser.add_argument("--until", type=int, metavar="STEP",
+    parser.add_argument("--until", type=at_least_one, metavar="STEP",
                         help="end --watch with the checkpoint of this step (default: the run's last; else never)")
     parser.add_argument("--wandb", choices=("auto", "online", "offline", "disabled"),
                         help="W&B run of a --watch (default: as the watched run's recipe says, else disabled)")

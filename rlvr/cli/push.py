@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from rlvr.cli.arguments import add_command, add_run_dir
+from rlvr.cli.arguments import add_command, add_run_dir, count
 from rlvr.types import UserError
 
 
@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
     add_run_dir(parser)
     parser.add_argument("--model", metavar="REPO", help="repository for a checkpoint with its model card")
     parser.add_argument("--samples", metavar="REPO", help="dataset repository for what the probes drew")
-    parser.add_argument("--checkpoint", type=int, metavar="STEP", help="step of the checkpoint; default: the newest")
+    parser.add_argument("--checkpoint", type=count, metavar="STEP", help="step of the checkpoint; default: the newest")
     parser.add_argument("--public", action="store_true", help="new repositories are public, not private")
     parser.set_defaults(run=run)
 

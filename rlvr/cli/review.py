@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rlvr.cli.arguments import add_command, add_run_dir
+from rlvr.cli.arguments import add_command, add_run_dir, number
 
 
 def add_parser(commands: Any) -> None:
@@ -15,7 +15,7 @@ def add_parser(commands: Any) -> None:
                          "rlvr review runs/longer -o review.html")
     add_run_dir(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, help="sheet to write: .html (ticks) or .csv")
-    parser.add_argument("--max-accuracy", type=float, default=0.05, metavar="P",
+    parser.add_argument("--max-accuracy", type=number(0.0, 1.0, float), default=0.05, metavar="P",
                         help="a problem is hard if its share of right answers is above 0 and below P (default: 0.05)")
     parser.set_defaults(run=run)
 

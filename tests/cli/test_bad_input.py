@@ -161,11 +161,17 @@ def test_prompts_that_the_tokenizer_cannot_read(tmp_path: Path, capsys: pytest.C
     assert "tokenizer of model.path" in line and "data" in line
 
 
-@pytest.mark.parametrize("arguments", [["lab", "exact", "lab", "--problems", "0"], ["check", "x", "--processes", "0"]])
-def test_counts_below_one(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["lab", "exact", "lab", "--problems", "0"], "found '0', expected a whole number from 1 to 1000000000"),
+    (["check", "x", "--processes", "9" * 30], "expected a whole number from 1 to 1000000000"),
+    (["audit", "--data", "x", "--cross", "-1"], "found '-1', expected a whole number from 0"),
+    (["review", "x", "-o", "y", "--max-accuracy", "nan"], "found 'nan', expected a number from 0.0 to 1.0"),
+    (["lab", "exact", "lab", "--temperature", "0"], "expected a number from 0.001 to 1000.0"),
+])
+def test_numbers_out_of_range(capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
-    assert stopped.value.code == 2 and "at least 1" in capsys.readouterr().err
+    assert stopped.value.code == 2 and expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
