@@ -145,7 +145,7 @@ def test_wheel_holds_everything_once(tmp_path: Path) -> None:
                    "rlvr/statistics/plan.py",
                    "rlvr/recipes/quickstart/lab_grpo.yaml", "rlvr/lab/base/model.safetensors",
                    "rlvr/report/card.md", "rlvr/report/page.html", "rlvr/report/page.css", "rlvr/report/page.js",
-                   "rlvr/report/compare.html", "rlvr/report/compare.css", "rlvr/report/compare.js",
+                   *(f"rlvr/report/comparison/compare.{kind}" for kind in ("html", "css", "js")),
                    "rlvr/recipes/compare/lab_six.yaml", "rlvr/recipes/recipe.schema.json",
                    "rlvr/report/vendor/plotly-basic.min.js"):
         assert names.count(needed) == 1, needed

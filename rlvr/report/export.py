@@ -27,7 +27,7 @@ from rlvr.report.words import (
     budget_words,
     engine_words,
     headline,
-    over_looks,
+    over_probes,
     unjudged_words,
     verdict_text,
     with_interval,
@@ -104,7 +104,7 @@ def markdown(report: Report) -> str:
         body.append([str(probe.step), *words, *([verdict(run, probe)] if judged else [])])
     lines = [f"# {run.name}", "", first.finding, "", *(f"- {note}" for note in first.notes), "",
              *markdown_table(heads, body), "", intervals_text(run)]
-    lines += ["", f"Change of pass@k and verdict at every k; the one-sided bounds hold {over_looks(run)}:", ""
+    lines += ["", f"Change of pass@k and verdict at every k; the one-sided bounds hold {over_probes(run)}:", ""
               ] if judged else []
     for probe in judged:
         words = [f"k = {k}: {with_interval(negative(one.bounds), signed=True)}, {verdict_text(probe, one.verdict)}"

@@ -20,7 +20,7 @@ from rlvr.report.words import (
     headline,
     interval,
     number,
-    over_looks,
+    over_probes,
     unjudged_words,
     verdict_text,
     with_interval,
@@ -93,7 +93,7 @@ def intervals_text(run: Run) -> str:
     text = "Percent and percentage points, with 95% intervals of one probe each"
     if not any(probe.verdicts for probe in run.probes):
         return f"{text}."
-    return (f"{text}; the verdict and the bounds of the change hold {over_looks(run)} (not shrunk: not by "
+    return (f"{text}; the verdict and the bounds of the change hold {over_probes(run)} (not shrunk: not by "
             f"{100 * run.probes[-1].margin:g} points or more).")
 
 

@@ -20,7 +20,8 @@ PLOTLY = "vendor/plotly-basic.min.js"
 
 
 def page_of(name: str, *, parts: Sequence[str], **values: Any) -> str:
-    """The template `name`.html with the values it asks for; `parts` names the .css and .js files inside the page."""
+    """The template `name`.html with the values it asks for; `parts` names the .css and .js files inside the page. Names
+    are paths from this folder."""
     here = files("rlvr.report")
     css, js = (Markup("".join((here / f"{part}.{kind}").read_text(encoding="utf-8") for part in parts))
                for kind in ("css", "js"))

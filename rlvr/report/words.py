@@ -161,7 +161,7 @@ def verdict_text(probe: ProbePoint, verdict: str) -> str:
     return f"not shrunk by {100 * probe.margin:g}+" if verdict == "not shrunk" and probe.margin > 0 else str(verdict)
 
 
-def over_looks(run: Run) -> str:
+def over_probes(run: Run) -> str:
     """Which probes the verdicts hold over: `over all 4 probes`, `for the one probe`, `over all probes`."""
     planned = run.last.planned_looks if run.last else None
     return "for the one probe" if planned == 1 else f"over all {planned} probes" if planned else "over all probes"

@@ -40,7 +40,7 @@ class Curve:
     exact: list[float] | None = None
 
 
-def looks(arms: Arms) -> dict[str, tuple[str, str]]:
+def arm_styles(arms: Arms) -> dict[str, tuple[str, str]]:
     """Arm -> colour and marker, the same in all figures and tables."""
     return {arm.name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, arm in enumerate(arms.arms)}
 
@@ -152,11 +152,11 @@ def _over_seeds(values: Sequence[float]) -> Estimate:
 def _curves(fig: go.Figure, arms: Arms, curves: Sequence[Curve], hover: str, *, percent: bool = True,
             small: bool = False) -> None:
     for curve in curves:
-        colour, marker = looks(arms)[curve.arm]
+        colour, marker = arm_styles(arms)[curve.arm]
         if any(p.high > p.low for p in curve.points):
             add_band(fig, curve.x, curve.points, colour, alpha=0.1, group=curve.arm)
     for curve in curves:
-        colour, marker = looks(arms)[curve.arm]
+        colour, marker = arm_styles(arms)[curve.arm]
         few = len(curve.x) <= 20
         fig.add_trace(go.Scatter(
             x=curve.x, y=[p.value for p in curve.points], name=curve.arm, legendgroup=curve.arm,
@@ -208,7 +208,7 @@ def _labels(fig: go.Figure, ends: Mapping[str, float], arms: Arms, low: float, h
     fig.update_yaxes(range=[low, high])
     places = spread(list(ends.values()), low, high, LABEL_PIXELS * (high - low) / pixels)
     for (name, _), place in zip(ends.items(), places, strict=True):
-        colour = looks(arms).get(name, (INK, ""))[0]
+        colour = arm_styles(arms).get(name, (INK, ""))[0]
         text = name if len(name) <= 14 else f"{name[:13]}\N{HORIZONTAL ELLIPSIS}"
         fig.add_annotation(x=1, xref="paper", y=place, yref="y", text=text.replace("<", "&lt;"), showarrow=False,
                            xanchor="left", xshift=5, font={"size": 11, "color": BASE if name == "base" else colour})

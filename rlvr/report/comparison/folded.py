@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from rlvr.report.comparison.arms import Arms
-from rlvr.report.comparison.figures import looks
+from rlvr.report.comparison.figures import arm_styles
 from rlvr.report.comparison.standings import Row, base_row, equal_steps
 from rlvr.report.style import BASE, INK, figure, interval_text
 from rlvr.report.words import number
@@ -49,7 +49,7 @@ def folded(arms: Arms) -> go.Figure:
 
 def _half(fig: go.Figure, arms: Arms, axis: str, name: str, rows: Sequence[Row]) -> None:
     for row in rows:
-        colour, marker = looks(arms).get(row.name, (BASE, "circle"))
+        colour, marker = arm_styles(arms).get(row.name, (BASE, "circle"))
         value = row.values[name]
         e = value.estimate
         fig.add_trace(go.Scatter(

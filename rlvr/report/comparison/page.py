@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.report.comparison.arms import Arms, algorithm_of, load_arms, other_settings
-from rlvr.report.comparison.figures import changes_of_arms, curves_of_arms, looks, panels
+from rlvr.report.comparison.figures import arm_styles, changes_of_arms, curves_of_arms, panels
 from rlvr.report.comparison.folded import folded
 from rlvr.report.comparison.standings import (
     ALPHA,
@@ -99,13 +99,13 @@ def _shown(arms: Arms, tables: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
 
 def _render(arms: Arms, tables: Mapping[str, list[Row]], sentences: Finding, title: str) -> str:
     return page_of(
-        "compare",
-        parts=("page", "compare"),
+        "comparison/compare",
+        parts=("page", "comparison/compare"),
         title=_title(arms, title),
         finding=sentences,
         about=_about(arms),
         arms=arms,
-        colours={name: colour for name, (colour, _) in looks(arms).items()},
+        colours={name: colour for name, (colour, _) in arm_styles(arms).items()},
         metrics=metrics(arms),
         tables=[_table(arms, name, rows) for name, rows in tables.items()],
         over=over_text(tables["equal_steps"][1:]),
