@@ -47,6 +47,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return MARKER.sub(lambda found: PARTS[found[1]](), markdown)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """The page with a name for the search, which the theme leaves to screen readers to guess."""
+    return output.replace('data-md-component="search" role="dialog">',
+                          'data-md-component="search" role="dialog" aria-label="Search">')
+
+
 def metrics() -> str:
     """Every key of metrics.jsonl and boundary.jsonl, one table per family."""
     from rlvr.runs.metrics import GLOSSARY

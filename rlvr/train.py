@@ -157,7 +157,8 @@ def _train(
     from transformers.trainer_callback import ProgressCallback
 
     from rlvr.training.anchor import Anchor
-    from rlvr.training.tracking import CheckpointMarker, MetricsCallback, tracked
+    from rlvr.training.kept_rollouts import KeptRollouts
+    from rlvr.training.tracking import CheckpointMarker, MetricsCallback, RolloutTables, tracked
     from rlvr.training.trainer import RLVRTrainer
 
     trainer = RLVRTrainer(
@@ -170,6 +171,8 @@ def _train(
         truncated=recipe.train.truncated,
         shaped_rewards=shaped_rewards(recipe.train.rewards),
         mixture=shares(recipe.data.train),
+        on_credit=KeptRollouts(run_dir, recipe.train.keep_rollouts,
+                               {problem.id: problem for problem in problems.train}, recipe.seed),
         processing_class=tokenizer,
         peft_config=peft_config(recipe),
         quantization_config=load_options(recipe.model).get("quantization_config"),
@@ -187,6 +190,8 @@ def _train(
         for callback in _probes(recipe, run_dir, sets, conditions, judge, trainer, progress, trackers):
             trainer.add_callback(callback)
         trainer.add_callback(MetricsCallback(run_dir, trackers))
+        if trackers is not None:
+            trainer.add_callback(RolloutTables(run_dir, trackers))
         keep = recipe.probes.keep if recipe.probes.enabled else ()
         trainer.add_callback(CheckpointMarker(run_dir, newest=recipe.train.keep_checkpoints, rules=keep))
         trainer.train(resume_from_checkpoint=checkpoint)

@@ -21,6 +21,7 @@ from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.report.dashboard_file import Dashboard
 from rlvr.report.load import load_run
 from rlvr.report.words import headline
+from rlvr.runs.rollouts import read_rollouts
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from rlvr.statistics.boundary_row import sequential_verdicts
@@ -141,6 +142,10 @@ def test_wandb_holds_the_curves_the_ledger_and_samples_as_tables(whole: Path) ->
     assert len({row[0] for row in samples["data"]}) == 12
     assert {row[samples["columns"].index("correct")] for row in samples["data"]} == {True, False}
     assert any("curves" in name for name in tables)
+    kept = [json.loads(path.read_text()) for path in sorted(media.parent.glob("train/rollouts_*.table.json"))]
+    rollouts = sorted([row[:4] for table in kept for row in table["data"]])
+    assert len(rollouts) == 4 * 8 == len({(step, problem, sample) for step, problem, _, sample in rollouts})
+    assert [step for step, *_ in rollouts[::8]] == [1, 2, 3, 4] and all(row[2] for row in rollouts)
     summaries = [item.value_json for r in read_records(whole / "run") if r.WhichOneof("record_type") == "summary"
                  for item in r.summary.update if item.key == "boundary/verdict"]
     last = rows(whole / "run" / "boundary.jsonl")[-1]["sequential"]["verdicts"]
@@ -181,7 +186,8 @@ def test_every_panel_of_the_dashboard_shows_what_the_run_logs(whole: Path, tmp_p
     logged = {key.removesuffix("/_type") for row in read_history(whole / "run") for key in row}
     assert len(shown) > 40 and shown - logged == set()
     assert {key for key in logged if key.startswith(("train/", "perf/", "verdict/"))} - shown == set()
-    assert '"boundary/samples"' in json.dumps(bank) and {"boundary/samples", "boundary/ledger"} <= logged
+    tables = {"boundary/samples", "boundary/ledger", "train/rollouts"}
+    assert all(f'"{name}"' in json.dumps(bank) for name in tables) and tables <= logged
     metrics = [r.metric for r in read_records(whole / "run") if r.WhichOneof("record_type") == "metric"]
     assert [m.step_metric for m in metrics if m.glob_name == "figures/*"] == ["step"]
 
@@ -213,6 +219,11 @@ def assert_same_end(killed: Path, whole: Path) -> None:
         assert without_times(a) == without_times(b)
     for a, b in zip(rows(killed / "run" / "boundary.jsonl"), rows(whole / "run" / "boundary.jsonl"), strict=True):
         assert without_times(a) == without_times(b)
+    for step in (1, 2, 3, 4):
+        kept, expected = (read_rollouts(RunDir(folder / "run"), step) for folder in (killed, whole))
+        assert kept[0] == expected[0] and len(kept[1]) == 8
+        assert [row | {"ms": 0} for row in kept[1]] == [row | {"ms": 0} for row in expected[1]]
+    assert RunDir(killed / "run").rollout_steps() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("moment", ["base probe", "training", "probe"])

@@ -25,6 +25,8 @@ def add_parser(commands: Any) -> None:
                         help="also make a W&B report that begins with this text, such as compare.md")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json",
                         help="where the definition is written; default: dashboard.json in the run or the runs' folder")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png",
+                        help="also draw the dashboard with the lines of the runs, without asking W&B")
     parser.set_defaults(run=run)
 
 
@@ -33,14 +35,15 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--report: no file {arguments.report}; expected the text of a report, such as compare.md")
     text = arguments.report.read_text(encoding="utf-8") if arguments.report else ""
     make(arguments.run_dirs, output=arguments.output, name=arguments.name, entity=arguments.entity,
-         project=arguments.project, text=text, again=["rlvr", "dashboard", *sys.argv[2:]])
+         project=arguments.project, text=text, again=["rlvr", "dashboard", *sys.argv[2:]], picture=arguments.picture)
 
 
 def make(
     run_dirs: Sequence[Path], *, again: Sequence[str], output: Path | None = None, name: str | None = None,
-    entity: str | None = None, project: str | None = None, text: str = "",
+    entity: str | None = None, project: str | None = None, text: str = "", picture: Path | None = None,
 ) -> None:
-    """Write the definition, make the workspace if W&B has a key here, and say where it is or how to make it.
+    """Write the definition and its picture, make the workspace if W&B has a key here, and say where it is or how to
+    make it.
 
     `again` is the command that makes it once there is a key.
     """
@@ -51,6 +54,12 @@ def make(
     output = output or home / NAME
     dashboard = Dashboard(run_dirs, name=name or f"rlvr {home.resolve().name}", entity=entity, project=project,
                           text=text)
+    if picture is not None:
+        from rlvr.report.dashboard_picture import draw
+
+        dashboard.write(output)
+        draw(output, picture)
+        sys.stdout.write(f"picture: {picture}\n")
     if online():
         for address in dashboard.apply(output):
             sys.stdout.write(f"dashboard: {address}\n")

@@ -210,6 +210,9 @@ class TrainSection:
     training from one to the next."""
     log_every: AtLeastOne = 1
     """Updates between rows of metrics.jsonl."""
+    keep_rollouts: Literal["all", "none"] | AtLeastOne = 8
+    """Rollouts of each step that stay on disk, to be read later in the report or in RUN/rollouts: `all`, `none`, or how
+    many, drawn by the seed. With dynamic sampling those of the groups that are trained on."""
     truncated: Literal["as_is", "wrong", "mask"] = "as_is"
     """What to do with answers that reach `max_new_tokens`. as_is: judge what is there. wrong: count them as wrong, as
     probes do. mask: judge them, but leave them out of the loss (the statistics of their group still include them);
@@ -256,8 +259,8 @@ class TrackingSection:
     """Trackers: Weights & Biases and others. The run directory holds all metrics anyway."""
 
     to: tuple[Literal["wandb", "trackio", "tensorboard", "mlflow"], ...] = ("wandb",)
-    """Where metrics and probes go, as [wandb, tensorboard]; [] for nowhere else. Those beside wandb get the numbers and
-    the recipe, without figures and tables, and need their package: `pip install 'rlvr[trackio]'`."""
+    """Where metrics and probes go, as [wandb, tensorboard]; [] for nowhere else. Those beside wandb get the numbers,
+    the recipe and the kept rollouts, without figures, and need their package: `pip install 'rlvr[trackio]'`."""
 
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """`auto`: online if an API key is configured, else offline, which writes files to upload later."""

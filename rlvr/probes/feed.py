@@ -85,7 +85,7 @@ class Judging:
         verdicts = iter(self._judge.judge([self._by_id[one.problem_id] for one in finished],
                                           [one.text for one in finished]))
         cut = Verdict(False, Reason.TRUNCATED)
-        return [_sample_row(one, cut if one.truncated else next(verdicts)) for one in completions]
+        return [sample_row(one, cut if one.truncated else next(verdicts)) for one in completions]
 
 
 class InBatches:
@@ -170,7 +170,8 @@ class Streamed:
         self._recorded_at = time.monotonic()
 
 
-def _sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
+def sample_row(completion: Completion, verdict: Verdict) -> dict[str, Any]:
+    """A completion and its verdict as a row of a samples file."""
     return {
         "problem_id": completion.problem_id,
         "sample": completion.sample,

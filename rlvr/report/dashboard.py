@@ -6,6 +6,7 @@ panels by arm shade the range over seeds; the interval of one run is dotted in i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,16 @@ from rlvr.types import UserError
 MEDIA = ("figures/delta_se", "figures/pass@1", "figures/pass@k_max", "figures/pass@k", "figures/change",
          "figures/accuracies")
 """Figures that a probe logs, in the order in which the dashboard shows them."""
-TABLES = ("boundary/samples", "boundary/ledger")
+TABLES, ROLLOUTS = ("boundary/samples", "boundary/ledger"), ("train/rollouts",)
 BESIDE = ("entropy", "length", "format_rate", "distinct_answers", "distinct_at_8", "answer_entropy",
           "answer_agreement")
+FIRST = tuple(f"train/{name}" for name in (
+    "accuracy", "entropy", "completion_length", "truncated_frac", "zero_signal_frac", "grad_norm", "loss", "reward"))
+"""What a section of 20 panels and more begins with: is anything learned, and does it go wrong."""
+COLUMNS = 4
+"""Of a section: two metrics of the boundary a row, each by arm and with its interval."""
+WHOLE = ("Overview", "Probe set")
+"""Sections with all panels on one page; the others show two rows at a time."""
 BY_GROUP, BY_ALGORITHM = "Group", "recipe.algorithm.name"
 
 
@@ -36,6 +44,8 @@ class Logged:
     entity: str | None
     keys: frozenset[str]
     """Of its scalars."""
+    rollouts: bool = False
+    """Whether it kept rollouts, which are a table."""
 
 
 def logged(run_dir: Path) -> Logged:
@@ -55,7 +65,8 @@ def logged(run_dir: Path) -> Logged:
         raise UserError(f"{run_dir}: found no metrics and no finished probe, so there is nothing to show yet")
     id_file = run_dir / "wandb_id"
     return Logged(id_file.read_text().strip() if id_file.is_file() else "", tracking.get("group"),
-                  tracking.get("project") or "rlvr", tracking.get("entity"), frozenset(keys))
+                  tracking.get("project") or "rlvr", tracking.get("entity"), frozenset(keys),
+                  bool(files.rollout_steps()))
 
 
 def workspace(runs: Sequence[Logged], *, name: str, entity: str, project: str) -> Any:
@@ -66,7 +77,9 @@ def workspace(runs: Sequence[Logged], *, name: str, entity: str, project: str) -
     ids = [run.run_id for run in runs if run.run_id]
     return ws.Workspace(
         entity=entity, project=project, name=name,
-        sections=[ws.Section(name=title, panels=panels, is_open=number < 2)
+        sections=[ws.Section(name=title, panels=panels, is_open=number < 2,
+                             layout_settings=ws.SectionLayoutSettings(
+                                 columns=COLUMNS, rows=math.ceil(len(panels) / COLUMNS) if title.startswith(WHOLE) else 2))
                   for number, (title, panels) in enumerate(sections(runs))],
         settings=ws.WorkspaceSettings(x_axis="step", max_runs=max(10, len(ids)), sort_panels_alphabetically=False),
         runset_settings=ws.RunsetSettings(filters=[expr.Metric("ID").isin(ids)] if ids else []),
@@ -100,18 +113,20 @@ def placed(panels: Sequence[Any]) -> list[Any]:
 def sections(runs: Sequence[Logged]) -> Iterator[tuple[str, list[Any]]]:
     """(title, panels): overview, a section per probe set where there are several, training, verdict reasons, further
     measurements, performance, a section per probe under another condition. Sections without panels are left out."""
-    keys = {key for run in runs for key in run.keys}
-    build = _Panels(keys, [run.run_id for run in runs if run.run_id],
+    keys = sorted({key for run in runs for key in run.keys})
+    build = _Panels(set(keys), [run.run_id for run in runs if run.run_id],
                     BY_GROUP if all(run.group for run in runs) else BY_ALGORITHM)
     sets = sorted({key.split("/")[1] for key in keys if re.fullmatch("boundary/[^/]+/delta_se", key)})
     conditions = sorted({key.split("/")[1] for key in keys if key.startswith("arms/")})
+    tables = TABLES if "boundary/delta_se" in keys else ()
     found = [
         ("Overview", [*build.boundary("boundary/"), *build.shares(), *build.media(MEDIA)]),
         *((f"Probe set: {name}", [*build.boundary(f"boundary/{name}/"), *build.media(
             [figure.replace("/", f"/{name}/") for figure in MEDIA], f"{name}/")]) for name in sets),
-        ("Training", build.each(key for key in keys if key.startswith("train/"))),
+        ("Training", [*build.each(dict.fromkeys([*FIRST, *(key for key in keys if key.startswith("train/"))])),
+                      *build.tables(ROLLOUTS if any(run.rollouts for run in runs) else ())]),
         ("Verdict reasons", build.each(key for key in keys if key.startswith("verdict/"))),
-        ("Beside the boundary", [*build.each(f"boundary/{name}" for name in BESIDE), *build.tables(TABLES)]),
+        ("Beside the boundary", [*build.each(f"boundary/{name}" for name in BESIDE), *build.tables(tables)]),
         ("Performance", build.each(key for key in keys if key.startswith("perf/"))),
         *((f"Probe: {name}", list(build.boundary(f"arms/{name}/"))) for name in conditions),
     ]
@@ -143,7 +158,7 @@ class _Panels:
         """One panel per key: the mean over the seeds of an arm, shaded from the lowest to the highest seed."""
         return [self.wr.LinePlot(title=key, x="step", y=[key], groupby=self.grouping, groupby_aggfunc="mean",
                                  groupby_rangefunc="minmax")
-                for key in sorted(keys) if key in self.keys]
+                for key in keys if key in self.keys]
 
     def with_bounds(self, key: str) -> Iterator[Any]:
         """A panel of every run by itself, with the bounds of its 95% interval dotted."""
@@ -164,5 +179,4 @@ class _Panels:
             yield from (self.wr.MediaBrowser(title=name, media_keys=[name]) for name in names)
 
     def tables(self, names: Sequence[str]) -> Iterator[Any]:
-        if "boundary/delta_se" in self.keys:
-            yield from (self.wr.WeavePanelSummaryTable(table_name=name) for name in names)
+        yield from (self.wr.WeavePanelSummaryTable(table_name=name) for name in names)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rlvr.runs.rollouts import prompt_text
 from rlvr.runs.run_dir import RunDir, null_to_nan, read_jsonl
 from rlvr.statistics.false_positives import FalsePositiveAudit, audit
 from rlvr.statistics.verdicts import BoundaryVerdict
@@ -143,6 +144,11 @@ class Run:
     @property
     def name(self) -> str:
         return self.path.resolve().name
+
+    @property
+    def commit(self) -> str:
+        """The short hash of the commit, `-dirty` behind it where files differed; empty when not recorded."""
+        return self.git.removesuffix("-dirty")[:10] + ("-dirty" if self.git.endswith("-dirty") else "")
 
     @property
     def probed(self) -> str:
@@ -331,10 +337,7 @@ def _problem_row(row: dict[str, Any]) -> tuple[int, str, ProblemRow]:
 
 
 def _problem(row: dict[str, Any]) -> tuple[str, ProblemText]:
-    prompt = row["prompt"]
-    if not isinstance(prompt, str):
-        prompt = "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)
-    return str(row["id"]), ProblemText(prompt=prompt, gold=str(row["gold"]))
+    return str(row["id"]), ProblemText(prompt=prompt_text(row["prompt"]), gold=str(row["gold"]))
 
 
 def _estimates(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Estimate]:

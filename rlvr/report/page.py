@@ -33,6 +33,7 @@ from rlvr.report.reasons import (
     training_verdicts,
 )
 from rlvr.report.report import Report, load_report
+from rlvr.report.rollouts import rollout_steps
 from rlvr.report.summary import Column, cells, columns, intervals_text, verdict
 from rlvr.report.template import as_json, page_of
 from rlvr.report.words import (
@@ -117,6 +118,7 @@ def render(report: Report) -> str:
         audit=_audit(run),
         other_verdicts=verdict_rows(run),
         other_examples=verdict_examples(run),
+        rollouts=rollout_steps(run),
         cost=_cost(run),
         budget=budget_words(run),
         engine=engine_words(run),
@@ -165,7 +167,7 @@ def _sets(report: Report) -> dict[str, Any] | None:
         "others": [{
             "name": name, "id": f"set-{name}", "run": run, "headline": headline(run), "columns": columns(run),
             "rows": [(probe, cells(run, probe), verdict(run, probe)) for probe in run.probes],
-            "verdicts": any(probe.verdicts for probe in run.probes), "over_looks": over_looks(run),
+            "verdicts": any(probe.verdicts for probe in run.probes), "over_probes": over_probes(run),
             "intervals": intervals_text(run), "measured": how_measured(run), "page": f"sets/{name}/report.html",
             "figures": [*([(f"set-{name}-change", f"change of pass@k at step {run.last.step} against the base, paired "
                             "by problem")] if run.last else []),
@@ -230,7 +232,7 @@ def _about(run: Run) -> list[tuple[str, str]]:
         ("seed", run.recipe.get("seed")),
         ("probes", len(run.probes)),
         ("created", run.created[:16].replace("T", " ")),
-        ("commit", run.git.removesuffix("-dirty")[:10] + ("-dirty" if run.git.endswith("-dirty") else "")),
+        ("commit", run.commit),
     ]
     return [(label, str(value)) for label, value in pairs if value not in (None, "")]
 

@@ -47,8 +47,8 @@ logger = logging.getLogger(__name__)
 COMPLETE = "COMPLETE"
 """Name of the empty file that is written last into a checkpoint."""
 VERSIONED = ("rlvr", "torch", "transformers", "trl")
-MAY_DIFFER = ("tracking", "judge", "run_dir", "probes.endpoint", "probes.vllm")
-"""Parts of a recipe that may change on resume: they say where and how to run, not what to learn."""
+MAY_DIFFER = ("tracking", "judge", "run_dir", "probes.endpoint", "probes.vllm", "train.keep_rollouts")
+"""Parts of a recipe that may change on resume: they say where and how to run and what to keep, not what to learn."""
 STEPS = "train.steps"
 """What may grow on resume, unless the learning rate depends on it."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -92,6 +92,14 @@ class RunDir:
     def samples(self, step: int) -> Path:
         """Completions of the probe at `step`."""
         return self.samples_dir / f"step-{step:06d}.jsonl.gz"
+
+    def rollouts(self, step: int) -> Path:
+        """What was kept of the rollouts that the update `step` was the first to learn from (`train.keep_rollouts`)."""
+        return self.path / "rollouts" / f"step-{step:06d}.jsonl.gz"
+
+    def rollout_steps(self) -> list[int]:
+        """Steps with kept rollouts, ascending."""
+        return sorted(int(path.name[5:11]) for path in (self.path / "rollouts").glob("step-*.jsonl.gz"))
 
     @property
     def checkpoints(self) -> Path:
@@ -236,6 +244,8 @@ class RunDir:
         rewrite_jsonl(self.metrics, lambda row: _step(row) <= step)
         rewrite_jsonl(self.probes, lambda row: _step(row) in probed)
         rewrite_jsonl(self.entropy_matches, lambda row: _step(row) <= step)
+        for later in (one for one in self.rollout_steps() if one > step):
+            self.rollouts(later).unlink()
         for part in (*self.arms.values(), *self.sets.values()):
             part.truncate_after(step)
 

@@ -18,7 +18,7 @@ from gzip import compress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rlvr.runs.files import sync
+from rlvr.runs.files import replace, sync
 from rlvr.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -65,13 +65,24 @@ class Journal:
         self._written += 1
 
     def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
-        text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        # Lone surrogates cannot be encoded; models with byte-level vocabularies do produce them.
-        data = compress(text.encode("utf-8", "backslashreplace"), compresslevel=5, mtime=0)
+        data = _member(rows)
         with open(self.path, mode) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+
+
+def write_samples(path: Path, header: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """A whole samples file with one batch, in place of one that is there: a kill leaves the old file or the new one."""
+    replace(path, _member([{"header": header}]) + _member([{"batch": 0}, *rows]))
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a samples file; {} if its beginning is damaged."""
+    with open(path, "rb") as file:
+        for rows, _ in _members(file):
+            return rows[0].get("header") or {}
+    return {}
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:
@@ -87,6 +98,12 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
         if _member_behind(file, end):
             raise UserError(f"damaged at byte {end}: restore the file, or delete it to do without these samples",
                             where=str(path))
+
+
+def _member(rows: list[dict[str, Any]]) -> bytes:
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    # Lone surrogates cannot be encoded; models with byte-level vocabularies do produce them.
+    return compress(text.encode("utf-8", "backslashreplace"), compresslevel=5, mtime=0)
 
 
 def _whole_members(path: Path) -> list[list[dict[str, Any]]]:

@@ -111,7 +111,7 @@ def predict_pass_at_k(fit: BetaFit, k: int, measured_k: int) -> Prediction:
     slope = fit._log_unsolved_slope(k)
     half = z_quantile(0.95) * math.sqrt(float(slope @ fit.covariance @ slope))
     log_unsolved = fit._log_unsolved(k)
-    low, high = (min(max(-math.expm1(log_unsolved + sign * half), 0.0), 1.0) for sign in (1, -1))
+    low, high = (-math.expm1(min(log_unsolved + sign * half, 0.0)) for sign in (1, -1))
     return Prediction(k=k, value=fit.pass_at_k(k), low=low, high=high, measured_k=measured_k)
 
 

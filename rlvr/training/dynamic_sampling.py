@@ -172,6 +172,7 @@ def draw_mixed_groups(trainer: Any, step: Any) -> None:
         rollouts = from_trl(trainer._generate(prompts))
         texts, ids = [rollout.completion for rollout in rollouts], [rollout.completion_ids for rollout in rollouts]
         rewards_NF = trainer._calculate_rewards(step.rows, prompts, texts, ids)
+        rollouts = [one._replace(answer=answer) for one, answer in zip(rollouts, step.answers, strict=True)]
         tokens_N = gather_object([len(one) for one in ids])
         refill.add(groups_of(step.rows, rollouts, rewards_NF, step.baseline_NF, tokens_N, size, rank=rank))
     chosen = refill.dealt(rank=rank, ranks=ranks)

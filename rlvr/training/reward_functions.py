@@ -49,6 +49,8 @@ class AccuracyReward:
         self.truncated = truncated
         self.eos_ids: frozenset[int] = frozenset()
         """Set by the trainer: ids that end a completion."""
+        self.answers: list[tuple[str, Verdict]] = []
+        """Of the last call: each completion's text and the verdict on it."""
         self._judged = Judged()
 
     def take_judged(self) -> Judged:
@@ -75,6 +77,7 @@ class AccuracyReward:
         self._judged.times_ms += [verdict.ms for verdict in answers]
         verdicts.update(zip(asked, answers, strict=True))
         self._judged.reasons.update(verdict.reason for verdict in verdicts.values())
+        self.answers = list(zip(texts, verdicts.values(), strict=True))
         meet()  # TRL gathers the rewards next, and a rank may wait for its verifiers for hours
         return [None if v.correct is None else float(v.correct) for v in verdicts.values()]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlvr.data.images import decode
-from rlvr.types import Problem
+from rlvr.types import Problem, Verdict
 
 
 class Rollout(NamedTuple):
@@ -21,6 +21,8 @@ class Rollout(NamedTuple):
     """Of the drawn tokens, as the sampler saw them."""
     extra: dict[str, Any]
     """What a user's rollout function says beside these."""
+    answer: tuple[str, Verdict] | None = None
+    """Its text and the verdict on it, once it is judged."""
 
 
 def from_trl(generated: tuple[Any, ...]) -> list[Rollout]:
@@ -37,7 +39,7 @@ def from_trl(generated: tuple[Any, ...]) -> list[Rollout]:
 
 def to_trl(rollouts: Sequence[Rollout]) -> tuple[Any, ...]:
     """What `_generate` would have returned for these rollouts; no images, no tool images."""
-    prompt_ids, completion_ids, tool_mask, completions, logps, extra = map(list, zip(*rollouts, strict=True))
+    prompt_ids, completion_ids, tool_mask, completions, logps, extra, _ = map(list, zip(*rollouts, strict=True))
     return (
         prompt_ids,
         completion_ids,

@@ -14,7 +14,7 @@ from rlvr.interfaces import Credit, RolloutBatch
 from rlvr.models.seeded import row_key
 from rlvr.training.dynamic_sampling import Group, Refill
 from rlvr.training.reward_functions import Judged
-from rlvr.types import UserError
+from rlvr.types import UserError, Verdict
 
 STATE_FILE = "rlvr_state.json"
 """Where a checkpoint keeps the `Progress`."""
@@ -41,6 +41,8 @@ class Step:
     """Tokens of the greedy completions, over all ranks."""
     judged: Judged = field(default_factory=Judged)
     """This rank's verdicts: reasons and times."""
+    answers: list[tuple[str, Verdict]] = field(default_factory=list)
+    """This rank's rollouts as they were judged: the text and the verdict on it."""
     refill: Refill | None = None
     """All groups that dynamic sampling drew; None without it."""
     chosen: list[Group] | None = None
@@ -74,6 +76,7 @@ class Step:
         size = len(groups[0].rewards_GF)
         self.chosen = list(groups[rank * share : (rank + 1) * share])
         self.rows = [dict(group.row or {}) for group in self.chosen for _ in range(size)]
+        self.answers = [one.answer for group in self.chosen for one in group.rollouts or () if one.answer is not None]
         self.rewards_NF = torch.cat([group.rewards_GF for group in groups]).to(device)
         baselines = [group.baseline_F for group in groups if group.baseline_F is not None]
         if baselines:

@@ -1,6 +1,7 @@
 """Other places than W&B for a training's numbers: Trackio, TensorBoard, MLflow. Same keys, steps and config.
 
-They get the scalars; figures and tables are W&B's and the report's. Each package is imported only when it is used.
+They get the scalars and the rollouts; the figures are W&B's and the report's. Each package is imported only when it is
+used.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from rlvr.types import UserError
 
 PACKAGES = {"trackio": "trackio", "tensorboard": "tensorboard", "mlflow": "mlflow"}
 """What `tracking.to` may name beside wandb -> the module that it needs; the extra of rlvr has the same name."""
+ROLLOUTS = "train/rollouts"
+"""Name of the table of rollouts."""
 MLFLOW_VALUE = 6000
 """Characters of a parameter that MLflow stores."""
 
@@ -29,6 +32,8 @@ class Tracker(Protocol):
     def log_probe(self, row: dict[str, Any], problem_rows: list[dict[str, Any]], name: str = "") -> None: ...
 
     def log_arm(self, arm: str, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None: ...
+
+    def log_rollouts(self, step: int, rows: list[dict[str, Any]]) -> None: ...
 
     def finish(self, why: BaseException | None = None) -> None: ...
 
@@ -54,6 +59,11 @@ class Trackers:
         for tracker in self.trackers:
             tracker.log_arm(arm, row, problem_rows)
 
+    def log_rollouts(self, step: int, rows: list[dict[str, Any]]) -> None:
+        """Kept rollouts up to `step` as a table: rows with the same keys."""
+        for tracker in self.trackers:
+            tracker.log_rollouts(step, rows)
+
     def finish(self, why: BaseException | None = None) -> None:
         """End all; `why` is the exception that ended the training early."""
         for tracker in self.trackers:
@@ -61,10 +71,14 @@ class Trackers:
 
 
 class Scalars:
-    """A tracker that takes numbers: `log` gets {key: value} and the step, `close` whether the training failed."""
+    """A tracker that takes numbers: `log` gets {key: value} and the step, `table` rows and the step, `close` whether
+    the training failed."""
 
-    def __init__(self, log: Callable[[dict[str, float], int], None], close: Callable[[bool], None]) -> None:
-        self._log, self._close = log, close
+    def __init__(
+        self, log: Callable[[dict[str, float], int], None], table: Callable[[list[dict[str, Any]], int], None],
+        close: Callable[[bool], None],
+    ) -> None:
+        self._log, self._table, self._close = log, table, close
 
     def log_metrics(self, row: dict[str, Any]) -> None:
         self._log({key: value for key, value in row.items() if key != "step" and value is not None}, row["step"])
@@ -76,8 +90,24 @@ class Scalars:
         values = flat_boundary(row).items()
         self._log({f"arms/{arm}/{key.removeprefix('boundary/')}": value for key, value in values}, row["step"])
 
+    def log_rollouts(self, step: int, rows: list[dict[str, Any]]) -> None:
+        self._table(rows, step)
+
     def finish(self, why: BaseException | None = None) -> None:
         self._close(why is not None)
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Rows with the same keys as a Markdown table: what would end a cell or begin a format is escaped."""
+    def line(values: Iterable[Any]) -> str:
+        return f"| {' | '.join(_cell(value) for value in values)} |"
+
+    return "\n".join([line(rows[0]), f"|{' --- |' * len(rows[0])}", *(line(row.values()) for row in rows)])
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else re.sub(r"([\\`*_\[\]<>|$~#])", r"\\\1", str(value))
+    return "<br>".join(text.splitlines())
 
 
 def check_installed(names: Iterable[str]) -> None:
@@ -99,7 +129,12 @@ def _trackio(run_dir: RunDir, name: str, project: str, group: str | None, config
     import trackio  # pyright: ignore[reportMissingImports]
 
     trackio.init(project=project, name=name, group=group, config=dict(config), resume="allow", embed=False)
-    return Scalars(lambda values, step: trackio.log(values, step=step), lambda failed: trackio.finish())
+
+    def table(rows: list[dict[str, Any]], step: int) -> None:
+        data = [list(row.values()) for row in rows]
+        trackio.log({ROLLOUTS: trackio.Table(columns=list(rows[0]), data=data)}, step=step)
+
+    return Scalars(lambda values, step: trackio.log(values, step=step), table, lambda failed: trackio.finish())
 
 
 def _tensorboard(run_dir: RunDir, name: str, project: str, group: str | None, config: Mapping[str, Any]) -> Scalars:
@@ -113,7 +148,11 @@ def _tensorboard(run_dir: RunDir, name: str, project: str, group: str | None, co
             writer.add_scalar(key, value, step)
         writer.flush()
 
-    return Scalars(log, lambda failed: writer.close())
+    def table(rows: list[dict[str, Any]], step: int) -> None:
+        writer.add_text(ROLLOUTS, markdown_table(rows), step)
+        writer.flush()
+
+    return Scalars(log, table, lambda failed: writer.close())
 
 
 def mlflow_key(key: str) -> str:
@@ -133,5 +172,7 @@ def _mlflow(run_dir: RunDir, name: str, project: str, group: str | None, config:
         mlflow.log_params({key: str(value)[:MLFLOW_VALUE] for key, value in flat(config).items()})
     return Scalars(
         lambda values, step: mlflow.log_metrics({mlflow_key(key): v for key, v in values.items()}, step=step),
+        lambda rows, step: mlflow.log_table({key: [row[key] for row in rows] for key in rows[0]},
+                                            f"rollouts/step-{step:06d}.json"),
         lambda failed: mlflow.end_run("FAILED" if failed else "FINISHED"),
     )

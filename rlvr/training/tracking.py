@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rlvr.config.probe_recipe import data_of_sets
 from rlvr.runs.kept_checkpoints import delete_others
 from rlvr.runs.metrics import metric_row
+from rlvr.runs.rollouts import rollout_table
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.progress_line import ProgressLine
 from rlvr.training.trackers import Tracker, Trackers, scalar_tracker
@@ -56,6 +57,26 @@ class MetricsCallback(TrainerCallback):
         self.run_dir.append_jsonl(self.run_dir.metrics, [row])
         if self.trackers is not None:
             self.trackers.log_metrics(row)
+
+
+class RolloutTables(TrainerCallback):
+    """Sends the trackers a table of the kept rollouts, at every checkpoint those since the one before: a resumed run
+    goes on from the checkpoint, so none is sent twice or missing."""
+
+    def __init__(self, run_dir: RunDir, trackers: Tracker) -> None:
+        self.run_dir, self.trackers, self._sent = run_dir, trackers, 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._sent = state.global_step
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if rows := rollout_table(self.run_dir, after=self._sent, until=state.global_step):
+            self.trackers.log_rollouts(state.global_step, rows)
+        self._sent = state.global_step
 
 
 class CheckpointMarker(TrainerCallback):

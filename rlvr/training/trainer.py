@@ -29,7 +29,7 @@ at what is not finite. The private names of TRL used here are listed in `seams`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import partial
@@ -79,6 +79,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         truncated: what happens to completions cut at the token limit.
         shaped_rewards: terms added to the accuracy in the reward; dynamic sampling sees the accuracy alone.
         mixture: of several sources of problems: see `PromptStream`.
+        on_credit: called on every process with each `Step` when its rollouts have their credit.
         kwargs: passed on to GRPOTrainer (processing_class, callbacks, peft_config, rollout_func ...).
 
     Raises: ValueError for an algorithm and arguments that do not fit, UserError for what a recipe can mend.
@@ -105,6 +106,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         truncated: TruncationPolicy = "as_is",
         shaped_rewards: Sequence[ShapedReward] = (),
         mixture: Mapping[str, Fraction] | None = None,
+        on_credit: Callable[[Step], None] | None = None,
         **kwargs: Any,
     ) -> None:
         check_fit(algorithm, problems, args)
@@ -113,7 +115,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self.algorithm = algorithm
         self.rollout_seed = seed
         self.truncated_policy: TruncationPolicy = truncated
-        self.shaped_rewards = tuple(shaped_rewards)
+        self.shaped_rewards, self.on_credit = tuple(shaped_rewards), on_credit
         self.progress = Progress(entropy_coef=algorithm.loss.entropy_coef)
         self.prompts_per_step = args.generation_batch_size // args.num_generations
         self.stream = PromptStream(problems, prompts_per_step=self.prompts_per_step, seed=seed, mixture=mixture)
@@ -195,6 +197,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self.record(source_metrics(step, [self.stream.source(position) for position in range(end - drawn, end)]))
         self.progress.add(step, history=needs.history)
         self._metrics["train"] |= {name: [total] for name, total in self.progress.metrics().items()}
+        if self.on_credit is not None:
+            self.on_credit(step)
         return tensors
 
     def _generate(self, prompts: list[Any]) -> Any:
@@ -223,6 +227,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         if step.chosen is None:
             step.rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
             step.judged.add(self.reward.take_judged())
+            step.answers = self.reward.answers
             if self.model.training and self.algorithm.needs.greedy_baseline:
                 every = slice(None, None, self.num_generations)
                 judge = super()._calculate_rewards
@@ -246,8 +251,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             return self.accelerator.gather(self.accelerator.pad_across_processes(x_nT, dim=1))
 
         mask_nT = tensors["completion_mask"] * tensors.get("tool_mask", 1)
-        computed = {"old_logps_NT": "old_per_token_logps", "ref_logps_NT": "ref_per_token_logps",
-                    "values_NT": "old_values"}
+        computed = dict(old_logps_NT="old_per_token_logps", ref_logps_NT="ref_per_token_logps", values_NT="old_values")
         ids_P = gather_object([row["problem_id"] for row in step.rows[:: self.num_generations]])
         assert step.rewards_NF is not None
         return rollout_batch(
@@ -303,9 +307,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
     ) -> Any:
         """TRL's, of the policy and of the reference, with the positions that generation gave the tokens."""
         trl = super()._get_per_token_logps_and_entropies
-        return passes.scores(
-            self, trl, model, *rows, in_parts=batch_size is not None, entropy=compute_entropy, **more
-        )
+        return passes.scores(self, trl, model, *rows, in_parts=batch_size is not None, entropy=compute_entropy, **more)
 
     @property
     def policy_rests(self) -> bool:
@@ -386,9 +388,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         """A sampler over the model as it is now, sharded or not. With vLLM it is the engine that draws the rollouts."""
         if self.use_vllm:
             return EngineSampler(self, generate=super()._generate_single_turn, tokenize=self._tokenize_prompts)
-        return TransformersSampler(
-            self.model, self.processing_class, unwrap=self.unwrapped, chat_template=self.chat_template
-        )
+        return TransformersSampler(self.model, self.processing_class, unwrap=self.unwrapped,
+                                   chat_template=self.chat_template)
 
     def probing(self) -> AbstractContextManager[None]:
         """Around all batches of a probe with `live_sampler`."""

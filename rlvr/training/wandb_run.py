@@ -15,6 +15,7 @@ from rlvr.runs.metrics import GLOSSARY, flat_boundary, verdict_words
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from rlvr.training.alerts import Alerts, stopped_early
+from rlvr.training.trackers import ROLLOUTS
 
 if TYPE_CHECKING:
     from rlvr.report.load import Run
@@ -181,6 +182,11 @@ class WandbRun:
         scalars = {f"arms/{arm}/{key.removeprefix('boundary/')}": value for key, value in flat_boundary(row).items()}
         plots = {name: self._wandb.Plotly(fig) for name, fig in figures.items()}
         self.run.log({"step": row["step"], **scalars, **plots})
+
+    def log_rollouts(self, step: int, rows: list[dict[str, Any]]) -> None:
+        """Kept rollouts as a table."""
+        table = self._wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+        self.run.log({"step": step, ROLLOUTS: table})
 
     def _figures(self, run: Run) -> dict[str, Any]:
         """The report's figures of the probes so far, each with how it was measured written below it."""

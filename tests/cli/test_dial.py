@@ -19,6 +19,7 @@ from rlvr.models.loading import load_tokenizer
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import Decoding
 from tests.cli.test_bad_input import failure
+from tests.support.accessible import faults
 from tests.support.small_run import RECIPE, rows
 
 
@@ -67,6 +68,7 @@ def test_from_a_run_to_a_page_and_a_model(run: RunDir, capsys: pytest.CaptureFix
     card = (output / "model" / "README.md").read_text()
     assert f"# run, dialled to {best['step']}%" in card and "base_model:" not in card and "| 0% (base) |" in card
     page = (output / "dial.html").read_text()
+    assert faults(page) == []
     assert "Up and to the right" in page and (output / "report.html").is_file()
     assert f"At {best['step']}% of the way" in capsys.readouterr().out
     before = RunDir(output).boundary.read_bytes()

@@ -147,6 +147,7 @@ def test_the_site_is_built_and_loads_nothing_from_other_hosts(tmp_path: Path) ->
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]+src=\"?([^\"> ]+)", text)
         loaded += re.findall(r"<link[^>]+rel=\"?(?:stylesheet|icon|preload)[^>]+href=\"?([^\"> ]+)", text)
         assert loaded and not [url for url in loaded if "//" in url], page
+        assert '<html lang="en"' in text and 'role="dialog" aria-label="Search">' in text, page
         assert "mermaid" not in text and "<!-- from the code" not in text, page  # mermaid would be fetched
     for sheet in tmp_path.rglob("*.css"):
         assert not re.search(r"(?:url\(|@import)\s*[\"']?https?:", sheet.read_text(encoding="utf-8")), sheet

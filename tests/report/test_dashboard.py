@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from wandb_workspaces.workspaces.internal import View, WorkspaceViewspec
 
 from rlvr.cli.main import main
+from rlvr.report.dashboard_picture import RunLines, lines_of
+from rlvr.runs.run_dir import RunDir
 from tests.support.fake_run import FakeRun, write_fake_run
 
 
@@ -176,3 +179,34 @@ def test_every_probe_set_has_a_section(tmp_path: Path) -> None:
         titles = [panel["config"].get("chartTitle") for panel in found[f"Probe set: {name}"]]
         assert f"boundary/{name}/pass@256" in titles and f"boundary/{name}/delta_se with its 95% interval" in titles
         assert any(f"figures/{name}/pass@k" in json.dumps(panel) for panel in found[f"Probe set: {name}"])
+
+
+def test_the_picture_has_the_lines_of_the_definition(runs: list[Path], tmp_path: Path) -> None:
+    """By arm the mean and the range over runs, by hand; with its interval every run and the bounds of the files."""
+    lines = {name: RunLines(RunDir(path)) for name, path in zip("ab", runs, strict=True)}
+    by_step = [dict(line.of_key["boundary/delta_se"]) for line in lines.values()]
+    ((label, low, mean, high),) = lines_of({"metrics": ["boundary/delta_se"], "groupBy": "recipe.value.model.path"},
+                                           lines)
+    assert label == "lab" and [x for x, _ in mean] == [0, 10, 20]
+    for x, y in mean:
+        values = sorted(of[x] for of in by_step)
+        assert (dict(low)[x], dict(high)[x]) == tuple(values) and y == pytest.approx(sum(values) / 2)
+    assert len(list(lines_of({"metrics": ["boundary/delta_se"], "groupBy": "group"}, lines))) == 2
+    bounds = [f"boundary/delta_se{part}" for part in ("", "/low", "/high")]
+    (_, low, line, high), _ = lines_of({"metrics": bounds}, lines)
+    row = [json.loads(text) for text in (runs[0] / "boundary.jsonl").read_text().splitlines()][-1]
+    estimate = row["estimates"]["boundary/delta_se"]
+    assert (low[-1], line[-1], high[-1]) == tuple((20, estimate[part]) for part in ("low", "value", "high"))
+
+
+def test_the_picture_has_a_row_of_panels_where_the_definition_says(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlvr.report.dashboard.MEDIA", ())
+    monkeypatch.setattr("rlvr.report.dashboard.FIRST", ())
+    monkeypatch.setattr("rlvr.report.dashboard.COLUMNS", 10)  # fewer axes are drawn faster
+    picture = tmp_path / "dashboard.png"
+    assert main(["dashboard", *map(str, runs), "-o", str(tmp_path / "d.json"), "--picture", str(picture)]) == 0
+    sections = len(panels_of(json.loads((tmp_path / "d.json").read_text())))
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    assert width == 1540 and height == pytest.approx(110 * (0.42 * (1 + sections) + 2.1 * (1 + 1)), abs=2)

@@ -18,6 +18,7 @@ from rlvr.report import cases
 from rlvr.report.companions import by_step
 from rlvr.report.load import load_run, read_samples
 from rlvr.report.page import write_report
+from rlvr.report.rollouts import rollout_steps
 from rlvr.report.summary import summary_table
 from rlvr.statistics.ledger import luck
 from rlvr.types import UserError
@@ -208,7 +209,9 @@ def test_hostile_text_stays_text(tmp_path: Path, page: Page) -> None:
     shown = [case for group in view.groups.values() for case in group.cases]
     samples = sum(len(case.samples) for case in shown)
     assert samples > 10
-    assert hostile.all("pre").count(HOSTILE) == len(shown) + samples and hostile.all("code") == [HOSTILE] * samples
+    kept = sum(len(step.rollouts) for step in rollout_steps(run))
+    assert hostile.all("pre").count(HOSTILE) == len(shown) + samples + 2 * kept and kept > 4
+    assert hostile.all("code") == [HOSTILE] * (samples + kept)
     for text in ("<b>bold", "<i>x", "<script>9</script>/", "<script>7</script>"):
         assert text in hostile.visible
 

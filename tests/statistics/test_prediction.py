@@ -79,6 +79,12 @@ def test_no_maximum_is_none(rows: list[tuple[int, int, int]]):
     assert fit_beta(counts_of(*rows)) is None
 
 
+def test_a_fit_that_says_nothing_predicts_from_0_to_1() -> None:
+    """Bug: exp of a wide interval overflowed and ended a training whose step had few, uneven groups."""
+    found = predict_pass_at_k(BetaFit(2.0, 0.5, np.eye(2) * 1e8), 256, 8)
+    assert (found.low, found.high) == (0.0, 1.0) and 0 < found.value < 1
+
+
 def test_measurable_k_and_impossible_counts_are_refused():
     fit = BetaFit(1.0, 2.0, np.zeros((2, 2)))
     with pytest.raises(UserError, match=r"pass@256 can be measured"):

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.runs.samples import read_samples
+from rlvr.runs.run_dir import RunDir
+from rlvr.runs.samples import read_samples, write_samples
 from rlvr.statistics.boundary_row import Measurement, sequential_verdicts
 from rlvr.statistics.companions import companions, guess_controls
 from rlvr.statistics.guess import baseline_of_samples
@@ -105,6 +106,8 @@ def write_fake_run(path: Path, fake: FakeRun | None = None) -> Path:
                 measured[0], measured[1:], KS, len(fake.steps) - 1)
     _write_jsonl(path / "probes.jsonl", rows)
     _write_jsonl(path / "boundary.jsonl", boundary)
+    if not fake.old:
+        _write_rollouts(path, problems, fake)
     return path
 
 
@@ -262,6 +265,24 @@ def _write_samples(path: Path, rows: list[dict[str, Any]], probe: list[np.ndarra
                         "extracted": fake.text or (problems[index]["gold"] if correct else str(a * b - c)), "ms": 0.1,
                     })
             file.write(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode(), mtime=0))
+
+
+def _write_rollouts(path: Path, problems: list[dict[str, Any]], fake: FakeRun) -> None:
+    """Eight rollouts of the first step and of every probed one; the first two are of a problem that is also probed."""
+    rng = np.random.default_rng([fake.seed, 1])
+    for step in (1, *fake.steps[1:]):
+        asked = [{**problems[0], "id": "countdown/train/0"},
+                 *(_problem(int(i), rng, fake) | {"id": f"{fake.folder}-train/{i}"} for i in rng.integers(1, 999, 6))]
+        rows = []
+        for i, problem in enumerate([asked[0], *asked]):
+            right = bool(rng.random() < 0.4)
+            rows.append({
+                "problem_id": problem["id"], "sample": i, "text": fake.text or f"3 * {i} = {3 * i}", "tokens": 9 + i,
+                "truncated": False, "entropy": None, "correct": right, "extracted": fake.text or str(3 * i), "ms": 0.1,
+                "reason": "exact_number" if right else "wrong_answer", "reward": float(right), "credit": right - 0.4,
+            })
+        header = {"step": step, "seed": fake.seed, "kept": 8, "rollouts": 256, "problems": asked}
+        write_samples(RunDir(path).rollouts(step), header, rows)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

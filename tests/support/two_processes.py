@@ -20,6 +20,8 @@ from accelerate.utils import gather_object
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.lab.model import build_tokenizer
+from rlvr.runs.run_dir import RunDir
+from rlvr.training.kept_rollouts import KeptRollouts
 from rlvr.training.micro_batches import parts
 from rlvr.training.processes import leave
 from rlvr.training.trainer import RLVRTrainer
@@ -42,7 +44,9 @@ def rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": [tokenizer(p)["input_ids"] for p in prompts], "completion_ids": completions, "logprobs": None}
 
 
-def trained(model: Any, algorithm: GRPO, *, rollout_func: Any = None, **settings: Any) -> RLVRTrainer:
+def trained(
+    model: Any, algorithm: GRPO, *, rollout_func: Any = None, on_credit: Any = None, **settings: Any
+) -> RLVRTrainer:
     """A trainer after one step on 16 rollouts, whatever the number of processes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     sizes = {"per_device_train_batch_size": 8 // world}
@@ -56,6 +60,7 @@ def trained(model: Any, algorithm: GRPO, *, rollout_func: Any = None, **settings
         ),
         processing_class=build_tokenizer(),
         rollout_func=rollout_func,
+        on_credit=on_credit,
     )
     trainer.train()
     return trainer
@@ -90,7 +95,8 @@ def check_cut(trainer: Any, by_tokens: bool) -> None:
 
 def main(folder: Path) -> None:
     gradients = {aggregation: gradient(aggregation) for aggregation in AGGREGATIONS}
-    sampled = trained(tiny_model(), GRPO(GRPOConfig()))
+    kept = KeptRollouts(RunDir(folder), 5, {problem.id: problem for problem in train_problems()}, seed=3)
+    sampled = trained(tiny_model(), GRPO(GRPOConfig()), on_credit=kept)
     prompts, texts = sampled._logs["prompt"], sampled._logs["completion"]
     ranks = gather_object([sampled.accelerator.process_index])
     if sampled.accelerator.is_main_process:

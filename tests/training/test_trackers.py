@@ -13,7 +13,7 @@ import pytest
 from rlvr.cli.main import main
 from rlvr.config.recipe import load_recipe, resolved
 from rlvr.runs.run_dir import RunDir
-from rlvr.training.trackers import scalar_tracker
+from rlvr.training.trackers import markdown_table, scalar_tracker
 from rlvr.training.tracking import tracked
 from tests.support.small_run import write_recipe
 
@@ -24,9 +24,13 @@ EXPECTED = {3: {"train/accuracy": 0.25}, 4: {"boundary/pass@256": 0.5, "boundary
                                              "boundary/token_share": 0.125}}
 
 
+ROLLOUTS = [{"step": 4, "problem_id": "a/1", "text": "2 * 3 | 6\n= 6", "correct": True, "extracted": None}]
+
+
 def send(tracker: Any) -> None:
     tracker.log_metrics(METRICS)
     tracker.log_probe(BOUNDARY, [])
+    tracker.log_rollouts(4, ROLLOUTS)
     tracker.finish()
 
 
@@ -36,6 +40,7 @@ def test_several_get_the_same_keys_and_steps(tmp_path: Path, monkeypatch: pytest
     fake.init = lambda **settings: calls.append(settings)
     fake.log = lambda values, step: calls.append((step, values))
     fake.finish = lambda: calls.append("end")
+    fake.Table = lambda columns, data: (columns, data)
     monkeypatch.setitem(sys.modules, "trackio", fake)
     path, *rest = write_recipe(tmp_path)
     recipe = load_recipe(path, [*rest, "tracking.to=[trackio]", "tracking.group=arm", "tracking.project=mine"])
@@ -46,12 +51,20 @@ def test_several_get_the_same_keys_and_steps(tmp_path: Path, monkeypatch: pytest
         trackers.log_metrics(METRICS)
         trackers.log_probe(BOUNDARY, [])
         trackers.log_arm("cold", BOUNDARY, [])
+        trackers.log_rollouts(4, ROLLOUTS)
     start, *rows, end = calls
     assert (start["project"], start["name"], start["group"]) == ("mine", "run", "arm")
     assert start["config"]["recipe"]["algorithm"]["name"] == "grpo" and end == "end"
     arm = {key.replace("boundary/", "arms/cold/"): value for key, value in EXPECTED[4].items()}
-    assert rows == [(3, EXPECTED[3]), (4, EXPECTED[4]), (4, arm)]
+    table = (["step", "problem_id", "text", "correct", "extracted"], [[4, "a/1", "2 * 3 | 6\n= 6", True, None]])
+    assert rows == [(3, EXPECTED[3]), (4, EXPECTED[4]), (4, arm), (4, {"train/rollouts": table})]
     assert not list(run_dir.path.glob("wandb*"))
+
+
+def test_a_completion_stays_in_its_cell_of_a_markdown_table() -> None:
+    assert markdown_table(ROLLOUTS).splitlines() == [
+        "| step | problem\\_id | text | correct | extracted |", "| --- | --- | --- | --- | --- |",
+        "| 4 | a/1 | 2 \\* 3 \\| 6<br>= 6 | True |  |"]
 
 
 @pytest.mark.skipif(find_spec("trackio") is not None, reason="trackio is installed")
@@ -73,7 +86,7 @@ def test_tensorboard_holds_the_numbers(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     found = {(event.step, key): event.value for key in events.Tags()["scalars"] for event in events.Scalars(key)}
     assert found == pytest.approx({(s, key): value for s, row in EXPECTED.items() for key, value in row.items()})
-    assert "recipe/text_summary" in events.Tags()["tensors"]
+    assert {"recipe/text_summary", "train/rollouts/text_summary"} <= set(events.Tags()["tensors"])
 
 
 @pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
@@ -88,4 +101,6 @@ def test_mlflow_holds_the_numbers_and_a_resume_goes_on(tmp_path: Path, monkeypat
     (run,) = mlflow.MlflowClient().search_runs([mlflow.get_experiment_by_name("p").experiment_id])
     assert run.data.metrics == {"train/accuracy": 0.25, "boundary/pass_at_256": 0.5, "boundary/pass_at_256.low": 0.4,
                                 "boundary/token_share": 0.125}
+    stored = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/rollouts/step-000004.json")
+    assert stored["columns"] == list(ROLLOUTS[0]) and stored["data"] == [list(ROLLOUTS[0].values())] * 2
     assert run.data.params == {"recipe.seed": "1"} and (run.info.run_name, run.data.tags["group"]) == ("n", "arm")

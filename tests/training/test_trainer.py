@@ -31,7 +31,8 @@ def make(
     folder: Path, algorithm: Algorithm[Any] | None = None, model: Any = None, judge: Any = None,
     kind: type[RLVRTrainer] = RLVRTrainer, **changes: Any,
 ) -> RLVRTrainer:
-    own = {k: changes.pop(k) for k in ("seed", "truncated", "rollout_func", "shaped_rewards") if k in changes}
+    own = {k: changes.pop(k) for k in ("seed", "truncated", "rollout_func", "shaped_rewards", "on_credit")
+           if k in changes}
     return kind(
         model or tiny_model(),
         algorithm=algorithm or GRPO(GRPOConfig()),

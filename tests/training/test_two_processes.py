@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from rlvr.runs.rollouts import read_rollouts
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from tests.support.probe_processes import LAUNCH, ROOT, difference
@@ -57,6 +58,11 @@ def test_samples_do_not_depend_on_the_processes(results: tuple[dict[str, Any], d
     assert one["prompts"] == two["prompts"]
     assert one["texts"] == two["texts"]  # also: rank 1 does not repeat the samples of rank 0
     assert len(set(two["texts"])) == len(two["texts"])
+
+
+def test_kept_rollouts_do_not_depend_on_the_processes(folders: tuple[Path, Path]) -> None:
+    (header, one), two = (read_rollouts(RunDir(folder), 1) for folder in folders)
+    assert (header, one) == two and len(one) == 5 and len({row["problem_id"] for row in one}) > 1
 
 
 def test_a_probe_draws_the_same_samples_on_two_processes(folders: tuple[Path, Path]) -> None:

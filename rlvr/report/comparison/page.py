@@ -147,7 +147,7 @@ def _title(arms: Arms, stem: str) -> str:
 
 def _about(arms: Arms) -> list[tuple[str, str]]:
     model = arms.base.recipe.get("model")
-    commits = sorted({run.git[:10] for run in arms.runs if run.git})
+    commits = sorted({run.commit for run in arms.runs if run.git})
     pairs = [
         ("model", model.get("path") if isinstance(model, Mapping) else model),
         ("arms", len(arms.arms)), ("runs", len(arms.runs)),
