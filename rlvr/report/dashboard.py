@@ -77,9 +77,8 @@ def workspace(runs: Sequence[Logged], *, name: str, entity: str, project: str) -
     ids = [run.run_id for run in runs if run.run_id]
     return ws.Workspace(
         entity=entity, project=project, name=name,
-        sections=[ws.Section(name=title, panels=panels, is_open=number < 2,
-                             layout_settings=ws.SectionLayoutSettings(
-                                 columns=COLUMNS, rows=math.ceil(len(panels) / COLUMNS) if title.startswith(WHOLE) else 2))
+        sections=[ws.Section(name=title, panels=panels, is_open=number < 2, layout_settings=ws.SectionLayoutSettings(
+                      columns=COLUMNS, rows=math.ceil(len(panels) / COLUMNS) if title.startswith(WHOLE) else 2))
                   for number, (title, panels) in enumerate(sections(runs))],
         settings=ws.WorkspaceSettings(x_axis="step", max_runs=max(10, len(ids)), sort_panels_alphabetically=False),
         runset_settings=ws.RunsetSettings(filters=[expr.Metric("ID").isin(ids)] if ids else []),

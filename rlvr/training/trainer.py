@@ -240,8 +240,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         """Log-probabilities of this rank's rollouts under the policy before any of their updates."""
         size = self.args.per_device_train_batch_size
         return self._get_per_token_logps_and_entropies(
-            self.model, *sequences(tensors), batch_size=size, **multimodal(tensors)
-        )[0]
+            self.model, *sequences(tensors), batch_size=size, **multimodal(tensors))[0]
 
     def gathered_batch(self, step: Step, tensors: dict[str, Any]) -> RolloutBatch:
         """Everything the algorithm may want, of all ranks."""
@@ -251,7 +250,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             return self.accelerator.gather(self.accelerator.pad_across_processes(x_nT, dim=1))
 
         mask_nT = tensors["completion_mask"] * tensors.get("tool_mask", 1)
-        computed = dict(old_logps_NT="old_per_token_logps", ref_logps_NT="ref_per_token_logps", values_NT="old_values")
+        computed = {"old_logps_NT": "old_per_token_logps", "ref_logps_NT": "ref_per_token_logps",
+                    "values_NT": "old_values"}
         ids_P = gather_object([row["problem_id"] for row in step.rows[:: self.num_generations]])
         assert step.rewards_NF is not None
         return rollout_batch(
