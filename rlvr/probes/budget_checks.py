@@ -42,8 +42,10 @@ def budget_of(recipe: Recipe, part: float = 1.0) -> Budget | None:
         return None
     rollouts = plan_of_steps(recipe.train, 1).total_rollouts
     per_trained = part * recipe.probes.budget / (1 - recipe.probes.budget)  # tokens of probes per token of training
-    share = recipe.probes.budget if part == 1 else per_trained / (1 + per_trained)
-    return Budget(share, recipe.train.steps, rollouts, recipe.train.max_new_tokens)
+    if part == 1:
+        return Budget(recipe.probes.budget, recipe.train.steps, rollouts, recipe.train.max_new_tokens)
+    return Budget(per_trained / (1 + per_trained), recipe.train.steps, rollouts, recipe.train.max_new_tokens,
+                  recipe.probes.budget)
 
 
 def parts_of_budget(sizes: Mapping[str, int | None]) -> dict[str, float]:
@@ -71,7 +73,7 @@ def check_budget(recipe: Recipe, problems: Sequence[Problem], part: float = 1.0)
     length = min(1.0, recipe.probes.max_new_tokens / recipe.train.max_new_tokens)
     rounds = {name: plan.first_round * length for name, plan in _plans(recipe).items()}
     fit(budget.share, steps=budget.steps, every=budget.steps, problems=min(len(problems), FEWEST),
-        cost_per_problem=rounds, training=budget.rollouts, reserve=1.0)
+        cost_per_problem=rounds, training=budget.rollouts, reserve=1.0, of_all_sets=budget.of_all_sets)
 
 
 def stored_base(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]] | None:

@@ -205,7 +205,8 @@ class Prober:
             schedule = choose(budget, rows, every=self.every, name=self.plan.name, plan=self.plan.plan,
                               largest_k=max(self.settings.ks))
             ids = stratified([past.counts_of(row) for row in rows], schedule.problems, problems_hash)
-            return {"budget": budget.share, **asdict(schedule), "of": len(rows)}, set(ids)
+            whole = {} if budget.of_all_sets is None else {"budget_of_all_sets": budget.of_all_sets}
+            return {"budget": budget.share, **whole, **asdict(schedule), "of": len(rows)}, set(ids)
 
         schedule, chosen = world.first(chosen_schedule)
         self._follow(schedule)

@@ -116,8 +116,12 @@ def budget_words(run: Run) -> str:
     last, chosen = run.last, run.base.schedule
     if chosen is None or last is None or last.budget_share is None or last.token_share is None:
         return ""
-    return (f"The probes after the base took {number(last.budget_share)}% of the tokens generated since (budget "
-            f"{100 * chosen['budget']:.3g}%, forecast {number(chosen['share'])} to {number(chosen['most'])}%). With "
+    forecast = f"forecast {number(chosen['share'])} to {number(chosen['most'])}%"
+    whose, budget = "The probes", f"budget {100 * chosen['budget']:.3g}%, {forecast}"
+    if (whole := chosen.get("budget_of_all_sets")) is not None:
+        whose, budget = "The probes of all sets", (f"budget {100 * whole:.3g}%, of which this set has "
+                                                   f"{100 * chosen['budget']:.3g}%, {forecast}")
+    return (f"{whose} after the base took {number(last.budget_share)}% of the tokens generated since ({budget}). With "
             f"the base's probe, which all runs from this base share, it is {number(last.token_share)}%.")
 
 

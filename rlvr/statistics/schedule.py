@@ -45,6 +45,8 @@ class Budget:
     """Completions that the whole run trains on."""
     max_new_tokens: int
     """Longest of them, in tokens."""
+    of_all_sets: float | None = None
+    """Of a run with several probe sets: the share that all of them may take together; `share` is one set's part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,23 @@ def nearest(
 
 def fit(
     budget: float, *, steps: int, every: int, problems: int, cost_per_problem: Mapping[str, float], training: float,
-    reserve: float = RESERVE,
+    reserve: float = RESERVE, of_all_sets: float | None = None,
 ) -> Schedule:
-    """As `nearest`. Raises UserError with settings that would fit if even the cheapest schedule takes more."""
+    """As `nearest`. Raises UserError with settings that would fit if even the cheapest schedule takes more.
+
+    `of_all_sets`: the budget of several probe sets, of which `budget` is one set's part.
+    """
     schedule = nearest(budget, steps=steps, every=every, problems=problems, cost_per_problem=cost_per_problem,
                        training=training, reserve=reserve)
     if schedule.most <= budget:
         return schedule
     enough = math.ceil(steps * reserve * schedule.cost * (1 - budget) / (budget * training))
+    whose = "" if of_all_sets is None else f", of which one set has {budget:.3g}"
     raise UserError(
-        f"probes.budget: found {budget:g}, but a single probe of {schedule.problems} problems already takes up to "
-        f"{schedule.most:.1%} of what this run generates; raise it to {math.ceil(1000 * schedule.most) / 1000:g}, "
-        f"train for at least {enough:,} steps, or switch the probes off (probes.enabled=false)"
+        f"probes.budget: found {of_all_sets or budget:g}{whose}, but a single probe of {schedule.problems} problems "
+        f"already takes up to {schedule.most:.1%} of what this run generates; raise {'that part' if whose else 'it'} "
+        f"to {math.ceil(1000 * schedule.most) / 1000:g}, train for at least {enough:,} steps, or switch the probes off "
+        "(probes.enabled=false)"
     )
 
 
@@ -117,7 +124,7 @@ def choose(
     length = sum(min(row["length"], budget.max_new_tokens) for row in rows) / len(rows)
     costs = {each: expected_tokens(rows, one) for each, one in plans_for(name, plan, largest_k).items()}
     return fit(budget.share, steps=budget.steps, every=every, problems=len(rows), cost_per_problem=costs,
-               training=budget.rollouts * length)
+               training=budget.rollouts * length, of_all_sets=budget.of_all_sets)
 
 
 def plans_for(name: str, plan: SamplingPlan, largest_k: int) -> dict[str, SamplingPlan]:

@@ -94,7 +94,7 @@ def main() -> int:
     chances = np.random.default_rng(0).beta(0.4, 1.2, options.problems)
     problems = [Problem(id=f"p{i}", prompt=f"Problem {i}?", gold="1", verifier="") for i in range(options.problems)]
     print(f"{'probe':8} {'samples':>9} {'own, s':>8} {'us a sample':>12} {'judge, s':>9} {'share at the rate':>18}")
-    worst = 0.0
+    worst = slowest = 0.0
     with tempfile.TemporaryDirectory() as folder:
         judge = LastWord()
         prober = Prober(problems, ProbeSettings(plan="fixed", base_plan="fixed", planned_looks=1), judge=judge,
@@ -107,11 +107,11 @@ def main() -> int:
             own = time.process_time() - started - sampler.seconds - judge.seconds
             assert row is not None and row["samples"] == options.problems * SAMPLES
             share = own / (own + judge.seconds + row["samples"] / options.rate)
-            worst = max(worst, share)
+            worst, slowest = max(worst, share), max(slowest, own / row["samples"])
             print(f"{name:8} {row['samples']:9,} {own:8.1f} {1e6 * own / row['samples']:12.0f} {judge.seconds:9.1f} "
                   f"{share:17.2%}", flush=True)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    limit = math.floor(SHARE / (1 - SHARE) * 1e6 / (1e6 * own / row["samples"]))
+    limit = math.floor(SHARE / (1 - SHARE) / slowest)
     print(f"{gigabytes:.2f} GB of memory at most; the share stays within {SHARE:.0%} up to {limit:,} samples a second")
     return int(worst > SHARE or gigabytes > GIGABYTE)
 

@@ -111,4 +111,5 @@ def test_sets_share_the_budget_by_their_problems(tmp_path: Path) -> None:
     quarter, whole = budget_of(recipe, parts["a"]), budget_of(recipe)
     assert quarter is not None and whole is not None and whole.share == 0.1
     assert quarter.share / (1 - quarter.share) == pytest.approx(1 / 36)
-    assert dataclasses.replace(quarter, share=0.1) == whole
+    assert dataclasses.replace(quarter, share=0.1, of_all_sets=None) == whole
+    assert (quarter.of_all_sets, whole.of_all_sets) == (0.1, None)

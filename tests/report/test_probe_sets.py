@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rlvr.report.page import write_report
 from rlvr.report.probe_sets import HEADS, table, together
 from rlvr.report.report import load_report
 from rlvr.report.summary import summary_table
+from rlvr.report.words import budget_words
 from rlvr.statistics.boundary_row import ALPHA, MARGIN
 from rlvr.statistics.verdicts import BoundaryVerdict, Look, holm_verdicts
 from tests.report.test_page import Page
@@ -104,6 +106,21 @@ def test_a_run_with_one_set_has_none_of_this(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "run", FakeRun(problems=12, steps=(0, 20)))
     assert load_report(path).sets == {} and "probe-sets" not in write_report(path).read_text()
     assert "Probe sets" not in (path / "report.md").read_text() and load_run(path).base.problems == 12
+
+
+def test_the_budget_of_all_sets_is_what_their_tokens_are_held_against(tmp_path: Path) -> None:
+    run = load_run(write_fake_run(tmp_path / "run", FakeRun(problems=4, steps=(0, 20))))
+    schedule = {"budget": 0.025, "share": 0.01, "most": 0.02}
+    last = dataclasses.replace(run.probes[1], budget_share=0.08, token_share=0.3)
+
+    def words(**more: float) -> str:
+        base = dataclasses.replace(run.base, schedule={**schedule, **more})
+        return budget_words(dataclasses.replace(run, probes=(base, last)))
+
+    assert words().startswith("The probes after the base took 8.0% of the tokens generated since (budget 2.5%, fore")
+    assert words(budget_of_all_sets=0.1).startswith(
+        "The probes of all sets after the base took 8.0% of the tokens generated since (budget 10%, of which this set "
+        "has 2.5%, forecast 1.0 to 2.0%).")
 
 
 def test_the_card_names_every_source() -> None:
