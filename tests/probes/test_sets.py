@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from rlvr.config.yaml_text import parse_yaml
 from rlvr.probes.budget_checks import budget_of, parts_of_budget
 from rlvr.runs.metrics import flat_boundary
 from tests.config.test_sets import MIX, TWO
-from tests.support.small_run import RECIPE, rows, write_recipe
+from tests.support.small_run import RECIPE, file_hash, rows, write_recipe
 
-SHORT = ("train.steps=2", "train.prompts_per_step=4", "train.group_size=4", "tracking.wandb=disabled")
+SHORT = ("train.steps=2", "train.prompts_per_step=4", "train.group_size=4", "train.save_every=1",
+         "tracking.wandb=disabled")
 
 
 def two_sets(folder: Path) -> list[str]:
@@ -75,11 +77,18 @@ def test_every_source_has_its_metrics_and_its_share(trained: tuple[Path, list[st
             assert (parts[0] + 3 * parts[1]) / 4 == pytest.approx(row[f"train/{name}"], abs=1e-6)
 
 
-def test_a_finished_run_resumes_to_nothing(trained: tuple[Path, list[str]]) -> None:
+def test_a_run_resumes_to_the_same_weights_prompts_and_counts(trained: tuple[Path, list[str]]) -> None:
+    """From its first checkpoint, as after a kill in the second step."""
     run, arguments = trained
-    before = boundary(run), boundary(run / "sets" / "hard")
-    assert main(["train", *arguments, "--resume"]) == 0
-    assert (boundary(run), boundary(run / "sets" / "hard")) == before
+    again = shutil.copytree(run, run.with_name("again"))
+    shutil.rmtree(again / "checkpoints" / "checkpoint-2")
+    assert main(["train", *arguments, f"run_dir={again}", "--resume"]) == 0
+    weights = "checkpoints/checkpoint-2/model.safetensors"
+    assert file_hash(again / weights) == file_hash(run / weights)
+    for home in ("", "sets/hard"):
+        counted = [[(row["step"], row["problem_id"], row["n"], row["c"]) for row in rows(path / home / "probes.jsonl")]
+                   for path in (run, again)]
+        assert counted[0] == counted[1] and len(counted[0]) == 8
 
 
 def test_a_stand_alone_probe_measures_all_sets_of_the_run(trained: tuple[Path, list[str]]) -> None:
