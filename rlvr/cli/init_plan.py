@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ WAYS: tuple[tuple[Sharding, dict[str, Any]], ...] = (
 """From the simplest to the smallest: the first that fits is taken. Adapters take ten times the learning rate."""
 
 
+LONGEST = 1024
+"""Tokens of a prompt and of an answer."""
 GENERATED_AT_A_TIME = 65536
 """Tokens per process: the caches of a 7B model then take 3.5 GiB."""
 
@@ -42,14 +45,15 @@ def tree_of(
     lab = answers["model"] == "lab"
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{Path(answers['model']).name}_{answers['algorithm']}").lower()
     prompts = _prompts_per_step(rows, processes)
-    limit = 18 if lab else 1024
+    room = _room(Path(answers["model"]))
+    limit = 18 if lab else room
     tree: dict[str, Any] = {
         "name": name, "seed": 0, "run_dir": "runs/{name}-seed{seed}",
         "model": {"path": answers["model"], "dtype": "float32"},
         "data": data,
         "algorithm": {"name": answers["algorithm"]},
         "train": {"steps": 100, "prompts_per_step": prompts, "group_size": 8, "micro_batch_size": 8,
-                  "learning_rate": 2e-4 if lab else 1e-6, "max_prompt_tokens": 1024, "max_new_tokens": limit,
+                  "learning_rate": 2e-4 if lab else 1e-6, "max_prompt_tokens": room, "max_new_tokens": limit,
                   "save_every": 25},
         "probes": {"every": 25, "temperature": 1.0 if lab else 0.6, "top_p": 1.0 if lab else 0.95,
                    "max_new_tokens": limit},
@@ -63,6 +67,17 @@ def tree_of(
     launch = "rlvr train" if processes == 1 and sharding == "ddp" else (
         f"accelerate launch --config_file launch/accelerate/{sharding}.yaml --num_processes {processes} -m rlvr.train")
     return tree, notes, launch
+
+
+def _room(model: Path) -> int:
+    """Tokens for a prompt and as many for an answer: 1,024, or half the positions of a local model that has fewer."""
+    config = model / "config.json"
+    try:
+        declared = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{config} is not JSON ({error})", where="--model") from None
+    positions = (declared.get("text_config") or declared).get("max_position_embeddings") or 2 * LONGEST
+    return min(LONGEST, max(1, positions // 2))
 
 
 def places_of(hardware: str) -> tuple[int, str | None]:

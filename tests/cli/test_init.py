@@ -67,6 +67,18 @@ def test_a_local_model_and_its_rows_pass_the_whole_check(folder: Path, capsys: p
     assert load_recipe("mine.yaml").train.prompts_per_step == 45  # 59 rows, a quarter of them held out
 
 
+def test_a_model_with_few_positions_has_room_for_both(folder: Path) -> None:
+    """Bug: a recipe for a model of 512 positions asked for answers of 1,024 tokens, and did not pass its check."""
+    for name, config, room in (("small", {"max_position_embeddings": 512}, 256),
+                               ("nested", {"text_config": {"max_position_embeddings": 600}}, 300),
+                               ("large", {"max_position_embeddings": 40960}, 1024), ("silent", {}, 1024)):
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(config))
+        assert main(["init", "--model", name, "--data", "my.jsonl", "--algorithm", "grpo", "--hardware", "cpu"]) == 0
+        recipe = load_recipe(f"{name}_grpo.yaml")
+        assert recipe.train.max_prompt_tokens == recipe.train.max_new_tokens == recipe.probes.max_new_tokens == room
+
+
 def test_questions_are_asked_on_a_terminal_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
