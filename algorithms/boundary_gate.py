@@ -58,18 +58,21 @@ class BoundaryGate(Algorithm[BoundaryGateConfig]):
         if self.config.weight == "unsolved":
             weight_N = (batch.solved_N == 0).to(batch.rewards_N.dtype)
         else:
-            weight_N = self._marginal(batch.seen_N, batch.solved_N)
+            config = self.config
+            weight_N = marginal_gain(batch.seen_N, batch.solved_N, config.k, config.prior_right, config.prior_wrong)
             judged_N = judged(batch)
             mean = weight_N[judged_N].mean() if judged_N.any() else weight_N.new_ones(())
             weight_N = weight_N / mean
         credit = GRPO(self.config).advantages(batch)
         return replace(credit, advantages_NT=credit.advantages_NT * weight_N.unsqueeze(1))
 
-    def _marginal(self, seen_N: torch.Tensor, solved_N: torch.Tensor) -> torch.Tensor:
-        """E[k (1 - p)^(k - 1)] per rollout: of a ratio of Beta functions, by the gammas that do not cancel."""
-        config = self.config
-        wrong_N = config.prior_wrong + seen_N - solved_N
-        all_N = config.prior_right + solved_N + wrong_N
-        more = config.k - 1
-        log_N = (wrong_N + more).lgamma() - wrong_N.lgamma() - (all_N + more).lgamma() + all_N.lgamma()
-        return config.k * log_N.exp()
+
+def marginal_gain(
+    seen: torch.Tensor, solved: torch.Tensor, k: int, prior_right: float, prior_wrong: float
+) -> torch.Tensor:
+    """E[k (1 - p)^(k - 1)] of problems with `solved` correct of `seen` rollouts: of a ratio of Beta functions, by the
+    gammas that do not cancel."""
+    wrong = prior_wrong + seen - solved
+    total = prior_right + solved + wrong
+    log = (wrong + k - 1).lgamma() - wrong.lgamma() - (total + k - 1).lgamma() + total.lgamma()
+    return k * log.exp()

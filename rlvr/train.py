@@ -38,7 +38,7 @@ from rlvr.training.open_run import open_run, resume_explained
 from rlvr.training.processes import GoldsOfAll, failed, leave, on_main, rank, world_size
 from rlvr.training.starting_model import starting_model
 from rlvr.training.trackers import check_installed
-from rlvr.types import UnsoundError, UserError
+from rlvr.types import Decoding, UnsoundError, UserError
 
 if TYPE_CHECKING:
     from rlvr.judging.judge import Judge
@@ -158,10 +158,13 @@ def _train(
 
     from rlvr.training.anchor import Anchor
     from rlvr.training.kept_rollouts import KeptRollouts
+    from rlvr.training.reference import ReferenceSync
+    from rlvr.training.rehearsal import Rehearsal, RehearsingTrainer
     from rlvr.training.tracking import CheckpointMarker, MetricsCallback, RolloutTables, tracked
     from rlvr.training.trainer import RLVRTrainer
 
-    trainer = RLVRTrainer(
+    trainer_class = RLVRTrainer if recipe.train.rehearse is None else RehearsingTrainer
+    trainer = trainer_class(
         starting_model(recipe.model),
         algorithm=build_algorithm(recipe),
         problems=problems.train,
@@ -173,6 +176,7 @@ def _train(
         mixture=shares(recipe.data.train),
         on_credit=KeptRollouts(run_dir, recipe.train.keep_rollouts,
                                {problem.id: problem for problem in problems.train}, recipe.seed),
+        prompt_choice=recipe.train.choose_prompts,
         processing_class=tokenizer,
         peft_config=peft_config(recipe),
         quantization_config=load_options(recipe.model).get("quantization_config"),
@@ -187,6 +191,15 @@ def _train(
         if recipe.train.anchor is not None:  # before the probes, which measure the weights that were pulled back
             trainer.add_callback(Anchor(recipe.train.anchor, accelerator=trainer.accelerator, record=trainer.record,
                                         resume_from=checkpoint))
+        if recipe.train.rehearse is not None and isinstance(trainer, RehearsingTrainer):
+            trainer.add_callback(Rehearsal(
+                recipe.train.rehearse, trainer, problems=problems.train, judge=judge, file=run_dir.rehearsal,
+                decoding=Decoding(recipe.train.temperature, 1.0, recipe.train.max_new_tokens),
+                resumed=checkpoint is not None))
+        if recipe.train.ref_sync is not None:
+            trainer.add_callback(ReferenceSync(
+                recipe.train.ref_sync, reference=trainer.ref_model, accelerator=trainer.accelerator,
+                record=trainer.record, resume_from=checkpoint))
         for callback in _probes(recipe, run_dir, sets, conditions, judge, trainer, progress, trackers):
             trainer.add_callback(callback)
         trainer.add_callback(MetricsCallback(run_dir, trackers))

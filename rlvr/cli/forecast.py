@@ -207,7 +207,10 @@ def _micro_batches(train: TrainSection, steps: StepPlan) -> str:
 
 def _generated_too(recipe: Recipe) -> str:
     """Text on what the algorithm generates beyond the rollouts it trains on."""
-    algorithm, words = build_algorithm(recipe), ""
+    algorithm, words, rehearse = build_algorithm(recipe), "", recipe.train.rehearse
+    if rehearse is not None:
+        of = f"{rehearse.problems:,}" if rehearse.problems else "all"
+        words += f"; before the first update {rehearse.samples} answers to each of {of} training problems"
     if algorithm.needs.greedy_baseline:
         words += f"; a greedy completion per prompt on top (1 per {recipe.train.group_size} rollouts)"
     if algorithm.needs.group_filter:

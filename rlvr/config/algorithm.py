@@ -27,6 +27,13 @@ def build_algorithm(recipe: Recipe) -> Algorithm[Any]:
     if recipe.train.group_size < least:
         raise UserError(f"found {recipe.train.group_size}, expected at least {least} for algorithm "
                         f"{recipe.algorithm_name!r}: it compares the rollouts of one prompt", where="train.group_size")
+    if recipe.train.ref_sync is not None and not algorithm.needs.ref_logps:
+        raise UserError(f"found {recipe.train.ref_sync}, expected null for algorithm {recipe.algorithm_name!r} as it "
+                        "is set: it has no KL to a reference; set algorithm.kl_loss_coef or remove train.ref_sync",
+                        where="train.ref_sync")
+    if recipe.train.choose_prompts is not None and algorithm.needs.group_filter:
+        raise UserError(f"found a section, expected null for algorithm {recipe.algorithm_name!r} as it is set: its "
+                        "dynamic sampling draws the prompts; remove one of the two", where="train.choose_prompts")
     from rlvr.algorithms.checks import check_shapes_and_finiteness, check_token_loss
 
     try:  # takes milliseconds; without it a broken plug-in fails at its first step, after the base probe

@@ -50,11 +50,18 @@ def check_training(
         _check_part("data.train", part)
         _check_data(spec, path_of("data.train", part))
     _check_steps(data, train, probes)
+    _expect(train.choose_prompts is None or len(by_name(data.train)) == 1, "train.choose_prompts", "a section",
+            "null with several sources in data.train, whose shares say which prompts are drawn; remove one of the two")
+    _expect(train.rehearse is None or train.micro_batch_tokens is None, "train.rehearse", "a section",
+            "null with train.micro_batch_tokens, whose budget does not know the stored answers; remove one of the two")
     _check_stop(train, probes)
 
 
 def check_anchor(train: TrainSection, model: ModelSpec) -> None:
-    """With adapters a pull scales their second factor: that moves the weights on a line for plain LoRA alone."""
+    """With adapters a pull scales their second factor: that moves the weights on a line for plain LoRA alone. And their
+    reference is the model without them, which cannot be reset."""
+    _expect(train.ref_sync is None or model.lora is None, "train.ref_sync", train.ref_sync,
+            "null with model.lora, whose reference is the model below the adapters; or train all weights")
     if train.anchor is None or model.lora is None:
         return
     _expect(train.anchor.to == "base", "train.anchor.to", train.anchor.to,

@@ -21,6 +21,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cispo": "rlvr.algorithms.cispo:CISPO",
         "clip_cov": "rlvr.algorithms.clip_cov:ClipCov",
         "dapo": "rlvr.algorithms.dapo:DAPO",
+        "difficulty": "rlvr.algorithms.difficulty:Difficulty",
+        "ds_grpo": "rlvr.algorithms.ds_grpo:DSGRPO",
         "gpg": "rlvr.algorithms.gpg:GPG",
         "grpo": "rlvr.algorithms.grpo:GRPO",
         "gspo": "rlvr.algorithms.gspo:GSPO",

@@ -23,6 +23,7 @@ from rlvr.config.fields import (
     Seconds,
     ShareBelowOne,
 )
+from rlvr.config.rehearsal import RehearsalSpec
 from rlvr.config.rewards import RewardSection
 
 
@@ -131,6 +132,22 @@ class StopSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptChoice:
+    """Draws the prompts of a step by what they can still add to pass@k, k E[(1 - p)^(k - 1)], from the run's own
+    verdicts on them so far: problems that are solved often are drawn less (2606.15455)."""
+
+    k: AtLeastOne = 256
+    """Of the pass@k to keep. Larger: a problem is drawn less after fewer correct rollouts."""
+    prior_right: Positive = 1.0
+    """Correct rollouts that the prior of p counts for. With 1 and 1 a problem that has not been seen is as likely to
+    have any p."""
+    prior_wrong: Positive = 1.0
+    """Wrong ones."""
+    uniform: ShareBelowOne = 0.1
+    """Part of the weight that is the same for all problems, in [0, 1). 0: what is solved is hardly seen again."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSection:
     """Rollouts, updates and checkpoints."""
 
@@ -223,6 +240,14 @@ class TrainSection:
     """What ends a run early, as in `{shrunk: 256}`. null: nothing does."""
     anchor: AnchorSpec | None = None
     """Pulls the weights back to the base, or to their own average, as in `{share: 0.02, every: 10}`. null: never."""
+    choose_prompts: PromptChoice | None = None
+    """Draws problems by what they can still add to pass@k, as in `{k: 256}`. null: all equally often."""
+    rehearse: RehearsalSpec | None = None
+    """Keeps right answers of the base in the loss, as in `{samples: 8, coef: 0.05}`. null: no."""
+    ref_sync: AtLeastOne | None = None
+    """For algorithms with a KL to the reference model: updates after which it becomes the policy of that moment (ProRL,
+    2505.24864), so that the KL does not hold a long training at the base. Not with adapters. null: it stays the
+    base."""
     rollout_correction: RolloutCorrection | None = None
     """Corrects for differences between vLLM and the trainer; needs `vllm`. null: assume that they agree, as the paper
     did."""

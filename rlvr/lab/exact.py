@@ -30,7 +30,19 @@ def exact_success(
     not reach its end-of-sequence token within `max_new_tokens` counts as wrong. The model keeps its train/eval mode;
     `batch_size` is in sequences, one per right answer.
     """
+    return exact_successes(model, tokenizer, problems, [decoding], batch_size)[0]
+
+
+def exact_successes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    decodings: Sequence[Decoding],
+    batch_size: int = 1024,
+) -> list[np.ndarray]:
+    """`exact_success` under each of several decodings, from one pass of the model over the answers."""
     prompts, answers, owners = [], [], []
+    longest = max(decoding.max_new_tokens for decoding in decodings)
     for index, problem in enumerate(problems):
         if problem.verifier != "countdown" or not isinstance(problem.prompt, str):
             raise UserError(f"problem {problem.id}: verifier {problem.verifier!r}, expected a lab problem (countdown, "
@@ -38,11 +50,11 @@ def exact_success(
         prompt = tokenizer.encode(problem.prompt, add_special_tokens=False)
         for text in derivations(problem.extra["numbers"], int(problem.gold), problem.extra["max_value"]):
             answer = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
-            if len(answer) <= decoding.max_new_tokens:
+            if len(answer) <= longest:
                 prompts.append(prompt)
                 answers.append(answer)
                 owners.append(index)
-    success = np.zeros(len(problems))
+    success_DP = np.zeros((len(decodings), len(problems)))
     by_shape: dict[tuple[int, int], list[int]] = {}
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         by_shape.setdefault((len(prompt), len(answer)), []).append(row)
@@ -50,28 +62,39 @@ def exact_success(
     model.eval()
     try:
         # Rows of one shape share a batch, so nothing is ever padded.
-        for rows in by_shape.values():
+        for (_, width), rows in by_shape.items():
             for start in range(0, len(rows), batch_size):
                 batch = rows[start : start + batch_size]
-                logps = answer_logps([prompts[r] for r in batch], [answers[r] for r in batch], model, decoding)
-                np.add.at(success, [owners[r] for r in batch], np.exp(logps))
+                logits, targets = answer_logits([prompts[r] for r in batch], [answers[r] for r in batch], model)
+                for success_P, decoding in zip(success_DP, decodings, strict=True):
+                    if width <= decoding.max_new_tokens:
+                        logps = step_logps(logits, targets, decoding).sum(dim=1).cpu().numpy()
+                        np.add.at(success_P, [owners[r] for r in batch], np.exp(logps))
     finally:
         model.train(was_training)
-    return np.minimum(success, 1.0)
+    return list(np.minimum(success_DP, 1.0))
 
 
 @torch.no_grad()
-def answer_logps(
-    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], model: PreTrainedModel, decoding: Decoding
-) -> np.ndarray:
-    """Log-probability of sampling each answer's tokens after its prompt: float64 (B,), -inf where impossible.
+def answer_logits(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], model: PreTrainedModel
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (B, T, V) of each answer's tokens after its prompt, and the tokens (B, T).
 
     All prompts have one length, and so have all answers.
     """
     width = len(answers[0])
     targets = torch.tensor(answers, device=model.device)
     tokens = torch.cat([torch.tensor(prompts, device=model.device), targets], dim=1)[:, :-1]
-    logits = model(input_ids=tokens, use_cache=False, logits_to_keep=width).logits.float()
+    return model(input_ids=tokens, use_cache=False, logits_to_keep=width).logits.float(), targets
+
+
+def answer_logps(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], model: PreTrainedModel, decoding: Decoding
+) -> np.ndarray:
+    """Log-probability of sampling each answer's tokens after its prompt: float64 (B,), -inf where impossible. Shapes
+    are as in `answer_logits`."""
+    logits, targets = answer_logits(prompts, answers, model)
     return step_logps(logits, targets, decoding).sum(dim=1).cpu().numpy()
 
 

@@ -45,6 +45,8 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     "train/grad_norm": ("gradient norm before clipping: of the policy; under DeepSpeed of the critic too", ""),
     "train/critic_grad_norm": ("gradient norm of the critic before clipping", ""),
     "train/anchor_distance": ("distance of the weights to their anchor before a pull, Euclidean (LoRA: norm of B)", ""),
+    "train/rehearsal_nll": ("negative log-likelihood of the base's stored right answers, mean over tokens", ""),
+    "train/ref_moved": ("distance from the old reference model to the new one at a reset, Euclidean", ""),
     "train/anchor_pull": ("how far the pull moved them", ""),
     "train/lr": ("learning rate of the policy", ""),
     "perf/step_seconds": ("seconds of one optimizer step, rollouts included", "lower"),

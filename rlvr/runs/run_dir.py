@@ -81,6 +81,11 @@ class RunDir:
         return self.path / "boundary.jsonl"
 
     @property
+    def rehearsal(self) -> Path:
+        """Right answers of the base to training problems (`train.rehearse`), one row per problem."""
+        return self.path / "rehearsal.jsonl"
+
+    @property
     def problems(self) -> Path:
         """One row per probe problem."""
         return self.path / "problems.jsonl"

@@ -60,6 +60,9 @@ def training_arguments(recipe: Recipe, run_dir: RunDir) -> Any:
     from rlvr.training.trl_settings import RLVRConfig
 
     check_names(recipe.train)
+    if recipe.train.ref_sync is not None and adapter_of(recipe.model.path):
+        raise UserError(f"found {recipe.train.ref_sync}, expected null with a model of adapters; merge them into their "
+                        "base first, or remove it", where="train.ref_sync")
     own, further = own_arguments(recipe, run_dir), recipe.train.trl
     assert not own.keys() & further.keys(), "rlvr/config/foreign_keys.py lacks a field that rlvr sets"
     try:

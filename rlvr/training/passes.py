@@ -15,7 +15,7 @@ import torch
 from accelerate.utils import DistributedType
 
 from rlvr.training.critic import read_values
-from rlvr.training.forward import Compact, Sequences, sequences, trimmed, with_positions
+from rlvr.training.forward import Compact, Sequences, multimodal, sequences, trimmed, with_positions
 from rlvr.training.micro_batches import PARTS, gather_rows, plan, row_lengths, take_rows
 from rlvr.training.objective import Measured
 
@@ -85,6 +85,15 @@ def values(trainer: Any, model: Any, tensors: Mapping[str, Any]) -> torch.Tensor
             return layout.read(model(**layout.inputs, value_pass=True))
         left, _ = trimmed(rows)
         return padded(read_values(positioned(trainer, model), *left), rows)
+
+
+@torch.no_grad()
+def old_logps(trainer: Any, rollouts: Mapping[str, Any]) -> torch.Tensor:
+    """Log-probabilities of this rank's rollouts under the policy before any of their updates, (n, T)."""
+    size = trainer.args.per_device_train_batch_size
+    return trainer._get_per_token_logps_and_entropies(
+        trainer.model, *sequences(rollouts), batch_size=size, **multimodal(rollouts)
+    )[0]
 
 
 @torch.no_grad()

@@ -42,6 +42,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from rlvr.config.sections import PromptChoice
 from rlvr.interfaces import Algorithm, RolloutBatch, Sampler
 from rlvr.models.sampler import TransformersSampler
 from rlvr.models.seeded import SeededSampling, row_key
@@ -56,6 +57,7 @@ from rlvr.training.forward import check_packable, has_learned_positions, multimo
 from rlvr.training.gathered import whole_model
 from rlvr.training.micro_batches import parts
 from rlvr.training.objective import MicroBatch, entropy_weight, next_entropy_coef, objective
+from rlvr.training.prompt_choice import chosen_rows
 from rlvr.training.prompt_stream import PromptStream
 from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, ShapedReward, TermReward, TruncationPolicy
 from rlvr.training.rollouts import never_empty, samples_every_token, to_trl, with_pictures
@@ -80,6 +82,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         shaped_rewards: terms added to the accuracy in the reward; dynamic sampling sees the accuracy alone.
         mixture: of several sources of problems: see `PromptStream`.
         on_credit: called on every process with each `Step` when its rollouts have their credit.
+        prompt_choice: draws the prompts by the run's history of them; None: all equally often.
         kwargs: passed on to GRPOTrainer (processing_class, callbacks, peft_config, rollout_func ...).
 
     Raises: ValueError for an algorithm and arguments that do not fit, UserError for what a recipe can mend.
@@ -107,6 +110,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         shaped_rewards: Sequence[ShapedReward] = (),
         mixture: Mapping[str, Fraction] | None = None,
         on_credit: Callable[[Step], None] | None = None,
+        prompt_choice: PromptChoice | None = None,
         **kwargs: Any,
     ) -> None:
         check_fit(algorithm, problems, args)
@@ -116,6 +120,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         self.rollout_seed = seed
         self.truncated_policy: TruncationPolicy = truncated
         self.shaped_rewards, self.on_credit = tuple(shaped_rewards), on_credit
+        self.prompt_choice = prompt_choice
         self.progress = Progress(entropy_coef=algorithm.loss.entropy_coef)
         self.prompts_per_step = args.generation_batch_size // args.num_generations
         self.stream = PromptStream(problems, prompts_per_step=self.prompts_per_step, seed=seed, mixture=mixture)
@@ -176,6 +181,8 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """One rollout batch: TRL's tensors, with its advantages replaced by the algorithm's credit."""
         needs = self.algorithm.needs
+        if self.model.training and self.prompt_choice is not None:
+            inputs = chosen_rows(self)
         self.step = step = Step(self.state.global_step, with_pictures(inputs, self.reward.problems))
         if not self.model.training:
             return super()._generate_and_score_completions(step.rows)
@@ -188,14 +195,14 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
             critic.mark_trainable(self.model)  # the reference pass of adapters froze the critic's
             tensors["old_values"] = passes.old_values(self, tensors)
         if needs.old_logps and "old_per_token_logps" not in tensors:
-            tensors["old_per_token_logps"] = self.old_logps(tensors)
+            tensors["old_per_token_logps"] = passes.old_logps(self, tensors)
         step.batch = self.gathered_batch(step, tensors)
         step.credit = assign_credit(self.algorithm, step.batch)
         tensors |= credit_tensors(step.batch, step.credit, tensors["completion_mask"], self.accelerator.process_index)
         self.record(step_metrics(step, self.shaped_rewards, gather_object([step.judged])))
         end, drawn = self.progress.prompt_position, len(step.refill.groups) if step.refill else self.prompts_per_step
         self.record(source_metrics(step, [self.stream.source(position) for position in range(end - drawn, end)]))
-        self.progress.add(step, history=needs.history)
+        self.progress.add(step, history=needs.history or self.prompt_choice is not None)
         self._metrics["train"] |= {name: [total] for name, total in self.progress.metrics().items()}
         if self.on_credit is not None:
             self.on_credit(step)
@@ -234,13 +241,6 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
                 step.baseline_NF = generation.greedy_rewards(self, judge, step, inputs[every], prompts[every])
         assert step.rewards_NF is not None
         return step.rewards_NF
-
-    @torch.no_grad()
-    def old_logps(self, tensors: dict[str, Any]) -> torch.Tensor:
-        """Log-probabilities of this rank's rollouts under the policy before any of their updates."""
-        size = self.args.per_device_train_batch_size
-        return self._get_per_token_logps_and_entropies(
-            self.model, *sequences(tensors), batch_size=size, **multimodal(tensors))[0]
 
     def gathered_batch(self, step: Step, tensors: dict[str, Any]) -> RolloutBatch:
         """Everything the algorithm may want, of all ranks."""

@@ -22,6 +22,8 @@ from rlvr.algorithms.checks import check_algorithm
 from rlvr.algorithms.cispo import CISPO, CISPOConfig
 from rlvr.algorithms.clip_cov import ClipCov, ClipCovConfig, draw_from_band
 from rlvr.algorithms.dapo import DAPO, DAPOConfig
+from rlvr.algorithms.difficulty import Difficulty, DifficultyConfig
+from rlvr.algorithms.ds_grpo import DSGRPO, DSGRPOConfig
 from rlvr.algorithms.gpg import GPG, GPGConfig
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.algorithms.gspo import GSPO, GSPOConfig
@@ -313,6 +315,41 @@ def test_rs_grpo_by_hand() -> None:
     close(apart[:2], apart[2:])  # a shift of a group's rewards changes nothing
 
 
+# --- differential smoothing and difficulty weights
+
+
+def test_differential_smoothing_by_hand() -> None:
+    # log pi of the rollouts: -4, -3, -2, -1. GRPO of one right of four: +1.5, -0.5 (std 0.5).
+    smooth = DSGRPO(DSGRPOConfig(smooth_right=0.1, smooth_wrong=0.2, std_eps=0.0))
+    assert credit_N(smooth, [1, 0, 0, 0]) == pytest.approx([1.5 + 0.4, -0.5 - 0.6, -0.5 - 0.4, -0.5 - 0.2])
+    assert credit_N(smooth, [1, 1, 1, math.nan]) == pytest.approx([0.4, 0.3, 0.2, 0])  # the smoothing alone
+    # log pi is the sum over the generated tokens, and what stands elsewhere does not matter
+    batch = small_batch([1, 0], mask_NT=tensor([[1, 1, 0], [1, 0, 0]]),
+                        old_logps_NT=tensor([[-1, -2, math.nan], [-3, math.inf, math.nan]]))
+    found = DSGRPO(DSGRPOConfig(smooth_right=0.1, smooth_wrong=0.0, std_eps=0.0)).advantages(batch).advantages_NT
+    root = math.sqrt(0.5)
+    close(found, tensor([[root + 0.3, root + 0.3, 0], [-root, 0, 0]]))
+    off = DSGRPO(DSGRPOConfig(smooth_right=0, smooth_wrong=0))
+    assert credit_N(off, [1, 0]) == credit_N(GRPO(GRPOConfig()), [1, 0])
+    with pytest.raises(ValueError, match="old_logps_NT"):
+        smooth.advantages(small_batch([1, 0], old_logps_NT=None))
+
+
+def test_difficulty_weights_by_hand() -> None:
+    # One of four right: w(0.25) = 0.4 + 1.1 / (1 + e^-5) for the right one, w(0.75) = 0.4 + 0.55 for the wrong ones.
+    found = credit_N(Difficulty(DifficultyConfig(std_eps=0.0)), [1, 0, 0, 0])
+    assert found == pytest.approx([1.5 * (0.4 + 1.1 / (1 + math.exp(-5))), *[-0.5 * 0.95] * 3])
+    # Three of four right: w(0.75) for the right ones, w(0.25) for the wrong one. Not judged rollouts do not count.
+    found = credit_N(Difficulty(DifficultyConfig(std_eps=0.0)), [1, 1, 1, 0, math.nan])
+    assert found == pytest.approx([*[0.5 * 0.95] * 3, -1.5 * (0.4 + 1.1 / (1 + math.exp(-5))), 0])
+    same = DifficultyConfig(easy=1.0, hard=1.0)
+    assert credit_N(Difficulty(same), [1, 0, 0]) == credit_N(GRPO(GRPOConfig()), [1, 0, 0])
+    # by accuracy, not by shaped reward
+    shaped = small_batch([1, 0, 0, 0], rewards_N=tensor([1.5, 0.5, 0.5, 0.5]))
+    close(Difficulty(DifficultyConfig()).advantages(shaped).advantages_NT,
+          Difficulty(DifficultyConfig()).advantages(small_batch([1, 0, 0, 0])).advantages_NT)
+
+
 # --- boundary gate
 
 
@@ -521,6 +558,8 @@ VARIANTS: dict[str, Algorithm[Any]] = {
     "clip_cov-wide": ClipCov(ClipCovConfig(share=0.1, cov_low=0.0)),
     "kl_cov-wide": KLCov(KLCovConfig(share=0.2)),
     "unlikeliness-strong": Unlikeliness(UnlikelinessConfig(rank_penalty=1.0)),
+    "ds_grpo-strong": DSGRPO(DSGRPOConfig(smooth_right=0.5, smooth_wrong=0.5)),
+    "difficulty-steep": Difficulty(DifficultyConfig(steepness=100.0)),
     "rs_grpo-bold": RSGRPO(RSGRPOConfig(risk=8.0)),
     "boundary_gate-marginal": BoundaryGate(BoundaryGateConfig(weight="marginal")),
     "gspo-wide": GSPO(GSPOConfig(clip_low=0.2, clip_high=0.2)),
@@ -690,6 +729,8 @@ def test_loss_specs() -> None:
     (lambda: ClipCovConfig(cov_low=5), "cov_low < cov_high"),
     (lambda: KLCovConfig(share=2), "share is 2"),
     (lambda: RSGRPOConfig(risk=0), "risk is 0"),
+    (lambda: DSGRPOConfig(smooth_wrong=-1.0), "smooth_wrong=-1.0"),
+    (lambda: DifficultyConfig(easy=0.0), "easy is 0.0"),
     (lambda: BoundaryGateConfig(k=0), "k is 0"),
     (lambda: BoundaryGateConfig(prior_wrong=-1.0), "prior_wrong is -1.0"),
     (lambda: KLCovConfig(clip_high=0.3), "kl_cov: clip_high=0.3 has no effect on this loss; remove it"),

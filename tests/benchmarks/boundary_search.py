@@ -1,153 +1,221 @@
 """Which setting keeps the boundary? Trains many on the lab; exact pass@1 and pass@256 of each and of its dial.
 
-    python tests/benchmarks/boundary_search.py OUT.jsonl --work DIR [--arms grpo maxrl] [--seeds 0 1] [--steps 100]
+    python tests/benchmarks/boundary_search.py OUT.jsonl --work DIR [--arms grpo maxrl] [--seeds 0 1] [--file FILE]
     python tests/benchmarks/boundary_search.py OUT.jsonl --table
 
-One JSON line a model: arm, seeds, step, share of the way from the base, tokens that its training generated, and
-percent by decoding and split. What OUT.jsonl holds is not repeated, so a killed search goes on. Averages of seeds cost
-the tokens of all of them: two seeds at step 50 are what one costs at step 100. The probes of the runs are off: exact
-values need no samples.
+The arms are those of a comparison file, by default boundary_search.yaml beside this script. One JSON line a model: arm,
+seeds, step, share of the way from the base, tokens that its training generated, percent by decoding and split, and the
+success probability of every problem. What
+OUT.jsonl holds is not repeated, so a killed search goes on, and several may fill one file. Averages of seeds cost the
+tokens of all of them: two seeds at step 50 are what one costs at step 100. The probes of the runs are off: exact values
+need no samples. A model at temperature 0.8 is the model whose last norm is divided by 0.8, sampled at temperature 1: it
+needs no training, so what a temperature gives is shown beside what a training gives.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
+import numpy as np
 
-from rlvr.config.comparison import load_comparison
-from rlvr.lab.countdown import ANSWER_TOKENS, problems
-from rlvr.lab.exact import exact_pass_at_k, exact_success
-from rlvr.lab.model import BASE_DIR, load_lab_model
-from rlvr.models.merge import SINGLE, between
+from rlvr.report.comparison.front import Model, Way, judged
+from rlvr.report.comparison.front_page import markdown
 from rlvr.runs.files import append_jsonl, read_jsonl
-from rlvr.runs.owner import release
 from rlvr.runs.run_dir import COMPLETE, RunDir
-from rlvr.train import run
-from rlvr.training.step import STATE_FILE
 from rlvr.types import Decoding
 
-RECIPE = "recipes/compare/lab_boundary.yaml"
-SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
+ARMS = Path(__file__).with_suffix(".yaml")
+SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
 SPLITS = ("test", "hard")
 PROBLEMS = 128
-DECODINGS = {"T=1": Decoding(1.0, 1.0, ANSWER_TOKENS), "T=0.6": Decoding(0.6, 0.95, ANSWER_TOKENS)}
-"""That of training, and the paper's."""
-State = Mapping[str, torch.Tensor]
+KS = (1, 16, 256)
+DECODINGS = {f"T={T:g}": Decoding(T, 1.0, 18) for T in (1.0, 0.9, 0.8, 0.7, 0.6)} | {
+    "T=0.6, top_p 0.95": Decoding(0.6, 0.95, 18)}
+"""The first is that of training, the last the paper's."""
+State = Mapping[str, Any]
+"""Tensors by name. What needs torch is imported where it is used: tables are made without it."""
+WEIGHTS, PROGRESS = "model.safetensors", "rlvr_state.json"
+"""In a checkpoint."""
+BASE: dict[str, Any] = {"arm": "base", "seeds": [], "step": 0, "share": 0.0, "tokens": 0}
 
 
-def exact(state: State) -> dict[str, dict[str, list[float]]]:
-    """Decoding -> split -> exact [pass@1, pass@256] in percent, of a lab model with these weights."""
+def success(state: State) -> dict[str, dict[str, list[float]]]:
+    """Decoding -> split -> exact success probability of every problem, of a lab model with these weights."""
+    from rlvr.lab.countdown import problems
+    from rlvr.lab.exact import exact_successes
+    from rlvr.lab.model import load_lab_model
+
     model, tokenizer = load_lab_model("lab")
     model.load_state_dict(dict(state))
-    found: dict[str, dict[str, list[float]]] = {}
-    for name, decoding in DECODINGS.items():
-        found[name] = {}
-        for split in SPLITS:
-            p_P = exact_success(model, tokenizer, problems(split, PROBLEMS), decoding)
-            found[name][split] = [round(100 * value, 3) for value in exact_pass_at_k(p_P, [1, 256]).values()]
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in DECODINGS}
+    for split in SPLITS:
+        successes = exact_successes(model, tokenizer, problems(split, PROBLEMS), list(DECODINGS.values()))
+        for name, p_P in zip(DECODINGS, successes, strict=True):
+            found[name][split] = np.round(p_P, 7).tolist()
     return found
 
 
 def dialled(states: Sequence[State], share: float) -> State:
     """The weights at `share` of the way from the lab's base to the mean of `states`."""
-    base = load_file(BASE_DIR / SINGLE)
+    from rlvr.models.merge import between
+
+    base = base_state()
     return {name: between(weight, [state[name] for state in states], share, weight.dtype)
             for name, weight in base.items()}
 
 
-def search(output: Path, work: Path, arms: Sequence[str], seeds: Sequence[int], steps: int) -> None:
-    """Train what is missing, then write a line for every checkpoint, mean over seeds, and share."""
-    overrides = [f"train.steps={steps}", f"train.save_every={max(1, steps // 4)}", "train.keep_checkpoints=9",
-                 "tracking.wandb=disabled", f"run_dir={work}/{{arm}}-{{seed}}",
-                 f"seeds={list(seeds)}"]
+def base_state() -> State:
+    from safetensors.torch import load_file
+
+    from rlvr.lab.model import BASE_DIR
+
+    return load_file(BASE_DIR / WEIGHTS)
+
+
+def search(output: Path, work: Path, file: Path, arms: Sequence[str], seeds: Sequence[int]) -> None:
+    """Train what is missing, then write a line for every share of every seed and of the means of the first 2, 3, ..."""
+    from rlvr.config.comparison import load_comparison
+    from rlvr.runs.owner import release
+    from rlvr.train import run
+
+    _add(output, BASE, [])
+    overrides = [f"run_dir={work}/{{arm}}-{{seed}}", f"seeds={list(seeds)}"]
     runs: defaultdict[str, dict[int, RunDir]] = defaultdict(dict)
-    for planned in load_comparison(RECIPE, overrides, arms or None):
-        folder = RunDir(planned.path)
+    for planned in load_comparison(file, overrides, arms or None):
+        folder, steps = RunDir(planned.path), planned.recipe.train.steps
         if not (folder.checkpoint(steps) / COMPLETE).is_file():
             run(planned.recipe_file, [*planned.overrides, "probes.enabled=false"], resume=folder.recipe.is_file())
             release()
         runs[planned.arm][planned.seed] = folder
-        _measure(output, planned.arm, runs[planned.arm])
+        _measure(output, planned.arm, {planned.seed: folder}, steps)
+        _measure(output, planned.arm, runs[planned.arm], steps)
 
 
-def _measure(output: Path, arm: str, runs: Mapping[int, RunDir]) -> None:
-    """Lines of the newest seed alone and, if there are more, of the mean over all so far."""
-    known = {_key(row) for row in read_jsonl(output)}
-    newest = max(runs, key=list(runs).index)
-    for seeds in ([newest], list(runs)) if len(runs) > 1 else ([newest],):
-        for step, _ in runs[newest].complete_checkpoints():
-            folders = [runs[seed].checkpoint(step) for seed in seeds]
-            tokens = sum(json.loads((folder / STATE_FILE).read_text())["generated_tokens"] for folder in folders)
-            for share in SHARES:
-                row = {"arm": arm, "seeds": seeds, "step": step, "share": share, "tokens": tokens}
-                if _key(row) not in known:
-                    states = [load_file(folder / SINGLE) for folder in folders]
-                    append_jsonl(output, [row | {"exact": exact(dialled(states, share))}])
+def _measure(output: Path, arm: str, runs: Mapping[int, RunDir], steps: int) -> None:
+    """Lines of the mean over these seeds, at the step at which they cost together what one costs; none if there is no
+    checkpoint at it."""
+    step, seeds = steps // len(runs), list(runs)
+    folders = [run.checkpoint(step) for run in runs.values()]
+    if not all((folder / COMPLETE).is_file() for folder in folders):
+        return
+    tokens = sum(json.loads((folder / PROGRESS).read_text())["generated_tokens"] for folder in folders)
+    for share in SHARES:
+        _add(output, {"arm": arm, "seeds": seeds, "step": step, "share": share, "tokens": tokens}, folders)
+
+
+def _add(output: Path, row: dict[str, Any], folders: Sequence[Path]) -> None:
+    """Measure the row's model and append it, unless the file has it."""
+    if _key(row) in {_key(known) for known in read_jsonl(output)}:
+        return
+    from safetensors.torch import load_file
+
+    states = [load_file(folder / WEIGHTS) for folder in folders]
+    found = success(dialled(states, row["share"]) if states else base_state())
+    percent = {decoding: {split: _percent(p_P) for split, p_P in splits.items()} for decoding, splits in found.items()}
+    row |= {"exact": percent, "success": found}
+    with output.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several searches may fill one file
+        append_jsonl(output, [row])
+
+
+def _percent(p_P: Sequence[float]) -> list[float]:
+    return [round(100 * float(-np.expm1(k * np.log1p(-np.array(p_P))).mean()), 3) for k in KS]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["arm"], tuple(row["seeds"]), row["step"], row["share"]
 
 
-def table(output: Path) -> str:
-    """Per decoding: each arm's best setting that loses at most 2 points of pass@256 on `test`, and at most 5. A setting
-    is a step, a share and a number of seeds averaged; its values are means over all it was tried with, and it is chosen
-    by them, so a new search with other seeds has to confirm it."""
-    base = exact(load_file(BASE_DIR / SINGLE))
-    lines = ["decoding | arm | lost at most | step | share | seeds averaged | tried | tokens | test | hard",
-             "--- | --- | --- | --- | --- | --- | --- | --- | --- | ---"]
-    settings: defaultdict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in read_jsonl(output):
-        settings[row["arm"], row["step"], row["share"], len(row["seeds"])].append(row)
-    for decoding in DECODINGS:
-        of_base = base[decoding]
-        lines.append(f"{decoding} | base | | | | | | | {_pair(of_base['test'])} | {_pair(of_base['hard'])}")
-        for arm in dict.fromkeys(arm for arm, *_ in settings):
-            for lost in (2.0, 5.0):
-                means = {key: {split: _mean(row["exact"][decoding][split] for row in tried) for split in SPLITS}
-                         for key, tried in settings.items() if key[0] == arm}
-                within = {key: found for key, found in means.items() if of_base["test"][1] - found["test"][1] <= lost}
-                if not within:
-                    lines.append(f"{decoding} | {arm} | {lost:g} | none")
-                    continue
-                key = max(within, key=lambda key: within[key]["test"][0])
-                tried = settings[key]
-                lines.append(" | ".join([
-                    decoding, arm, f"{lost:g}", *(f"{part:g}" for part in key[1:]), str(len(tried)),
-                    f"{sum(row['tokens'] for row in tried) / len(tried):,.0f}", _pair(within[key]["test"]),
-                    _pair(within[key]["hard"])]))
-    return "\n".join(lines)
+def table(output: Path, decoding: str, *, cooled: bool = False) -> list[str]:
+    """The referee's table under one decoding: every arm's last model and its dial, against GRPO.
+
+    With `cooled` the models at lower temperatures too, against the base at the best of these: what does a training add
+    to what cooling the base gives? Losses are to the base at `decoding` all the same.
+    """
+    temperatures = [name for name in DECODINGS if "top_p" not in name] if cooled else [decoding]
+    rows = read_jsonl(output)
+    of_base = [row for row in rows if row["arm"] == "base"]
+    base = _model("base", of_base, decoding, seedless=True)
+    found = [Way("base, cooled", "base", False, tuple(_model(name, of_base, name, seedless=True)
+                                                      for name in temperatures[1:]))] if cooled else []
+    for (arm, averaged), of_arm in _by_arm(rows).items():
+        shares = [share for share in SHARES if len(_at(of_arm, share)) == len({tuple(row["seeds"]) for row in of_arm})]
+        name = arm if averaged == 1 else f"{arm}, mean of {averaged}"
+        end = tuple(_model(f"end, {temperature}" if cooled else "end", _at(of_arm, 1.0), temperature)
+                    for temperature in temperatures)
+        found.append(Way(f"{name}, cooled" if cooled else name, arm, False, end))
+        between = tuple(_model(f"{share:.0%}, {temperature}" if cooled else f"{share:.0%}", _at(of_arm, share),
+                               temperature) for share in shares if share < 1 for temperature in temperatures)
+        found.append(Way(f"{name}, dialled{' and cooled' if cooled else ''}", arm, True, between))
+    reference = found[0] if cooled else next(way for way in found if way.name == "grpo")
+    return markdown(judged(base, found, reference, exact=True), KS[-1])
 
 
-def _mean(pairs: Iterable[Sequence[float]]) -> list[float]:
-    rows = list(pairs)
-    return [sum(row[i] for row in rows) / len(rows) for i in (0, 1)]
+def _by_arm(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+    """(arm, seeds averaged) -> rows that cost what a whole training costs."""
+    grouped: defaultdict[tuple[str, int], list[Mapping[str, Any]]] = defaultdict(list)
+    ends = {row["arm"]: max(other["step"] for other in rows if other["arm"] == row["arm"]) for row in rows}
+    for row in rows:
+        if row["seeds"] and row["step"] == ends[row["arm"]] // len(row["seeds"]):
+            grouped[row["arm"], len(row["seeds"])].append(row)
+    return dict(grouped)
 
 
-def _pair(values: Sequence[float]) -> str:
-    return f"{values[0]:.1f} / {values[1]:.1f}"
+def _at(rows: Sequence[Mapping[str, Any]], share: float) -> list[Mapping[str, Any]]:
+    return [row for row in rows if row["share"] == share]
+
+
+def _model(label: str, rows: Sequence[Mapping[str, Any]], decoding: str, *, seedless: bool = False) -> Model:
+    p_SP = np.array([row["success"][decoding]["test"] for row in rows])
+    return Model(label, p_SP, -np.expm1(KS[-1] * np.log1p(-p_SP)), seedless)
+
+
+def settings(output: Path) -> list[str]:
+    """Means of every setting, in percent pass@1 / pass@16 / pass@256, on `test` and `hard`: one line each."""
+    rows = read_jsonl(output)
+    lines = ["arm | averaged | share | seeds | tokens | decoding | test | hard", " | ".join(["---"] * 8)]
+    groups = {("base", 0): [row for row in rows if row["arm"] == "base"], **_by_arm(rows)}
+    for (arm, averaged), of_arm in groups.items():
+        for share in sorted({row["share"] for row in of_arm}):
+            some = _at(of_arm, share)
+            tokens = sum(row["tokens"] for row in some) / len(some)
+            for decoding in DECODINGS:
+                cells = [_triple(_mean(row["exact"][decoding][split] for row in some)) for split in SPLITS]
+                lines.append(" | ".join([arm, str(averaged), f"{share:g}", str(len(some)), f"{tokens:,.0f}", decoding,
+                                         *cells]))
+    return lines
+
+
+def _mean(triples: Iterable[Sequence[float]]) -> list[float]:
+    return [sum(values) / len(values) for values in zip(*triples, strict=True)]
+
+
+def _triple(values: Sequence[float]) -> str:
+    return " / ".join(f"{value:.1f}" for value in values)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("output", type=Path, metavar="OUT.jsonl")
     parser.add_argument("--work", type=Path, help="where the runs are kept; without it nothing is trained")
+    parser.add_argument("--file", type=Path, default=ARMS, help="the comparison whose arms are tried")
     parser.add_argument("--arms", nargs="+", default=[], help="of the comparison (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--table", action="store_true", help="print what was found")
     arguments = parser.parse_args()
     if arguments.work is not None:
-        search(arguments.output, arguments.work, arguments.arms, arguments.seeds, arguments.steps)
+        search(arguments.output, arguments.work, arguments.file, arguments.arms, arguments.seeds)
     if arguments.table:
-        print(table(arguments.output))
+        for decoding in ("T=1", "T=0.6, top_p 0.95"):
+            print(f"\n{decoding}\n", *table(arguments.output, decoding), sep="\n")
+        print("\nT=1 and below\n", *table(arguments.output, "T=1", cooled=True), sep="\n")
+        print("\nAll settings\n", *settings(arguments.output), sep="\n")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
     python tests/benchmarks/merge_memory.py
 
-Prints one JSON line: size of a model, peak resident memory of the process that merges (torch itself included), and
-their ratio. Resident memory counts the pages of mapped files as well.
+Prints one JSON line per share of the way: size of a model, peak resident memory of the process that merges, its part
+that was there before the merge (Python and torch), and the peak as a ratio of the model, with that part and without.
+Resident memory counts the pages of mapped files as well. At 0 and 1 the merge is compared with its inputs, bit for bit.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,10 +24,12 @@ MERGE = """
 import sys
 from pathlib import Path
 from rlvr.models.merge import merge
-base, trained, output = sys.argv[1:]
-merge(base, [trained], 0.5, Path(output))
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))  # getrusage counts the parent too
-print(int(peak.split()[1]) * 1024)
+def memory(name):  # getrusage counts the parent too
+    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
+base, trained, output, share = sys.argv[1:]
+before = memory("VmRSS")
+merge(base, [trained], float(share), Path(output))
+print(before, memory("VmHWM"))
 """
 
 
@@ -34,22 +38,40 @@ def main() -> None:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, name) for name in ("base", "trained", "merged")]
-        for seed, path in enumerate(paths[:2]):
+        ends = [Path(folder, name) for name in ("base", "trained")]
+        for seed, path in enumerate(ends):
             torch.manual_seed(seed)
             torch.set_default_dtype(torch.bfloat16)
             Qwen2ForCausalLM(Qwen2Config(**SHAPE)).save_pretrained(path, max_shard_size="300MB")
-        size = sum(file.stat().st_size for file in paths[0].glob("*.safetensors"))
-        started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", MERGE, *map(str, paths)], check=True, capture_output=True,
-                              text=True)
-        seconds = time.perf_counter() - started
-        peak = int(done.stdout)
-        shards = [len(list(path.glob("*.safetensors"))) for path in paths]
-        model = Qwen2ForCausalLM.from_pretrained(paths[2])
-        assert model.dtype == torch.bfloat16 and shards[2] > 1
-        print(json.dumps({"model_mb": round(size / 1e6), "peak_mb": round(peak / 1e6), "ratio": round(peak / size, 2),
-                          "shards": shards, "seconds": round(seconds, 1)}))
+        size = sum(file.stat().st_size for file in ends[0].glob("*.safetensors"))
+        for share in (0.5, 0.0, 1.0):
+            output = Path(folder, "merged")
+            started = time.perf_counter()
+            done = subprocess.run([sys.executable, "-c", MERGE, *map(str, ends), str(output), str(share)], check=True,
+                                  capture_output=True, text=True)
+            before, peak = map(int, done.stdout.split())
+            shards = len(list(output.glob("*.safetensors")))
+            assert shards > 1
+            found = {"share": share, "model_mb": round(size / 1e6), "peak_mb": round(peak / 1e6),
+                     "before_mb": round(before / 1e6), "ratio": round(peak / size, 2),
+                     "ratio_without_before": round((peak - before) / size, 2), "shards": shards,
+                     "seconds": round(time.perf_counter() - started, 1)}
+            if share in (0.0, 1.0):
+                found["same_bits"] = same_bits(output, ends[int(share)])
+            print(json.dumps(found), flush=True)
+            shutil.rmtree(output)
+
+
+def same_bits(one: Path, other: Path) -> bool:
+    """Whether two sharded models hold the same tensors, whatever lies in which shard."""
+    import torch
+    from safetensors.torch import load_file
+
+    def tensors(folder: Path) -> dict[str, torch.Tensor]:
+        return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+    a, b = tensors(one), tensors(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name].view(torch.int16), b[name].view(torch.int16)) for name in a)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ NOT_RUN = {
     r"\.venv/bin/mkdocs serve": "does not end; test_pages.py builds the site",
     r"python tests/statistics/coverage_table\.py .+": "takes an hour",
     r"python tests/lab/accuracy\.py .+": "takes minutes",
+    r"python tests/benchmarks/boundary_search\.py .+": "trains for minutes per arm and seed",
     r"accelerate launch .+": "several processes; tests/training starts them",
     r"sbatch .+": "needs Slurm; tests/test_launch.py runs the script with stand-ins",
     r"rlvr compare recipes/compare/(paper_kl_n|lab_distill)\.yaml.*": "GPUs, or twelve runs",

@@ -70,7 +70,7 @@ def test_figures_show_the_same_arms_in_the_same_colours(written: Path) -> None:
     colours: dict[str, set[str]] = {"grpo": set(), "<b>dapo": set()}
     found = re.findall(
         r'<script type="application/json" (?:id="[\w-]+" )?data-(figure|tokens)="([\w-]+)">(.*?)</script>', text)
-    assert len(found) == 3 + 2 * 7
+    assert len(found) == 4 + 2 * 7
     assert found[0][1] == "change"  # the first thing below the headline
     for axis, name, figure in found:
         traces = [trace for trace in json.loads(figure)["data"] if trace.get("name")]

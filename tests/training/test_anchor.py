@@ -96,6 +96,17 @@ def test_a_pull_all_the_way_gives_the_base_and_leaves_the_moments(tmp_path: Path
     assert rows and rows[0]["train/anchor_pull"] == pytest.approx(rows[0]["train/anchor_distance"] / 2, rel=1e-5)
 
 
+def test_an_anchor_that_never_pulls_changes_no_bit(tmp_path: Path) -> None:
+    """Without the section there is no anchor, with one that waits for update 100 nothing happens in three."""
+    free, waiting = trained(tmp_path / "free", None), trained(tmp_path / "waiting", AnchorSpec(share=0.5, every=100))
+    assert max_difference(free.model, waiting.model) == 0.0 and max_difference(free.model, tiny_model()) > 0
+    pairs = zip(free.optimizer.state.values(), waiting.optimizer.state.values(), strict=True)
+    assert all(torch.equal(a[key], b[key]) for a, b in pairs for key in ("exp_avg", "exp_avg_sq"))
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    off = load_recipe(tmp_path / "recipe.yaml", ["train.anchor=null"])
+    assert off == load_recipe(tmp_path / "recipe.yaml") and off.train.anchor is None
+
+
 def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     spec = AnchorSpec(share=0.3, every=2, to="average", decay=0.5)
     settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 3}

@@ -24,6 +24,7 @@ from rlvr.models.sampler import TransformersSampler
 from rlvr.probes.callback import BoundaryProbeCallback
 from rlvr.runs.run_dir import RunDir
 from rlvr.statistics.plan import SamplingPlan
+from rlvr.training import passes
 from rlvr.training.step import Step
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.training.trl_settings import check_parts
@@ -99,7 +100,7 @@ class Rollouts(RLVRTrainer):
         return self.sampled
 
     def gathered_batch(self, step: Step, tensors: dict[str, Any]) -> Any:
-        self.forward_logps = self.old_logps(tensors)
+        self.forward_logps = passes.old_logps(self, tensors)
         return super().gathered_batch(step, tensors)
 
 

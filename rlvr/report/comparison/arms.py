@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.probes.baseline import entry_name
+from rlvr.report.comparison.dials import Dialled, dials_beside, is_dial
 from rlvr.report.load import Run, load_run
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
@@ -53,6 +54,8 @@ class Arms:
     """Ids of problems left out of all runs, because in one of them an answer could not be judged."""
     sets: Mapping[str, Arms] = field(default_factory=dict)
     """Name -> the same arms on each probe set that all runs have, their own set first; {} for runs with one set."""
+    dials: tuple[Dialled, ...] = ()
+    """Dials of these runs, found beside them."""
 
     @property
     def runs(self) -> list[Run]:
@@ -88,7 +91,7 @@ def load_arms(paths: Sequence[Path], *, names: Mapping[Path, str] | None = None,
     """
     runs, left = _readable(run_directories(paths), finished=finished)
     labels = _labels(runs) if names is None else [names[run.path] for run in runs]
-    own = _grouped(runs, labels, [*missing, *left])
+    own = _grouped(runs, labels, [*missing, *left], dials_beside(runs))
     return dataclasses.replace(own, sets=_on_each_set(own, runs, labels))
 
 
@@ -104,18 +107,21 @@ def _on_each_set(own: Arms, runs: Sequence[Run], labels: Sequence[str]) -> dict[
         measured, _ = _readable([of_run[name].path for of_run in homes], finished=False)
         with_metrics = [dataclasses.replace(one, metrics=run.metrics) for one, run in zip(measured, runs, strict=True)]
         try:
-            found[name] = _grouped(with_metrics, labels, ())
+            found[name] = _grouped(with_metrics, labels, (), ())
         except UserError as error:
             raise error.within(f"probe set {name!r}") from None
     return found
 
 
-def _grouped(runs: Sequence[Run], labels: Sequence[str], missing: Sequence[str]) -> Arms:
+def _grouped(runs: Sequence[Run], labels: Sequence[str], missing: Sequence[str], dials: Sequence[Dialled]) -> Arms:
     """The runs with these labels as arms. Raises UserError for runs that cannot be compared."""
-    runs, unjudged = _on_judged_problems(runs)
+    both, unjudged = _on_judged_problems([*runs, *(dial.run for dial in dials)])
+    runs, dials = both[:len(runs)], [dataclasses.replace(dial, run=run)
+                                     for dial, run in zip(dials, both[len(runs):], strict=True)]
     for run in runs:
         _check_alone(run)
         _check_comparable(runs[0], run)
+    dials, other_dials = _comparable(runs[0], dials)
     grouped: defaultdict[str, list[Run]] = defaultdict(list)
     for label, run in zip(labels, runs, strict=True):
         grouped[label].append(run)
@@ -128,7 +134,7 @@ def _grouped(runs: Sequence[Run], labels: Sequence[str], missing: Sequence[str])
     base, own = _base(runs)
     short = [f"{run.path.name} was probed only up to step {run.probes[-1].step} of {_steps(run)}"
              for run in runs if run.probes[-1].step < _steps(run)]
-    return Arms(arms, base, _base_name(base), own, (*missing, *short), unjudged)
+    return Arms(arms, base, _base_name(base), own, (*missing, *short, *other_dials), unjudged, dials=tuple(dials))
 
 
 def run_directories(paths: Iterable[Path]) -> list[Path]:
@@ -138,7 +144,7 @@ def run_directories(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             raise UserError(f"{path}: {'not a directory' if path.exists() else 'not found'}; expected the directory of "
                             "a run, or one with runs in it, such as runs/lab_six")
-        below = [path] if _is_run(path) else sorted(filter(_is_run, path.iterdir()))
+        below = [path] if _is_run(path) else sorted(one for one in path.iterdir() if _is_run(one) and not is_dial(one))
         if not below:
             raise UserError(f"{path}: found no run in it (a directory with recipe.json); expected finished runs")
         directories += below
@@ -304,6 +310,18 @@ def _check_comparable(first: Run, run: Run) -> None:
     if _base_counts(run) != _base_counts(first) and not (ours and others):
         raise UserError(f"{run.path} and {first.path} cannot be compared: base probe differs, and without "
                         f"{RunDir(run.path).samples(0).name} it is unknown whether their base models are the same")
+
+
+def _comparable(first: Run, dials: Sequence[Dialled]) -> tuple[list[Dialled], list[str]]:
+    """The dials that were measured as the runs were, and the others in words."""
+    kept, left = [], []
+    for dial in dials:
+        try:
+            _check_comparable(first, dial.run)
+            kept.append(dial)
+        except UserError as error:
+            left.append(f"left out the dial {dial.run.path.name}: {error}")
+    return kept, left
 
 
 def _check_schedules(first: Run, run: Run) -> None:

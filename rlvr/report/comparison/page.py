@@ -10,6 +10,10 @@ from typing import Any
 from rlvr.report.comparison.arms import Arms, algorithm_of, load_arms, other_settings
 from rlvr.report.comparison.figures import arm_styles, changes_of_arms, curves_of_arms, panels
 from rlvr.report.comparison.folded import folded
+from rlvr.report.comparison.front import LOSSES, Referee, referee
+from rlvr.report.comparison.front_page import figure_of as front_figure
+from rlvr.report.comparison.front_page import note as front_note
+from rlvr.report.comparison.front_page import rows as front_rows
 from rlvr.report.comparison.standings import (
     ALPHA,
     TOLERANCE,
@@ -53,10 +57,10 @@ def write_comparison(source: Sequence[Path] | Arms, output: Path, **how: Any) ->
     """
     arms = _loaded(source, how)
     tables, sentences, pairs = _tables(arms), finding(arms), differences(arms)
-    shown = _shown(arms, tables)
+    shown, front = _shown(arms, tables), referee(arms)
     texts = {
-        output: _render(arms, shown, sentences, output.stem),
-        output.with_suffix(".md"): markdown(arms, shown, pairs, sentences, how_measured(arms.base)),
+        output: _render(arms, shown, sentences, front, output.stem),
+        output.with_suffix(".md"): markdown(arms, shown, pairs, sentences, front, how_measured(arms.base)),
         output.with_suffix(".csv"): csv_text(tables, pairs),
     }
     for path, text in texts.items():
@@ -97,7 +101,8 @@ def _shown(arms: Arms, tables: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
             if name != "equal_tokens" or any(row.step != arms.last_step for row in rows[1:])}
 
 
-def _render(arms: Arms, tables: Mapping[str, list[Row]], sentences: Finding, title: str) -> str:
+def _render(arms: Arms, tables: Mapping[str, list[Row]], sentences: Finding, front: Referee | None,
+            title: str) -> str:
     return page_of(
         "comparison/compare",
         parts=("page", "comparison/compare"),
@@ -111,7 +116,10 @@ def _render(arms: Arms, tables: Mapping[str, list[Row]], sentences: Finding, tit
         over=over_text(tables["equal_steps"][1:]),
         tolerance=f"{TOLERANCE:.0%}",
         budget=count_text(token_budget(arms)),
-        figures=_figures(arms),
+        figures=_figures(arms, front),
+        front=None if front is None else {
+            "rows": front_rows(front), "note": front_note(front, arms.k), "reference": front.reference,
+            "losses": [number(loss) for loss in LOSSES]},
         spread=", means over seeds; shaded: from the lowest seed to the highest" if len(arms.seeds) > 1 else "",
         pairs=_pairs(arms),
         alpha=f"{ALPHA:.0%}",
@@ -210,11 +218,13 @@ def _settings(arms: Arms) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _figures(arms: Arms) -> dict[str, Any]:
+def _figures(arms: Arms, front: Referee | None) -> dict[str, Any]:
     """Figures by name, the same against tokens, and the (name, title, note) of the panels."""
     plots = {"curves": curves_of_arms(arms), "change": changes_of_arms(arms), "folded": folded(arms)}
     for name, each in [*arms.sets.items()][1:]:
         plots |= {f"set-{name}-change": changes_of_arms(each), f"set-{name}-curves": curves_of_arms(each)}
+    if front is not None:
+        plots["front"] = front_figure(arms, front)
     names, alternatives = [], {}
     by_tokens = {title: fig for title, _, fig in panels(arms, "tokens")}
     for title, note, fig in panels(arms, "steps"):

@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 
 from rlvr.report.comparison.arms import Arms
+from rlvr.report.comparison.front import Referee
+from rlvr.report.comparison.front_page import markdown as front_markdown
 from rlvr.report.comparison.standings import ALPHA, PROBLEMS, Difference, Metric, Row, changes_over_sets, metrics
 from rlvr.report.comparison.words import (
     Finding,
@@ -30,7 +32,8 @@ FIELDS = ("table", "arm", "other", "seeds", "step", "generated_tokens", "metric"
 TITLES = {"equal_steps": "At equal steps", "equal_tokens": "At equal generated tokens", "by_step": "Step by step"}
 
 
-def markdown(arms: Arms, tables: dict[str, list[Row]], pairs: Sequence[Difference], finding: Finding, how: str) -> str:
+def markdown(arms: Arms, tables: dict[str, list[Row]], pairs: Sequence[Difference], finding: Finding,
+             front: Referee | None, how: str) -> str:
     """compare.md: the sentences and the tables, as a pull request or a notebook shows them."""
     lines = [f"# {' / '.join(arm.name for arm in arms.arms)}", "", finding.sentence, ""]
     lines += [f"- {note}" for note in finding.notes]
@@ -41,6 +44,8 @@ def markdown(arms: Arms, tables: dict[str, list[Row]], pairs: Sequence[Differenc
                 for row in rows]
         lines += ["", f"## {TITLES[name]}", "", *_pipes(heads, body)]
     lines += ["", f"{over_text(tables['equal_steps'][1:])} pass@k in percent, differences in points, entropy in nats."]
+    if front is not None:
+        lines += ["", "## How much pass@1 for how much of the boundary", "", *front_markdown(front, arms.k)]
     if pairs:
         body = [[f"{d.arm} - {d.other}", d.metric, difference_text(d.value.estimate), p_text(d.p),
                  "significant" if d.significant else "not significant", number(d.value.exact, signed=True)]

@@ -1,0 +1,144 @@
+"""The referee of a comparison: its numbers by hand, dials beside the runs, and what the page shows of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlvr.report.comparison.arms import load_arms
+from rlvr.report.comparison.front import DEPTH, referee
+from rlvr.report.comparison.page import write_comparison
+from rlvr.statistics.paired_tests import holm, interval_p_value
+from rlvr.statistics.seeds import arm_difference_ci
+from tests.report.test_page import Page
+from tests.support.arm_runs import write_run
+from tests.support.fake_run import read_rows
+
+BASE = [1] * 20 + [0] * 20
+"""Right samples of four: pass@1 0.125, pass@4 0.5."""
+GRPO = [[4] * 16 + [0] * 24, [4] * 17 + [0] * 23]
+"""Two seeds: pass@1 0.4 and 0.425; pass@4 as much, 0.1 and 0.075 below the base."""
+KEEPS = [[2] * 18 + [1] * 2 + [0] * 20, [3] * 16 + [1] * 4 + [0] * 20]
+"""pass@1 0.2375 and 0.325; pass@4 0.5."""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """GRPO and an arm that keeps the boundary, and the dial of both seeds of GRPO: 0.3 and 0.475 at 50%."""
+    for seed in (0, 1):
+        write_run(tmp_path / f"grpo-{seed}", "grpo", seed, {10: KEEPS[0], 20: GRPO[seed]}, base=BASE)
+        write_run(tmp_path / f"keeps-{seed}", "keeps", seed, {10: BASE, 20: KEEPS[seed]}, base=BASE)
+        dial = write_run(tmp_path / f"grpo-{seed}-dial", "grpo", seed, {50: [2] * 19 + [0] * 21, 100: GRPO[seed]},
+                         base=BASE)
+        write_dial(dial, [tmp_path / f"grpo-{seed}"])
+    return tmp_path
+
+
+def write_dial(path: Path, runs: list[Path], step: int = 20) -> None:
+    """Make a run directory that of a dial."""
+    (path / "metrics.jsonl").unlink()
+    tree = read_recipe(path)
+    tree["probed"] = ["merge-50", "merge-100"]
+    (path / "recipe.json").write_text(json.dumps({"recipe": tree, "versions": {}, "lab": False}))
+    trained = [str(run / "checkpoints" / f"checkpoint-{step}") for run in runs]
+    (path / "dial.json").write_text(json.dumps({"run": str(runs[0]), "trained": trained, "percents": [50, 100]}))
+
+
+def read_recipe(path: Path) -> dict[str, object]:
+    return json.loads((path / "recipe.json").read_text())["recipe"]
+
+
+def test_the_table_by_hand(two: Path) -> None:
+    found = referee(load_arms([two]))
+    assert found is not None and not found.exact and found.reference == "grpo"
+    assert found.base.point == (0.125, 0.5)
+    grpo, dial, keeps = found.standings
+    assert [standing.way.name for standing in found.standings] == ["grpo", "grpo, dialled", "keeps"]
+    # GRPO at step 20 loses 0.0875 of pass@4: within neither loss, so its step 10 is taken, 0.2375.
+    assert [best.model.label for best in grpo.best] == ["step 10", "step 10"]
+    assert grpo.best[0].model.point == (0.2375, 0.5) and grpo.best[0].against is None
+    # The dial at 50%: (0.2375, 0.475), 2.5 points lost.
+    assert [best.model.label for best in dial.best] == ["base", "step 20, 50% of the way"]
+    assert [best.model.label for best in keeps.best] == ["step 20", "step 20"]
+    assert keeps.best[0].model.point == pytest.approx((0.28125, 0.5))
+    # Area of seed 0 of GRPO: (0.2375, 0.5) and (0.4, 0.4); the second is DEPTH below the base and adds nothing.
+    first = (0.2375 - 0.125) * DEPTH
+    second = first + (0.425 - 0.2375) * (DEPTH - 0.075)
+    assert grpo.area.value == pytest.approx((first + second) / 2)
+
+
+def test_a_difference_counts_what_it_was_chosen_from(two: Path) -> None:
+    """Every way has two models, so four pairs: Bonferroni at four. Then Holm over all six tests of the table."""
+    found = referee(load_arms([two]))
+    assert found is not None
+    grpo = pass_1([KEEPS[0], KEEPS[0]])  # its step 10
+
+    def raw(seeds: list[list[int]]) -> float:
+        return min(1.0, 4 * interval_p_value(lambda c: arm_difference_ci(pass_1(seeds), grpo, confidence=c)))
+
+    def area(mine: list[list[float]]) -> float:
+        other = [[found.standings[0].way.areas(found.base.point)[s]] for s in (0, 1)]
+        return interval_p_value(lambda c: arm_difference_ci(mine, other, target="benchmark", confidence=c))
+
+    half = [[2] * 19 + [0] * 21] * 2
+    expected = holm([raw([BASE, BASE]), raw(half), area([[0.1125 * 0.075]] * 2), raw(KEEPS), raw(KEEPS),
+                     area([[0.1125 * DEPTH], [0.2 * DEPTH]])])
+    tests = [test for standing in found.standings[1:]
+             for test in (*(best.against for best in standing.best), standing.area_against) if test is not None]
+    # GRPO at step 20 with seed 1 loses 7.5 points, which the dial's 100% does as well.
+    assert [round(test.p, 3) for test in (tests[0], tests[1], tests[3], tests[4])] == [
+        round(expected[i], 3) for i in (0, 1, 3, 4)]
+    assert tests[3].difference == arm_difference_ci(pass_1(KEEPS), grpo, confidence=1 - 0.05 / 4)
+
+
+def pass_1(seeds: list[list[int]]) -> list[list[float]]:
+    return [[c / 4 for c in seed] for seed in seeds]
+
+
+def test_dials_count_only_what_they_may(two: Path) -> None:
+    """A mean of two seeds costs the tokens of both: at step 10 as much as one at step 20, at step 20 too many."""
+    for step in (10, 20):
+        path = write_run(two / f"mean-{step}", "grpo", 7, {50: KEEPS[1], 100: KEEPS[1]}, base=BASE)
+        write_dial(path, [two / "grpo-0", two / "grpo-1"], step)
+    write_dial(write_run(two / "strange", "grpo", 8, {50: BASE, 100: BASE}, base=BASE, weights="x"),
+               [two / "grpo-0"])
+    arms = load_arms([two])
+    assert any("left out the dial strange" in text for text in arms.missing)
+    found = referee(arms)
+    assert found is not None
+    names = {standing.way.name: standing.way for standing in found.standings}
+    assert [model.label for model in names["grpo, mean of 2, dialled"].models] == [
+        "step 10, 50% of the way", "step 10, 100% of the way"]
+
+
+def test_exact_values_are_taken_where_all_are_known(two: Path) -> None:
+    """exact_p 0.25 on every problem but GRPO's at step 20, 0.5: pass@4 of 1 - 0.75^4 and 1 - 0.5^4."""
+    for file in two.glob("*/probes.jsonl"):
+        rows = [row | {"exact_p": 0.5 if "grpo" in str(file) and row["step"] == 20 else 0.25}
+                for row in read_rows(file)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = referee(load_arms([two]))
+    assert found is not None and found.exact
+    assert found.base.point == pytest.approx((0.25, 1 - 0.75**4))
+    assert found.standings[0].best[0].model.point == pytest.approx((0.5, 1 - 0.5**4))
+    assert [best.model.label for best in found.standings[2].best] == ["base", "base"]
+
+
+def test_the_page_and_its_markdown_have_the_table(two: Path) -> None:
+    page = write_comparison([two], two / "out" / "compare.html")
+    text, markdown = Page(page).visible, page.with_suffix(".md").read_text()
+    for words in ("28.1", "step 20, 50% of the way", "grpo, dialled", "losing at most 2.0"):
+        assert words in text
+    assert "| grpo, dialled (2 seeds) | base | 12.5 / 50.0 |" in markdown
+    assert "reference: grpo" in markdown
+    figure = Page(page).data["front"]
+    dashes = {trace["name"]: trace["line"].get("dash") for trace in figure["data"] if trace.get("line", {}).get("dash")}
+    assert dashes == {"grpo": "solid", "grpo, dialled": "dash", "keeps": "solid"}
+
+
+def test_one_arm_alone_has_no_table(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "a", 0, {10: GRPO[0]}, base=BASE)
+    assert referee(load_arms([tmp_path])) is None
+    assert "How much pass@1" not in write_comparison([tmp_path], tmp_path / "page.html").read_text()
