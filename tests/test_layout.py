@@ -150,7 +150,7 @@ def test_wheel_holds_everything_once(tmp_path: Path) -> None:
                    "rlvr/report/vendor/plotly-basic.min.js"):
         assert names.count(needed) == 1, needed
     assert not [n for n in names if n.startswith(("algorithms/", "rewards/", "recipes/", "tests/"))]
-    assert sum(i.file_size for i in zipfile.ZipFile(wheel).infolist()) < 5_000_000
+    assert sum(i.file_size for i in zipfile.ZipFile(wheel).infolist()) < 5_500_000
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*/*.yaml")), ids=lambda p: p.stem)
