@@ -53,6 +53,11 @@ def on_post_page(output: str, **_: Any) -> str:
                           'data-md-component="search" role="dialog" aria-label="Search">')
 
 
+def on_post_template(output: str, **_: Any) -> str:
+    """Likewise for what is no page: 404.html."""
+    return on_post_page(output)
+
+
 def metrics() -> str:
     """Every key of metrics.jsonl and boundary.jsonl, one table per family."""
     from rlvr.runs.metrics import GLOSSARY
