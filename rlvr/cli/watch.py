@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.probe_recipe import ProbeRequest, data_of_sets
+from rlvr.config.probe_recipe import ProbeRequest, data_of_sets, of_sets
 from rlvr.config.sections import TrackingSection
 from rlvr.config.strict import from_dict
 from rlvr.probes.offline import probe
@@ -47,7 +47,8 @@ def watch(
             opened.append(WandbRun(
                 made, config=made.read_recipe(), mode=mode, name=made.path.name, project=tracking.project,
                 entity=tracking.entity, group=tracking.group, tags=["watch", *tracking.tags],
-                ks=request.recipe.probes.ks, probe_sets=[name for name in data_of_sets(request.recipe) if name],
+                ks=sorted({k for one in of_sets(request.recipe).values() for k in one.probes.ks}),
+                probe_sets=[name for name in data_of_sets(request.recipe) if name],
             ))
 
         def page(*_: Any, name: str) -> None:

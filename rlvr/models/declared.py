@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rlvr.config.probe_recipe import of_sets
 from rlvr.config.recipe import Recipe
 from rlvr.config.sections import ModelSpec
 from rlvr.models.loading import (
@@ -53,7 +54,7 @@ def check_model(recipe: Recipe, train: Sequence[Problem], probe: Sequence[Proble
         asked = {problem.id: asked[problem.id] for problem in train}
     longest = [longest_prompt(each, limit) for each in (asked, prompt_lengths(processing, probe))]
     limits = {"train.max_new_tokens": recipe.train.max_new_tokens,
-              "probes.max_new_tokens": recipe.probes.max_new_tokens}
+              "probes.max_new_tokens": max(one.probes.max_new_tokens for one in of_sets(recipe).values())}
     lengths = {key: length + limit for length, (key, limit) in zip(longest, limits.items(), strict=True) if length}
     chat = any(not isinstance(problem.prompt, str) for problem in [*train, *probe])
     return Checked(processing, check_declared(recipe.model, processing, lengths, chat=chat), list(train))

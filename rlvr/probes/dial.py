@@ -127,7 +127,7 @@ def _measured(
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in run.read_jsonl(run.probes):
         rows[row["step"]].append(row)
-    probes = request.probes.recipe.probes
+    probes = own_set(request.probes.recipe).probes
 
     def measurement(percent: int) -> Measurement:
         plan = named_plan(probes.plan if percent else probes.base_plan).plan

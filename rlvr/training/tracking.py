@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rlvr.config.probe_recipe import data_of_sets
+from rlvr.config.probe_recipe import data_of_sets, of_sets
 from rlvr.runs.kept_checkpoints import delete_others
 from rlvr.runs.metrics import metric_row
 from rlvr.runs.rollouts import rollout_table
@@ -126,6 +126,7 @@ def _tracker(kind: str, recipe: Recipe, run_dir: RunDir) -> Tracker:
         return scalar_tracker(kind, run_dir, name=name, project=tracking.project, group=tracking.group, config=config)
     return WandbRun(
         run_dir, config=config, mode=tracking.wandb, name=name, project=tracking.project, entity=tracking.entity,
-        group=tracking.group, tags=[recipe.algorithm_name, *tracking.tags], ks=recipe.probes.ks,
+        group=tracking.group, tags=[recipe.algorithm_name, *tracking.tags],
+        ks=sorted({k for one in of_sets(recipe).values() for k in one.probes.ks}),
         probe_sets=[name for name in data_of_sets(recipe) if name],
     )
