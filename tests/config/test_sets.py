@@ -86,8 +86,9 @@ def test_mistakes_name_the_set_and_its_key(override: str, said: str, tmp_path: P
 def test_proportions_are_exact_at_every_prompt() -> None:
     """Tijdeman's bound: no count is ever off by more than 1 - 1 / (2k - 2)."""
     random = Random(0)
-    for sources in (1, 2, 2, 3, 3, 4, 6):
-        weights = [random.randint(1, 50) for _ in range(sources)]
+    drawn = [[random.randint(1, 50) for _ in range(sources)] for sources in (1, 2, 2, 3, 3, 4, 6)]
+    for weights in [*drawn, [40, 20, 3, 1, 40, 1]]:  # the last breaks the bound if small sources are not served in time
+        sources = len(weights)
         parts = [Fraction(weight, sum(weights)) for weight in weights]
         bound = 1 - Fraction(1, 2 * sources - 2) if sources > 1 else 0
         counts, worst = [0] * sources, Fraction(0)
@@ -105,7 +106,8 @@ def test_turns_and_shares_by_hand(tmp_path: Path) -> None:
     assert most_per_step(train, 6) == {"easy": 2, "b": 5}  # 1.5 and 4.5, off by one half at most on either side
 
 
-@pytest.mark.parametrize(("weights", "prompts"), [((1, 2, 4), 8), ((1, 1, 1), 4), ((5, 3), 7), ((1, 9, 30, 60), 16)])
+@pytest.mark.parametrize(("weights", "prompts"), [((1, 2, 4), 8), ((1, 1, 1), 4), ((5, 3), 7), ((1, 9, 30, 60), 16),
+                                                    ((1, 1, 11), 7)])
 def test_no_step_takes_more_than_is_said(weights: tuple[int, ...], prompts: int, tmp_path: Path) -> None:
     sources = {f"s{i}": {"source": "lab", "size": 500, "weight": weight} for i, weight in enumerate(weights)}
     train = recipe(tmp_path, train=sources).data.train

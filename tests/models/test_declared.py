@@ -96,6 +96,8 @@ def test_chats_whose_turns_do_not_end_with_a_stop_token(tmp_path: Path, stops: l
 @pytest.mark.parametrize(("files", "override", "said"), [
     ({"generation": {"do_sample": None, "top_k": None, "temperature": 0.6}}, "seed=0", "which cannot be saved"),
     ({}, "train.max_new_tokens=100", "take 107 tokens, but the model has 64 positions"),
+    ({}, "data.probe={a: {source: lab, split: test, size: 2}, b: {source: lab, split: test, size: 2, max_new_tokens: "
+     "100}}", "probes.max_new_tokens: the longest prompt and a completion take 107 tokens"),
 ])
 def test_training_is_refused_for_what_check_refuses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, Any], override: str, said: str
