@@ -90,7 +90,7 @@ def private_names(path: Path) -> set[str]:
             own.add(node.name)
         if not isinstance(node, ast.Attribute) or node.attr[0] != "_" or node.attr[:2] == "__":
             continue
-        if node.attr == "_asdict" or (isinstance(node.value, ast.Name) and node.value.id in modules):
+        if node.attr in ("_asdict", "_replace") or (isinstance(node.value, ast.Name) and node.value.id in modules):
             continue  # documented in spite of the underscore, as os._exit is
         used.add(node.attr)
         if isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self":
