@@ -62,7 +62,7 @@ def test_plan_of_the_runs(tmp_path: Path) -> None:
     ("seeds: [0, 1]\n", "", r"seeds \(a list, each a whole number\): missing"),
     ("[0, 1]", "[1, 1]", r"seeds: found \[1, 1\], expected at least one, each once"),
     ("[0, 1]", "[0, x]", r"seeds\[1\]: found 'x' \(text\), expected a whole number"),
-    ("[0, 1]", "[0, -1]", r"arm 'grpo': .*seed: found -1"),
+    ("[0, 1]", "[0, -1]", r"seeds\[1\]: found -1"),
     ("-{{seed}}", "", r"run_dir: found '.*', expected a path with \{arm\} and \{seed\}"),
     ("  rloo:", "  grpo:", r"line 8: key 'grpo' again"),
     ("name: rloo", "name: rlooo", r"arm 'rloo': .*'rlooo'"),
