@@ -172,6 +172,7 @@ def test_the_second_tier_says_that_it_is_the_second(
 @each_tier
 def test_nothing_is_alive_after_the_verdict(tier: str) -> None:
     """Bug: a kill that returns before the processes are gone, or that reaches only the first of them."""
+    others = jails()
     verifier = UnitTestsVerifier(tier)
     programs = ["import time, threading\nthreading.Thread(target=time.sleep, args=(99,)).start()\ntime.sleep(99)",
                 "while True: pass", "def f(): return 1"]
@@ -179,11 +180,11 @@ def test_nothing_is_alive_after_the_verdict(tier: str) -> None:
     for program in programs:
         for tests in (CALL, stdin):
             verifier.verify(problem(tests, seconds=0.2), block(program))
-            alive = {pid for pid in descendants(os.getpid()) if _is_jail(pid)}  # first: waiting jails still fork
+            alive = jails() - others  # first: waiting jails still fork
             waiting = {jail._process.pid for jail in verifier._jails._waiting}
             assert not alive - waiting - {pid for jail in waiting for pid in descendants(jail)}
     verifier.close()
-    assert not {pid for pid in descendants(os.getpid()) if _is_jail(pid)}
+    assert not jails() - others
 
 
 OWNER = """
@@ -248,13 +249,13 @@ def test_closing_while_jails_boot_leaves_none(tier: str) -> None:
 
 def test_a_judge_that_gives_up_leaves_nothing_and_goes_on() -> None:
     """The judge kills its worker in the middle of a candidate: time-out, no process left, the next verdict is right."""
-    sleeper = "import time\ntime.sleep(99)"
+    sleeper, others = "import time\ntime.sleep(99)", jails()
     with Judge(workers=1, timeout=0.7) as judge:
         assert judge.judge([problem()], [block("def f(): return 1")])[0].correct is True
         verdicts = judge.judge([problem()] * 2, [block(sleeper), block("def f(): return 2")])
         assert [verdict.reason for verdict in verdicts] == [Reason.TIMEOUT, Reason.WRONG_ANSWER]
-        below = descendants(os.getpid())
-    assert gone(below & {pid for pid in below if _is_jail(pid)})
+        below = jails() - others
+    assert gone(below)
 
 
 def _is_jail(pid: int) -> bool:
@@ -262,6 +263,11 @@ def _is_jail(pid: int) -> bool:
         return b"jail_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def jails() -> set[int]:
+    """Jails below this process. The judge that all tests share has some, too."""
+    return {pid for pid in descendants(os.getpid()) if _is_jail(pid)}
 
 
 @each_tier
