@@ -229,14 +229,16 @@ class RunDir:
     def _stored_recipe(self) -> dict[str, Any]:
         """recipe.json as it was written."""
         try:
-            stored = json.loads(self.recipe.read_bytes())
+            text = self.recipe.read_bytes()
+            stored = json.loads(text)
         except FileNotFoundError:
             raise UserError(f"{self.recipe}: not found; expected the directory of a run") from None
         except ValueError as error:
             raise UserError(f"{self.recipe}: not JSON ({error}); restore it or choose another run_dir") from None
         if not isinstance(stored, dict) or not isinstance(stored.get("recipe"), dict):
             raise UserError(f"{self.recipe}: found no 'recipe' in it; restore it or choose another run_dir")
-        if stored.get(CHECK, checksum(stored)) != checksum(stored):
+        moved = CHECK not in stored and f'"{CHECK}":'.encode() in text  # runs of 0.1.0 have none
+        if moved or stored.get(CHECK, checksum(stored)) != checksum(stored):
             raise UserError(f"{self.recipe}: not as it was written (its checksum differs); restore it or choose "
                             "another run_dir")
         return {key: value for key, value in stored.items() if key != CHECK}

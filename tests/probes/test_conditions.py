@@ -299,7 +299,7 @@ def test_a_system_message_and_a_template_reach_the_prompt(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arms", "parts"),
     [
-        (["probes.arms.hot.temperature=0"], ["probes.arms.hot.temperature", "above 0"]),
+        (["probes.arms.hot.temperature=0"], ["probes.arms.hot.temperature", "at least 0.001"]),
         (["probes.arms.hot.temprature=1"], ["probes.arms.hot.temprature", "did you mean 'temperature'"]),
         (["probes.arms.hot={}"], ["probes.arms.hot", "that the probe itself has"]),
         (["probes.arms.hot={temperature: 1.0, plan: fixed, chat: false}"], ["probes.arms.hot", "itself has"]),

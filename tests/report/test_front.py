@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,26 @@ def test_a_difference_counts_what_it_was_chosen_from(two: Path) -> None:
 
 def pass_1(seeds: list[list[int]]) -> list[list[float]]:
     return [[c / 4 for c in seed] for seed in seeds]
+
+
+def test_a_second_dial_of_the_same_checkpoint_is_no_seed(two: Path) -> None:
+    """Bug: two dials of one run with different points left an arm without models, and the page ended in a traceback."""
+    def best() -> list[tuple[str, list[str]]]:
+        found = referee(load_arms([two]))
+        assert found is not None
+        return [(standing.way.name, [best.model.label for best in standing.best]) for standing in found.standings]
+
+    before = best()
+    for seed in (0, 1):
+        other = write_run(two / f"again-{seed}", "grpo", seed, {100: GRPO[seed]}, base=BASE)
+        write_dial(other, [two / f"grpo-{seed}"])
+    assert best() == before and len(before) == 3
+    for name in ("grpo-0-dial", "grpo-1-dial", "again-0", "again-1"):
+        shutil.rmtree(two / name)
+    for seed, percent in ((0, 100), (1, 50)):  # no point that both seeds have
+        dial = write_run(two / f"one-{seed}", "grpo", seed, {percent: GRPO[seed]}, base=BASE)
+        write_dial(dial, [two / f"grpo-{seed}"])
+    assert [name for name, _ in best()] == ["grpo", "keeps"]
 
 
 def test_dials_count_only_what_they_may(two: Path) -> None:

@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -170,13 +171,16 @@ def ways(arms: Arms, exact: bool) -> list[Way]:
 
 
 def _dialled(arms: Arms, arm: Arm, budget: float, exact: bool) -> list[Way]:
-    """The dials whose first run is of this arm: of single runs, of the mean of two, and so on."""
+    """The dials whose first run is of this arm: of single runs, of the mean of two, and so on. Of dials of the same
+    checkpoints, the one with most points counts: they are no seeds of each other."""
     runs = {run.path: run for run in arms.runs}
-    models: defaultdict[int, defaultdict[tuple[int, ...], list[Run]]] = defaultdict(lambda: defaultdict(list))
+    models: defaultdict[int, defaultdict[tuple[int, ...], dict[tuple[tuple[Path, int], ...], Run]]]
+    models = defaultdict(lambda: defaultdict(dict))
     for dial in arms.dials:
         tokens = sum(tokens_at(Arm("", (runs[path],)), step) for path, step in dial.of)
         if dial.of[0][0] in {run.path for run in arm.runs} and not tokens > budget * (1 + TOLERANCE):
-            models[len(dial.of)][tuple(step for _, step in dial.of)].append(dial.run)
+            same = models[len(dial.of)][tuple(step for _, step in dial.of)]
+            same[dial.of] = max(same.get(dial.of, dial.run), dial.run, key=lambda run: len(run.probes))
     found = []
     for averaged, by_steps in sorted(models.items()):
         name = f"{arm.name}, {f'mean of {averaged}, ' if averaged > 1 else ''}dialled"
@@ -185,10 +189,11 @@ def _dialled(arms: Arms, arm: Arm, budget: float, exact: bool) -> list[Way]:
         for steps, members in by_steps.items():
             if len(members) < most:  # a checkpoint that was dialled for some seeds only
                 continue
-            group = Arm(name, tuple(members))
+            group = Arm(name, tuple(members.values()))
             of_way += [Model(f"step {max(steps)}, {percent}% of the way", *_values(arms, group, percent, exact))
                        for percent in probe_steps(group) if percent]
-        found.append(Way(name, arm.name, True, tuple(of_way)))
+        if of_way:  # else the seeds were dialled to different points
+            found.append(Way(name, arm.name, True, tuple(of_way)))
     return found
 
 
