@@ -22,8 +22,10 @@ TRAINED = "#0d0887"
 SECOND, THIRD = "#b12a90", "#d8576b"
 EXACT_DASH = "5px,4px"
 """Dashes mean exact values, which only the lab can compute."""
-TICK_PIXELS = 36
+TICK_PIXELS = {"x": 60, "y": 36}
 """Ticks of a percent axis are at least this far apart."""
+WIDTH = 600
+"""Pixels of a figure beside its legend, about."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 # The light end of plasma is left out: below 3:1 contrast on white a line is hard to see.
@@ -77,15 +79,16 @@ def _layout(y_percent: bool, legend: str) -> dict[str, Any]:
 
 def settle_percent_ticks(fig: go.Figure) -> go.Figure:
     """Ticks of every percent axis at round distances, with the digits that distance needs: never 3%, 2%, 2%, 2%."""
-    for name in [key for key in fig.layout.to_plotly_json() if key.startswith("yaxis")]:
+    for name in [key for key in fig.layout.to_plotly_json() if key[1:].startswith("axis")]:
         axis = fig.layout[name]
         if not (axis.tickformat or "").endswith("%"):
             continue
         low, high = axis.range or _extent(fig, name.replace("axis", ""))
         if high > low:
             share = (high - low) / (axis.domain[1] - axis.domain[0] if axis.domain else 1)
-            pixels = fig.layout.height - fig.layout.margin.t - fig.layout.margin.b
-            rough = share * TICK_PIXELS / pixels
+            margin = fig.layout.margin
+            pixels = WIDTH if name[0] == "x" else fig.layout.height - margin.t - margin.b
+            rough = share * TICK_PIXELS[name[0]] / pixels
             size = 10 ** math.floor(math.log10(rough))
             step = next(size * m for m in (1, 2, 5, 10) if size * m >= rough * (1 - 1e-9))
             digits = max(0, -math.floor(math.log10(100 * step) + 1e-9))
@@ -94,16 +97,16 @@ def settle_percent_ticks(fig: go.Figure) -> go.Figure:
 
 
 def _extent(fig: go.Figure, axis: str) -> tuple[float, float]:
-    """Lowest and highest point that an axis (`y`, `y2`) without a range shows, error bars among them."""
-    values: list[float] = []
+    """Lowest and highest point that an axis (`y`, `x2`) without a range shows, error bars among them."""
+    along, values = axis[0], list[float]()
     traces: Any = fig.data
     for trace in (t.to_plotly_json() for t in traces):
-        if (trace.get("yaxis") or "y") == axis:
-            y = [at for at in trace.get("y") or () if at is not None and not math.isnan(at)]
-            bars = trace.get("error_y") or {}
-            values += y
-            values += [at + by for at, by in zip(y, bars.get("array") or (), strict=False)]
-            values += [at - by for at, by in zip(y, bars.get("arrayminus") or (), strict=False)]
+        if (trace.get(f"{along}axis") or along) == axis:
+            shown = [at for at in trace.get(along) or () if at is not None and not math.isnan(at)]
+            bars = trace.get(f"error_{along}") or {}
+            values += shown
+            values += [at + by for at, by in zip(shown, bars.get("array") or (), strict=False)]
+            values += [at - by for at, by in zip(shown, bars.get("arrayminus") or (), strict=False)]
     return (min(values), max(values)) if values else (0.0, 0.0)
 
 

@@ -110,6 +110,8 @@ def test_percent_ticks_have_the_digits_of_their_distance() -> None:
     for low, high, distance, digits in cases:
         fig = settle_percent_ticks(figure(266, y_percent=True, legend="none", yaxis_range=[low, high], margin_b=26))
         assert fig.layout.yaxis.dtick == pytest.approx(distance) and fig.layout.yaxis.tickformat == digits
+    across = settle_percent_ticks(figure(266, xaxis_range=[0.128, 0.130], xaxis_tickformat=".0%"))  # 600 pixels
+    assert across.layout.xaxis.dtick == pytest.approx(0.0002) and across.layout.xaxis.tickformat == ".2%"
     nats = settle_percent_ticks(figure(266))
     assert nats.layout.yaxis.dtick is None
 

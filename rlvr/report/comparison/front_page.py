@@ -103,7 +103,9 @@ def figure_of(arms: Arms, found: Referee) -> go.Figure:
     fig.add_trace(go.Scatter(x=[one], y=[many], mode="markers", name="base", marker={"color": BASE, "size": 11},
                              hovertemplate="base: %{x:.1%}, %{y:.1%}<extra></extra>"))
     fig.update_xaxes(title_text="pass@1", tickformat=".0%")
-    fig.update_yaxes(title_text=f"pass@{arms.k}")
+    shown = [many - max(LOSSES), many, *(y for standing in found.standings for _, y in standing.way.points)]
+    room = 0.05 * (max(shown) - min(shown))
+    fig.update_yaxes(title_text=f"pass@{arms.k}", range=[min(shown) - room, max(shown) + room])
     return fig
 
 
