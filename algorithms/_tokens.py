@@ -20,6 +20,14 @@ def kept(x_NT: torch.Tensor, mask_NT: torch.Tensor) -> torch.Tensor:
     return torch.where(mask_NT.bool(), x_NT, torch.zeros_like(x_NT))
 
 
+def old_logps(batch: RolloutBatch, reader: object) -> torch.Tensor:
+    """Log-probabilities of the drawn tokens under the policy that starts the step, for an algorithm that declares
+    `reads_old_logps`."""
+    if batch.old_logps_NT is None:
+        raise ValueError(f"{type(reader).__name__} needs old_logps_NT in the RolloutBatch; see Algorithm.needs")
+    return batch.old_logps_NT
+
+
 def kl_penalty(batch: RolloutBatch, kl_coef: float) -> torch.Tensor:
     """kl_coef * (old_logp - ref_logp) per token: k1 of the policy that starts the step, without gradient."""
     if kl_coef == 0:

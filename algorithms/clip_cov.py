@@ -10,9 +10,9 @@ from rlvr.algorithms._config import refuse_unused
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._random import generator
 from rlvr.algorithms._ratio import log_ratio, surrogate
-from rlvr.algorithms._tokens import covariance
+from rlvr.algorithms._tokens import covariance, old_logps
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch, TokenBatch
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch, TokenBatch
 from rlvr.types import UserError
 
 
@@ -46,18 +46,13 @@ class ClipCov(Algorithm[ClipCovConfig]):
 
     Config = ClipCovConfig
     min_group_size = 2
-
-    @property
-    def needs(self) -> Needs:
-        return replace(super().needs, old_logps=True)
+    reads_old_logps = True
 
     def advantages(self, batch: RolloutBatch) -> Credit:
-        if batch.old_logps_NT is None:
-            raise ValueError("ClipCov needs old_logps_NT in the RolloutBatch; see Algorithm.needs")
         config = self.config
         credit = GRPO(config).advantages(batch)
         mask_NT = batch.mask_NT.bool() & judged(batch).unsqueeze(1)
-        silent_NT = draw_from_band(credit.advantages_NT, batch.old_logps_NT, mask_NT, share=config.share,
+        silent_NT = draw_from_band(credit.advantages_NT, old_logps(batch, self), mask_NT, share=config.share,
                                    low=config.cov_low, high=config.cov_high, seed=batch.seed)
         return replace(credit, extras_NT={"silent": silent_NT.to(credit.advantages_NT.dtype)})
 

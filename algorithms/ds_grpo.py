@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from rlvr.algorithms._groups import judged
-from rlvr.algorithms._tokens import kept, per_token
+from rlvr.algorithms._tokens import kept, old_logps, per_token
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -39,15 +39,10 @@ class DSGRPO(Algorithm[DSGRPOConfig]):
 
     Config = DSGRPOConfig
     min_group_size = 2
-
-    @property
-    def needs(self) -> Needs:
-        return replace(super().needs, old_logps=True)
+    reads_old_logps = True
 
     def advantages(self, batch: RolloutBatch) -> Credit:
-        if batch.old_logps_NT is None:
-            raise ValueError("DSGRPO needs old_logps_NT in the RolloutBatch; see Algorithm.needs")
-        logp_N = kept(batch.old_logps_NT, batch.mask_NT).sum(1)
+        logp_N = kept(old_logps(batch, self), batch.mask_NT).sum(1)
         smoothing_N = torch.where(batch.accuracy_N == 1, -self.config.smooth_right * logp_N,
                                   self.config.smooth_wrong * logp_N)
         smoothing_N = torch.where(judged(batch), smoothing_N, torch.zeros_like(smoothing_N))

@@ -9,9 +9,9 @@ import torch
 from rlvr.algorithms._config import refuse_unused
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._ratio import log_ratio
-from rlvr.algorithms._tokens import covariance
+from rlvr.algorithms._tokens import covariance, old_logps
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch, TokenBatch
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch, TokenBatch
 from rlvr.types import UserError
 
 
@@ -42,17 +42,12 @@ class KLCov(Algorithm[KLCovConfig]):
 
     Config = KLCovConfig
     min_group_size = 2
-
-    @property
-    def needs(self) -> Needs:
-        return replace(super().needs, old_logps=True)
+    reads_old_logps = True
 
     def advantages(self, batch: RolloutBatch) -> Credit:
-        if batch.old_logps_NT is None:
-            raise ValueError("KLCov needs old_logps_NT in the RolloutBatch; see Algorithm.needs")
         credit = GRPO(self.config).advantages(batch)
         mask_NT = batch.mask_NT.bool() & judged(batch).unsqueeze(1)
-        held_NT = highest(credit.advantages_NT, batch.old_logps_NT, mask_NT, share=self.config.share)
+        held_NT = highest(credit.advantages_NT, old_logps(batch, self), mask_NT, share=self.config.share)
         return replace(credit, extras_NT={"held": held_NT.to(credit.advantages_NT.dtype)})
 
     def token_loss(self, tokens: TokenBatch) -> torch.Tensor:

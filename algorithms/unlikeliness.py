@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rlvr.algorithms._groups import judged
-from rlvr.algorithms._tokens import kept
+from rlvr.algorithms._tokens import kept, old_logps
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -33,16 +33,11 @@ class Unlikeliness(Algorithm[UnlikelinessConfig]):
 
     Config = UnlikelinessConfig
     min_group_size = 2
-
-    @property
-    def needs(self) -> Needs:
-        return replace(super().needs, old_logps=True)
+    reads_old_logps = True
 
     def advantages(self, batch: RolloutBatch) -> Credit:
-        if batch.old_logps_NT is None:
-            raise ValueError("Unlikeliness needs old_logps_NT in the RolloutBatch; see Algorithm.needs")
         judged_N = judged(batch)
-        likelihood_N = kept(batch.old_logps_NT, batch.mask_NT).sum(1) / batch.mask_NT.bool().sum(1).clamp(min=1)
+        likelihood_N = kept(old_logps(batch, self), batch.mask_NT).sum(1) / batch.mask_NT.bool().sum(1).clamp(min=1)
         peers_NN = (batch.group_N.unsqueeze(1) == batch.group_N) & judged_N
         rank_N = (peers_NN & (likelihood_N < likelihood_N.unsqueeze(1))).sum(1)
         share_N = rank_N.to(batch.rewards_N.dtype) / peers_NN.sum(1).clamp(min=1)

@@ -194,14 +194,17 @@ class Algorithm(ABC, Generic[ConfigT]):
 
     min_group_size: ClassVar[int] = 1
     """Rollouts per prompt that the formula needs: 2 where it compares the rollouts of one prompt."""
+    reads_old_logps: ClassVar[bool] = False
+    """Whether the credit is a function of the log-probabilities under the policy that starts the step."""
 
     @property
     def needs(self) -> Needs:
-        """What must be in the RolloutBatch. Default: `min_group_size`, and what a KL in the config takes."""
+        """What must be in the RolloutBatch. Default: `min_group_size`, `reads_old_logps`, and what a KL in the config
+        takes."""
         config = self.config
         in_loss = isinstance(config, LossConfig) and config.kl_loss_coef != 0
         in_reward = isinstance(config, KLRewardConfig) and config.kl_coef != 0
-        return Needs(self.min_group_size, ref_logps=in_loss or in_reward, old_logps=in_reward)
+        return Needs(self.min_group_size, ref_logps=in_loss or in_reward, old_logps=in_reward or self.reads_old_logps)
 
     @property
     def loss(self) -> LossSpec:

@@ -50,7 +50,7 @@ def _differ_exactly(gold: Any, answer: Any) -> bool:
         return bool(gold != answer)
     try:
         left, right = (expression.doit().evalf(_DIGITS, maxn=2 * _DIGITS) for expression in (gold, answer))
-    except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # no number, as in `_computed`
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # the other FAILURES refuse
         if is_ours(error):
             raise
         return False
