@@ -31,6 +31,7 @@ from rlvr.runs.samples import read_samples
 from rlvr.statistics.plan import SamplingPlan
 from rlvr.training.anchor import Anchor
 from rlvr.training.processes import leave
+from rlvr.training.reference import ReferenceSync
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Decoding
 from tests.support import fsdp2_on_cpu
@@ -49,9 +50,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def algorithm(name: str) -> Algorithm[Any]:
+def algorithm(name: str, kind: str) -> Algorithm[Any]:
     found: Any = resolve("algorithms", name)
-    return found(found.Config(**SETTINGS[name]))
+    return found(found.Config(**SETTINGS[name], **({"kl_loss_coef": 0.5} if kind == "synced" else {})))
 
 
 class AtStart(TrainerCallback):
@@ -80,7 +81,7 @@ def trainer_of(name: str, kind: str, model_folder: str, **settings: Any) -> RLVR
     settings = sizes | {"max_grad_norm": 1e9, "weight_decay": 0.0,
                 "ddp_find_unused_parameters": False, "model_init_kwargs": {"dtype": "float32"}} | settings
     return RLVRTrainer(
-        model_folder, algorithm=algorithm(name), problems=train_problems(64), judge=ParityJudge(),
+        model_folder, algorithm=algorithm(name, kind), problems=train_problems(64), judge=ParityJudge(),
         args=config(Path(tempfile.mkdtemp()), **settings), processing_class=build_tokenizer(), peft_config=peft_config,
     )
 
@@ -101,6 +102,9 @@ def train(name: str, kind: str, model_folder: str) -> tuple[dict[str, torch.Tens
     if kind == "anchored":
         trainer.add_callback(Anchor(AnchorSpec(share=0.3, every=2, to="average", decay=0.5),
                                     accelerator=trainer.accelerator, record=trainer.record))
+    if kind == "synced":
+        trainer.add_callback(ReferenceSync(2, reference=trainer.ref_model, accelerator=trainer.accelerator,
+                                           record=trainer.record))
     probed = (name, kind) in PROBED
     folder = Path(broadcast_object_list([tempfile.mkdtemp()])[0])
     if probed:
@@ -139,7 +143,7 @@ def resumed(kind: str, model_folder: str) -> bool:
 def main(model_folder: str, output: str) -> None:
     samples.clear()
     found = {f"{name}-{kind}": train(name, kind, model_folder) for kind in KINDS for name in SETTINGS}
-    found["grpo-anchored"] = train("grpo", "anchored", model_folder)
+    found |= {f"grpo-{kind}": train("grpo", kind, model_folder) for kind in ("anchored", "synced")}
     resumes = {kind: resumed(kind, model_folder) for kind in KINDS} if fsdp2_on_cpu.wanted() else {}
     if PartialState().is_main_process:
         torch.save({"learnt": {case: each for case, (each, _) in found.items()},

@@ -21,7 +21,7 @@ from tests.support.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
 CASES = [f"{name}-{kind}" for kind in ("full", "lora")
-         for name in ("grpo", "ppo", "rloo", "reinforce_pp", "remax", "dapo")] + ["grpo-anchored"]
+         for name in ("grpo", "ppo", "rloo", "reinforce_pp", "remax", "dapo")] + ["grpo-anchored", "grpo-synced"]
 
 
 def train(folder: Path, name: str, *launcher: str) -> dict[str, Any]:
