@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config.checks import check_anchor, check_training
-from rlvr.config.data import OF_ONE, DataSection, is_several, path_of
-from rlvr.config.overrides import apply_overrides
+from rlvr.config.data import OF_ONE, OWN, DataSection, is_several, path_of
+from rlvr.config.overrides import COMMAND_LINE, CommandLine, apply_overrides
 from rlvr.config.presets import expand, opened
 from rlvr.config.probe_recipe import ProbeRecipe, data_of_sets, of_sets, told_of_set, validate_probe
 from rlvr.config.sections import ModelSpec, TrackingSection, TrainSection
@@ -97,12 +97,27 @@ def load_recipe(
 
 def with_presets(tree: dict[str, Any]) -> dict[str, Any]:
     """`data.train` and `data.probe`, or the sections in them, with the keys that their `preset` stands for
-    (rlvr.config.presets)."""
+    (rlvr.config.presets), and without those that the command line sets for all probe sets."""
     data = tree.get("data")
     if not isinstance(data, dict):
         return tree
     sections = {name: expand_all(data[name], f"data.{name}") for name in ("train", "probe") if name in data}
+    if is_several(sections.get("probe")):
+        sections["probe"] = _without_overridden(sections["probe"], opened(tree.get("probes")))
     return {**tree, "data": {**data, **sections}}
+
+
+def _without_overridden(sets: Mapping[str, Mapping[str, Any]], probes: Any) -> dict[str, dict[str, Any]]:
+    """Probe sets without their own value of a key of `probes` that was set nearer to the user's hand: a set's `plan`
+    wins over that of the same file, and `probes.plan=cheap` on the command line wins over both."""
+    given = probes if isinstance(probes, Mapping) else {}
+    return {name: {key: value for key, value in one.items()
+                   if key not in OWN or _nearness(given.get(key)) <= _nearness(value)} for name, one in sets.items()}
+
+
+def _nearness(value: Any) -> int:
+    """0: from the recipe's file; 1: an override from elsewhere, as of a comparison; 2: from the command line."""
+    return 0 if not isinstance(value, CommandLine) else 2 if value.source == COMMAND_LINE else 1
 
 
 def expand_all(section: Any, where: str) -> Any:

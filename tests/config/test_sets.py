@@ -83,6 +83,29 @@ def test_mistakes_name_the_set_and_its_key(override: str, said: str, tmp_path: P
         recipe(tmp_path, "train.updates_per_rollout=2", override, probe=probe, train=MIX)
 
 
+def test_the_command_line_wins_over_what_a_set_of_the_file_says(tmp_path: Path) -> None:
+    """Bug: `rlvr probe RUN --plan cheap` measured a set with a plan of its own by that plan."""
+    def plans(*overrides: str) -> list[tuple[str, str, float]]:
+        sets = of_sets(recipe(tmp_path, *overrides, probe=TWO)).values()
+        return [(one.probes.plan, one.probes.base_plan, one.probes.temperature) for one in sets]
+
+    assert plans() == [("balanced", "reference-512", 1.0), ("cheap", "fixed", 0.5)]
+    assert plans("probes.plan=fixed", "probes.temperature=0.9") == [
+        ("fixed", "reference-512", 0.9), ("fixed", "fixed", 0.9)]
+    # What is said of the one set there is the more precise.
+    assert plans("probes.plan=fixed", "data.probe.hard.plan=balanced")[1][0] == "balanced"
+    assert plans("probes.plan=fixed", "data.probe.hard={source: lab, split: hard, size: 6, plan: balanced, ks: [1, 4]}"
+        )[1] == ("balanced", "reference-512", 1.0)
+    path, *settings = write_recipe(tmp_path)
+    Path(path).write_text(json.dumps({**parse_yaml(RECIPE), "data": {**parse_yaml(RECIPE)["data"], "probe": TWO}}))
+    hard = list(of_sets(load_recipe(path, settings, sourced=[("shared", "data.probe.hard.plan=balanced"),
+                                                             ("shared", "probes.base_plan=cheap")])).values())[1]
+    assert (hard.probes.plan, hard.probes.base_plan) == ("balanced", "cheap")
+    hard = list(of_sets(load_recipe(path, [*settings, "probes.plan=fixed"], sourced=[
+        ("shared", "data.probe.hard.plan=balanced")])).values())[1]
+    assert hard.probes.plan == "fixed"
+
+
 def test_proportions_are_exact_at_every_prompt() -> None:
     """Tijdeman's bound: no count is ever off by more than 1 - 1 / (2k - 2)."""
     random = Random(0)

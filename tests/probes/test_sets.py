@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from rlvr.cli.main import main
+from rlvr.cli.probe_request import probe_request
+from rlvr.config.probe_recipe import of_sets
 from rlvr.config.recipe import load_recipe
 from rlvr.config.yaml_text import parse_yaml
 from rlvr.probes.budget_checks import budget_of, parts_of_budget
@@ -100,6 +102,13 @@ def test_a_stand_alone_probe_measures_all_sets_of_the_run(trained: tuple[Path, l
         assert list(ours) == [0, 1, 2] and ours[0]["estimates"] == theirs[0]["estimates"]
         # The same weights, seeds and stream: the same samples as inside the training.
         assert ours[2]["estimates"] == theirs[2]["estimates"]
+
+
+def test_the_plan_of_the_command_line_is_that_of_every_set(trained: tuple[Path, list[str]]) -> None:
+    """Bug: --plan changed no set, as each of them has a plan of its own."""
+    request = probe_request([str(trained[0])], plan="fixed")
+    assert [(one.probes.plan, one.probes.base_plan) for one in of_sets(request.recipe).values()] == [
+        ("fixed", "fixed")] * 2
 
 
 def test_names_of_metrics_hold_the_set() -> None:

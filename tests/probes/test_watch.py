@@ -21,6 +21,7 @@ from rlvr.report.load import load_run
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
 from tests.cli.test_bad_input import failure
+from tests.probes.test_sets import two_sets
 from tests.support.small_run import command, kill_when, write_recipe
 
 LAB = ["--data", "lab", "data.probe.split=test", "data.probe.size=3", "--plan", "cheap", "probes.max_new_tokens=18",
@@ -167,3 +168,25 @@ def test_a_run_leaves_its_probes_to_the_watcher_and_both_survive_sigkill(
     assert list((out / "wandb").glob("offline-run-*"))
     samples = [(row["problem_id"], row["sample"]) for row in read_samples(RunDir(out).samples(1))]
     assert len(samples) == len(set(samples)) == load_run(out).probes[1].samples
+
+
+def test_a_watcher_measures_every_probe_set_and_both_sides_survive_sigkill(tmp_path: Path) -> None:
+    train = ["train", *two_sets(tmp_path), "train.probe_elsewhere=true"]
+    run, out = RunDir(tmp_path / "run"), tmp_path / "probed"
+    watch = ["probe", "--watch", str(run.path), "-o", str(out)]
+    hard = out / "sets" / "hard"
+    kill_when(command(*train), lambda: (run.checkpoint(1) / "COMPLETE").is_file())
+    # The other set is measured first, so this is between the two, or in the midst of the second.
+    killed_copy([*watch, "--wandb", "disabled"], lambda: steps(hard)[-1:] == [1])
+    assert steps(out) in ([0], [0, 1])
+    assert main([*train, "--resume"]) == 0
+    assert not run.boundary.exists() and not run.sets
+    assert main([*watch, "--wandb", "offline", "--resume"]) == 0
+    assert main(["probe", str(run.path), "-o", str(tmp_path / "alone")]) == 0
+    for home in ("", "sets/hard"):
+        assert steps(out / home) == steps(tmp_path / "alone" / home) == [0, 1, 2]
+        theirs = [probe.estimates for probe in load_run(tmp_path / "alone" / home).probes]
+        assert [probe.estimates for probe in load_run(out / home).probes] == theirs
+        samples = [(row["problem_id"], row["sample"]) for row in read_samples(RunDir(out / home).samples(1))]
+        assert len(samples) == len(set(samples)) == load_run(out / home).probes[1].samples
+        assert (out / home / "report.html").is_file()
