@@ -6,6 +6,7 @@ same keys, defaults and checks.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -52,7 +53,7 @@ def probe_request(
     if engine is not None:
         settings = [f"probes.engine={engine}", *settings]
     if base_urls:
-        settings = [f"probes.endpoint.base_url=[{', '.join(base_urls)}]", *settings]
+        settings = [f"probes.endpoint.base_url={json.dumps(base_urls)}", *settings]
     served = "probes.engine=openai" in settings
     _check_source(models, samples, watched, served)
     if base is not None and samples is None and not served:

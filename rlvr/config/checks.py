@@ -90,12 +90,21 @@ def _check_engine(probes: ProbeSection) -> None:
     _expect(probes.engine != "openai" or bool(urls), "probes.endpoint.base_url", list(urls),
             "the URL of the server for probes.engine=openai, as in http://localhost:8000/v1; give it (--base-url)")
     for url in urls:
-        parts = urlsplit(url)
-        _expect(parts.scheme in ("http", "https") and bool(parts.hostname), "probes.endpoint.base_url", url,
-                "http://HOST:PORT/v1 or https://HOST/v1; write the whole URL")
-        if parts.username or parts.password:  # not in the message either
+        if "@" in url.partition("://")[2].partition("/")[0]:  # not in the message either
             raise UserError("probes.endpoint.base_url: found a name or password in it, which would be stored with the "
                             f"run; put the key into the environment variable {probes.endpoint.key_env}")
+        _expect(_is_url(url), "probes.endpoint.base_url", url,
+                "http://HOST:PORT/v1 or https://HOST/v1; write the whole URL")
+
+
+def _is_url(text: str) -> bool:
+    """Whether it names a server and a path there, and nothing more."""
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or brackets that do not close
+        return False
+    return whole and not parts.query and not parts.fragment and text.isprintable() and " " not in text
 
 
 def check_braces(run_dir: str, names: Sequence[str]) -> None:

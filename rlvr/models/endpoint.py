@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from rlvr.config.probes import EndpointSpec
+from rlvr.config.wording import short
 from rlvr.interfaces import SampleRequest
 from rlvr.models.background import BackgroundSampler
 from rlvr.models.prompts import prompt_ids
@@ -37,6 +38,10 @@ EXTRA: dict[str, dict[str, Any]] = {
 config, and tokens named by id, as two tokens may be one text."""
 LARGEST_VOCABULARY = 2**20
 """Above that of any model; it only widens the upper bound of an entropy."""
+LARGEST_ANSWER = 2**28
+"""Bytes: more than 32k tokens with 100 log-probabilities each."""
+ENDED = {"stop": False, "length": True, "eos_token": False, "stop_sequence": False}
+"""What a server says of a whole completion -> whether it was cut at the token limit. The last two are TGI's."""
 AGAIN = frozenset({408, 409, 425, 429})
 """HTTP states besides 5xx that may pass."""
 
@@ -143,7 +148,7 @@ class EndpointSampler(BackgroundSampler):
             if response.status_code != 200:
                 serving.append(url)
                 continue
-            cards = {str(card["id"]): card for card in response.json().get("data", [])}
+            cards = _cards(response, url)
             listed += cards
             if self.model in cards:
                 serving.append(url)
@@ -162,7 +167,6 @@ class EndpointSampler(BackgroundSampler):
         wanted = self._wanted if self._raw_logprobs and request.sample < ENTROPY_SAMPLES else 0
         answer = await self._answer(self._body(problem, decoding, key, logprobs=wanted))
         choice = answer["choices"][0]
-        tokens = (answer.get("usage") or {}).get("completion_tokens")
         entropy, error = math.nan, 0.0
         if wanted:
             entropy, error = mean_entropy(_top_logprobs(choice, wanted), decoding.temperature, LARGEST_VOCABULARY)
@@ -170,8 +174,8 @@ class EndpointSampler(BackgroundSampler):
             problem_id=problem.id,
             sample=request.sample,
             text=_text(choice),
-            num_tokens=tokens if isinstance(tokens, int) else None,
-            truncated=choice["finish_reason"] == "length",
+            num_tokens=_tokens(answer),
+            truncated=ENDED[choice["finish_reason"]],
             entropy=entropy,
             entropy_error=error,
         )
@@ -207,13 +211,13 @@ class EndpointSampler(BackgroundSampler):
             self._in_flight[chosen] += 1
             wait = 0.0
             try:
-                response = await self._client.request(method, f"{chosen}/{path}", json=body)
+                response = await self._whole(method, f"{chosen}/{path}", body)
                 if response.status_code >= 500 or response.status_code in AGAIN:
                     what = f"HTTP {response.status_code} {response.reason_phrase}"
                     wait = _seconds(response.headers.get("retry-after"))
                 elif response.status_code >= 400 or body is None or (what := _incomplete(response.json())) is None:
                     return response
-            except (httpx.TransportError, ValueError) as error:
+            except (httpx.RequestError, ValueError, RecursionError) as error:
                 what = f"{type(error).__name__} {error}".strip()
             finally:
                 self._in_flight[chosen] -= 1
@@ -221,9 +225,23 @@ class EndpointSampler(BackgroundSampler):
             if attempt == self.spec.retries:
                 raise EndpointError(f"{chosen}: {attempt + 1} tries failed, the last with: {what}. No sample that was "
                                     "drawn is lost: mend the endpoint and go on with --resume")
-            logger.info("%s: %s; try %d", chosen, what, attempt + 1)
+            # Before the first sample somebody may still be watching, and a wrong port costs minutes.
+            logger.log(logging.INFO if self.promises else logging.WARNING, "%s: %s; try %d of %d failed", chosen, what,
+                       attempt + 1, self.spec.retries + 1)
             await asyncio.sleep(max(wait, min(0.5 * 2**attempt, 60.0) * self._jitter.uniform(0.5, 1.0)))
         raise AssertionError("unreachable")
+
+    async def _whole(self, method: str, url: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        """The answer with all its content. Raises ValueError for one without end."""
+        async with self._client.stream(method, url, json=body) as response:
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                if (size := size + len(part)) > LARGEST_ANSWER:
+                    raise ValueError(f"an answer of more than {LARGEST_ANSWER // 2**20} MiB")
+            headers = {key: value for key, value in response.headers.items() if key != "content-encoding"}
+            return httpx.Response(response.status_code, headers=headers, content=b"".join(parts),
+                                  request=response.request)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._client.aclose(), self.loop).result()
@@ -250,26 +268,55 @@ def _top_logprobs(choice: Mapping[str, Any], k: int) -> list[list[float]]:
     A server adds the drawn token to its k most likely ones. One that names tokens by their text shows fewer than k
     where two are spelled alike.
     """
-    logprobs = choice.get("logprobs") or {}
-    if logprobs.get("content"):  # chat
-        tokens = [[each["logprob"] for each in token["top_logprobs"]] for token in logprobs["content"]]
-    else:
-        tokens = [list((token or {}).values()) for token in logprobs.get("top_logprobs") or []]
-    return [sorted(token, reverse=True)[:k] if len(token) >= k else [] for token in tokens]
+    try:
+        logprobs = choice.get("logprobs") or {}
+        if logprobs.get("content"):  # chat
+            tokens = [[each["logprob"] for each in token["top_logprobs"]] for token in logprobs["content"]]
+        else:
+            tokens = [list((token or {}).values()) for token in logprobs.get("top_logprobs") or []]
+        return [sorted(token, reverse=True)[:k] if len(token) >= k and all(map(_is_logprob, token)) else []
+                for token in tokens]
+    except (AttributeError, LookupError, TypeError):  # in no form that is known
+        return []
+
+
+def _is_logprob(value: Any) -> bool:
+    """Not NaN, nor above 0 by more than rounding."""
+    return isinstance(value, int | float) and -math.inf < value <= 1e-3
+
+
+def _cards(response: httpx.Response, url: str) -> dict[str, dict[str, Any]]:
+    """Name -> card of each model that a server lists. Raises UserError where it lists none in OpenAI's form."""
+    try:
+        return {str(card["id"]): dict(card) for card in response.json()["data"]}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise UserError(f"{url}/models: found {short(response.text)}, expected a list of models as OpenAI's protocol "
+                        "has it; give the URL of the API, as in http://HOST:PORT/v1") from None
+
+
+def _tokens(answer: Mapping[str, Any]) -> int | None:
+    """Tokens of the completion, where the server counts them."""
+    usage = answer.get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return tokens if type(tokens) is int and 0 <= tokens < 2**31 else None
 
 
 def _text(choice: Mapping[str, Any]) -> str:
-    return choice["text"] if "text" in choice else choice["message"]["content"] or ""
+    text = choice["text"] if "text" in choice else choice["message"]["content"] or ""
+    if not isinstance(text, str):
+        raise TypeError
+    return text.encode("utf-8", "replace").decode()  # half a surrogate pair is in no file
 
 
 def _incomplete(answer: Any) -> str | None:
     """What is wrong with an answer of state 200; None: nothing."""
     try:
         choice = answer["choices"][0]
-        text, reason = _text(choice), choice["finish_reason"]
+        _text(choice)
+        reason = choice["finish_reason"]
     except (LookupError, TypeError):
         return f"an answer without a completion: {str(answer)[:200]}"
-    if not isinstance(text, str) or reason not in ("stop", "length"):
+    if not isinstance(reason, str) or reason not in ENDED:
         return f"a completion that ended with {reason!r}"
     return None
 
@@ -287,6 +334,7 @@ def _said(response: httpx.Response) -> str:
 
 def _seconds(header: str | None) -> float:
     try:
-        return min(float(header or 0.0), 300.0)
+        seconds = float(header or 0.0)
     except ValueError:  # a date
         return 0.0
+    return min(seconds, 300.0) if seconds > 0 else 0.0  # not NaN

@@ -28,18 +28,21 @@ def entropy_bounds(logps: Sequence[float], temperature: float, vocabulary: int) 
     Both bounds are equal when all tokens are given.
     """
     a = 1.0 / (temperature or 1.0)
-    weights = [math.exp(a * logp) for logp in logps]
+    # Relative to the most likely token, which changes no entropy: at a low temperature the weights themselves are 0.
+    top = max(logps)
+    weights = [math.exp(a * (logp - top)) for logp in logps]
     z = math.fsum(weights)
-    given = math.fsum(-q * a * logp for q, logp in zip(weights, logps, strict=True))
+    given = math.fsum(q * a * (top - logp) for q, logp in zip(weights, logps, strict=True) if q > 0)
     others = vocabulary - len(logps)
-    rest = max(1.0 - math.fsum(math.exp(logp) for logp in logps), 0.0)
     p_k, q_k = math.exp(min(logps)), min(weights)
+    rest = min(max(1.0 - math.fsum(math.exp(logp) for logp in logps), 0.0), others * p_k)  # more is rounding
+    whole = math.log(z) + given / z
     if others <= 0 or rest <= 1e-15:
-        whole = math.log(z) + given / z
         return whole, whole
-    rest = min(rest, others * p_k)  # more is rounding
-    few, even = rest * q_k / p_k, others * (rest / others) ** a
+    few, even = rest * q_k / p_k, others * math.exp(a * (math.log(rest / others) - top))
     least, most = min(few, even), max(few, even)
+    if q_k == 0 or most == 0:  # too small for a float
+        return whole, whole
     low = math.log(z + least) + (given + least * -math.log(q_k)) / (z + least)
     high = math.log(z + most) + (given + most * math.log(others / most)) / (z + most)
     return max(low, 0.0), max(high, low)

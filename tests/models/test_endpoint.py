@@ -165,3 +165,56 @@ def test_chat_prompts_go_as_messages_and_with_a_tokenizer_as_ids() -> None:
         assert made.examined(plain).api == "completions of token ids"
         made.close()
         assert server.bodies[-1]["prompt"] == prompt_ids(tokenizer, plain)
+
+
+# ---------------------------------------------------------------- servers that lie
+
+
+@pytest.mark.parametrize("listed", [b"<html>Welcome</html>", b"[]", b'{"data": null}', b'{"data": ["a"]}', b"",
+                                    b'{"data": 3}', b"[" * 100_000])
+def test_a_server_that_lists_its_models_in_another_form_is_one_line(listed: bytes) -> None:
+    """Bug: a web page at the URL was a JSONDecodeError."""
+    with serving(listed=listed) as server, pytest.raises(UserError, match=r"^http://[^\n]*/v1/models: found [^\n]*, "
+                                                         r"expected a list of models [^\n]* http://HOST:PORT/v1$"):
+        sampler(server)
+
+
+@pytest.mark.parametrize("logprobs", [
+    "many", {"top_logprobs": [[1, 2, 3, 4]] * 2}, {"top_logprobs": [{str(i): math.nan for i in range(4)}] * 2},
+    {"top_logprobs": [{str(i): None for i in range(4)}] * 2}, {"top_logprobs": 7},
+    {"top_logprobs": [{str(i): 3.0 for i in range(4)}] * 2}, {"content": [{"token": "a"}]},
+])
+def test_log_probabilities_that_are_none_are_unknown(logprobs: Any) -> None:
+    """Bug: `null` among them was a TypeError, NaN an entropy."""
+    with serving(lie={"logprobs": logprobs}) as server:
+        made = sampler(server)
+        (drawn,) = made.sample([SampleRequest(PROBLEMS[3], 0)], DECODING, seed=0, stream="s")
+        made.close()
+    assert made.promises is not None and made.promises.entropy == "unknown" and made.promises.logprobs == 0
+    assert math.isnan(drawn.entropy) and drawn.entropy_error == 0.0 and drawn.text in "1234"
+
+
+def test_odd_answers_are_read_or_sent_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [SampleRequest(PROBLEMS[3], 0)]
+    with serving() as server:
+        made = sampler(server, retries=1)
+
+        def drawn(**lie: Any) -> tuple[str, int | None, bool]:
+            server.lie = lie
+            (one,) = made.sample(asked, DECODING, seed=0, stream="s")
+            return one.text, one.num_tokens, one.truncated
+
+        assert drawn(text="a\ud800b", finish_reason="eos_token") == ("a?b", 2, False)  # half a pair is in no file
+        assert drawn(finish_reason="length", text="", usage={"completion_tokens": -3}) == ("", None, True)
+        assert drawn(text="3", finish_reason="stop", usage={"completion_tokens": True}) == ("3", None, False)
+        for lie, what in (({"finish_reason": ["stop"]}, r"ended with \['stop'\]"),
+                          ({"text": 3}, "without a completion"),
+                          ({"finish_reason": "abort"}, "ended with 'abort'")):
+            with pytest.raises(EndpointError, match=f"2 tries failed, the last with: .*{what}"):
+                drawn(**lie)
+        monkeypatch.setattr(endpoint, "LARGEST_ANSWER", 2**20)
+        with pytest.raises(EndpointError, match="the last with: ValueError an answer of more than 1 MiB"):
+            drawn(text="x" * 2**21)
+        made.close()
+    assert [endpoint._seconds(text) for text in ("nan", "-5", "inf", "2.5", "Mon, 30 Nov", None)] == [
+        0.0, 0.0, 300.0, 2.5, 0.0, 0.0]

@@ -52,3 +52,18 @@ def test_all_tokens_give_the_entropy_itself() -> None:
         assert low == high == pytest.approx(entropy(p_V, temperature), rel=1e-12)
     assert entropy_bounds([0.0], 0.6, 1000) == (0.0, 0.0)
     assert entropy_bounds(np.log(p_V).tolist(), 0.0, 3)[0] == pytest.approx(entropy(p_V, 1.0), rel=1e-12)
+
+
+def test_weights_too_small_for_a_float() -> None:
+    """Bug: a temperature of 0.05, or a token that vLLM masks (-9999), was a division by zero."""
+    assert entropy_bounds([-0.001, -50.0], 0.05, 1000) == (0.0, 0.0)  # weights e^-0.02 and e^-1000
+    p_V = np.array([0.7, 0.29999])
+    low, high = entropy_bounds([*np.log(p_V).tolist(), -9999.0], 1.0, 1000)  # the others are no likelier than that
+    assert low == high == pytest.approx(entropy(p_V, 1.0), rel=1e-12)
+    rng = np.random.default_rng(0)
+    for temperature in (0.001, 0.01, 0.05):
+        p_V = np.sort(rng.dirichlet(np.full(300, 0.3)))[::-1]
+        low, high = entropy_bounds(np.log(p_V[:8]).tolist(), temperature, 300)
+        log_q_V = (np.log(p_V[:8]) - np.log(p_V[0])) / temperature
+        truth = float(np.log(np.exp(log_q_V).sum()) - (np.exp(log_q_V) * log_q_V).sum() / np.exp(log_q_V).sum())
+        assert low - 1e-9 <= truth <= high + 1e-9 and high - low < 0.1

@@ -24,10 +24,13 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, *, faults: float = 0.0, stall: float = 0.0, models: tuple[str, ...] = ("served",),
-                 owner: str = "vllm", key: str | None = None, raw: bool = True, refuses_logprobs: bool = False) -> None:
+                 owner: str = "vllm", key: str | None = None, raw: bool = True, refuses_logprobs: bool = False,
+                 listed: bytes | None = None, lie: dict[str, Any] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults, self.stall, self.models, self.owner = faults, stall, models, owner
         self.key, self.raw, self.refuses_logprobs = key, raw, refuses_logprobs
+        self.listed, self.lie = listed, lie or {}
+        """What is answered to GET /models; what else is in every choice."""
         self.rng = random.Random(0)
         self.answered: Counter[tuple[str, int]] = Counter()
         """(prompt, seed) -> how often it was answered with 200 and a whole completion."""
@@ -50,7 +53,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self._allowed():
+        if self._allowed() and self.server.listed is not None:
+            self._send(200, self.server.listed)
+        elif self._allowed():
             self._send(200, {"data": [{"id": name, "owned_by": self.server.owner} for name in self.server.models]})
 
     def do_POST(self) -> None:
@@ -68,13 +73,14 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(400, {"error": {"message": "logprobs are not supported"}})
         chat = "messages" in body
         prompt = body["messages"][-1]["content"] if chat else str(body["prompt"])
-        answer = completion(prompt, body["seed"], body["max_tokens"])
-        choice: dict[str, Any] = {"index": 0, "finish_reason": answer[1]}
-        choice |= {"message": {"role": "assistant", "content": answer[0]}} if chat else {"text": answer[0]}
+        text, reason = completion(prompt, body["seed"], body["max_tokens"])
+        choice: dict[str, Any] = {"index": 0, "finish_reason": reason}
+        choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         if wanted:
             choice["logprobs"] = self._logprobs(wanted, body, chat)
         server.answered[prompt, body["seed"]] += 1
-        self._send(200, {"choices": [choice], "usage": {"completion_tokens": 2}})
+        answer = {"choices": [choice | {key: value for key, value in server.lie.items() if key != "usage"}]}
+        self._send(200, answer | {"usage": server.lie.get("usage", {"completion_tokens": 2})})
 
     def _allowed(self) -> bool:
         if self.server.key is None or self.headers.get("Authorization") == f"Bearer {self.server.key}":
