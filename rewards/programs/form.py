@@ -12,7 +12,7 @@ from typing import Any
 from rlvr.rewards.programs.code_block import last_program
 from rlvr.rewards.programs.leetcode import HELPERS
 from rlvr.rewards.programs.limits import LEAST_MIB, LIMITS, positive
-from rlvr.rewards.programs.test_code import bound_names, derived_classes, free_names, star_imports
+from rlvr.rewards.programs.test_code import bound_names, derived_classes, free_names, star_imports, walk
 from rlvr.rewards.programs.wire import pack
 from rlvr.types import Problem
 
@@ -21,6 +21,8 @@ KEYS = ("kind", "entry", "cases", "code", "atol", "prelude")
 STARRED = frozenset(("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random",
                      "itertools", "functools", "operator", "typing", "builtins", "statistics", "io", "json"))
 """Modules that preludes import everything from; of others it is not known what they define."""
+PRINTED = frozenset(("sys.stdout",))
+"""What may be replaced: what the program prints is carried over."""
 CASE_KEYS = {"call": "'args' and 'expected'", "stdin": "'input' and 'output'"}
 
 
@@ -89,7 +91,26 @@ def code_complaint(problem: Problem) -> str | None:
                 trees[key] = ast.parse(tests.get(key, ""))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return f"tests of kind {tests['kind']!r}: {key!r} is no Python: {type(error).__name__}: {error}"
-    return _names_complaint(tests, trees["code"], trees["prelude"], problem.gold) if "code" in tests else None
+    if "code" not in tests:
+        return None
+    return (_patch_complaint(trees["code"])
+            or _names_complaint(tests, trees["code"], trees["prelude"], problem.gold))
+
+
+def _patch_complaint(code: ast.Module) -> str | None:
+    """What the tests replace with `unittest.mock.patch` that the program, in another process, would still see."""
+    for node in walk(code):
+        if isinstance(node, ast.Call) and node.args and _ends_in_patch(node.func):
+            target = node.args[0]
+            if isinstance(target, ast.Constant) and isinstance(target.value, str) and target.value not in PRINTED:
+                return (f"the test code replaces {target.value[:60]!r}, which the program does not see: it runs in "
+                        "another process")
+    return None
+
+
+def _ends_in_patch(function: ast.expr) -> bool:
+    return (function.id if isinstance(function, ast.Name) else
+            function.attr if isinstance(function, ast.Attribute) else "") == "patch"
 
 
 def _names_complaint(tests: Mapping[str, Any], code: ast.Module, prelude: ast.Module, gold: str) -> str | None:

@@ -18,8 +18,8 @@ from rlvr.types import UserError
 
 NOBODY = 65534
 _AS_NOBODY: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-_MODULES = ("leetcode", "wire_rare", "wire", "seccomp", "landlock", "jail_child", "jail_program", "pytest_shim",
-            "remote", "test_code", "jail_tests")
+_MODULES = ("leetcode", "wire_rare", "wire", "seccomp", "landlock", "jail_child", "coroutines",
+            "jail_program", "pytest_shim", "remote", "link", "test_code", "jail_tests")
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
 """Of a jail, which forgets it once its interpreter runs. Each arena of a thread would take 128 MiB of address space."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")

@@ -6,12 +6,14 @@ Once candidate code has run, nothing this process says is trusted. Standard libr
 from __future__ import annotations
 
 import builtins
+import io
 import operator
 import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from rlvr.rewards.programs.coroutines import Awaited, is_coroutine_function
 from rlvr.rewards.programs.jail_child import Channel, compiled, lock_down, raised
 from rlvr.rewards.programs.leetcode import CLASSES, use_classes
 from rlvr.rewards.programs.wire import TooDeep, pack, unpack
@@ -19,6 +21,21 @@ from rlvr.rewards.programs.wire import TooDeep, pack, unpack
 
 class _Stranger:
     """Equal to nothing but itself."""
+
+
+class Printed:
+    """What the program prints, as text, for test code that looks at it."""
+
+    def __init__(self) -> None:
+        self.bytes = io.BytesIO()
+        sys.stdout = io.TextIOWrapper(self.bytes, "utf-8", "backslashreplace", write_through=True)
+
+    def taken(self) -> str:
+        """All since the last time. Too much fills the frame, which is then refused as `huge`."""
+        text = self.bytes.getvalue().decode("utf-8", "replace")
+        self.bytes.seek(0)
+        self.bytes.truncate()
+        return text
 
 
 class Program:
@@ -29,6 +46,7 @@ class Program:
         self.module = ModuleType("solution")
         self.objects: list[Any] = []
         self.numbers: dict[int, int] = {}
+        self.awaited = Awaited()
 
     def serve(self) -> None:
         """Load the program and answer requests until the channel closes."""
@@ -40,6 +58,7 @@ class Program:
         sys.modules["solution"] = self.module
         if self.job.get("leetcode"):
             self.module.__dict__.update(CLASSES)
+        printed = Printed() if self.job.get("printed") else None
         lock_down(self.job["limits"])
         reply = self._guarded(lambda: (exec(prelude, self.module.__dict__), exec(code, self.module.__dict__)))
         if "value" in reply:
@@ -48,7 +67,8 @@ class Program:
         self.channel.send(reply)
         while True:
             request = self.channel.receive()
-            self.channel.send(self._guarded(lambda request=request: self._answer(request), packed=True))
+            reply = self._guarded(lambda request=request: self._answer(request), packed=True)
+            self.channel.send({**reply, "printed": printed.taken()} if printed else reply)
 
     def _guarded(self, action: Any, packed: bool = False) -> dict[str, Any]:
         """Its result, or what it raised: whatever that is, it is the candidate's."""
@@ -67,7 +87,7 @@ class Program:
             self.objects.append(value)
         return self.numbers[id(value)]
 
-    def _object(self, number: int, _name: str) -> Any:
+    def _object(self, number: int, _name: str, _coroutine: bool = False) -> Any:
         return self.objects[number]
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +103,9 @@ class Program:
                 return {"value": pack(next(target), self._keep)}
             except StopIteration:
                 return {"stop": True}
+        if do in ("await", "cancel"):
+            reply = self.awaited.step(target, cancel=do == "cancel")
+            return {"value": pack(reply["value"], self._keep)} if "value" in reply else reply
         if do == "op":
             return self._operation(request["name"], target, arguments, request["swap"])
         operation = {"get": getattr, "set": setattr, "len": len, "iter": iter,
@@ -105,7 +128,7 @@ class Program:
 
     def _operation(self, name: str, target: Any, arguments: list[Any], swap: bool) -> dict[str, Any]:
         operation = OPERATIONS.get(name) or getattr(operator, f"{name}_" if name in ("and", "or") else name)
-        if name == "exit":
+        if name in ("exit", "aexit"):
             arguments = [self._error(*arguments)]
         operands = (*arguments, target) if swap else (target, *arguments)
         value = operation(*operands)
@@ -196,6 +219,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "isinstance": lambda target, value: isinstance(value, target),
     "issubclass": lambda target, value: issubclass(value, target),
     "enter": lambda target: target.__enter__(), "exit": _exit,
+    "aiter": lambda target: target.__aiter__(), "anext": lambda target: target.__anext__(),
+    "aenter": lambda target: target.__aenter__(),
+    "aexit": lambda target, error: target.__aexit__(type(error) if error else None, error, None),
+    "is_coroutine_function": is_coroutine_function,
     "copy": lambda target: _copied(target, "copy"), "deepcopy": lambda target: _copied(target, "deepcopy"),
 }
 """What is asked of objects and is not a function of the module `operator`."""

@@ -11,14 +11,16 @@ Names that the test code uses and does not define come from the prelude, then fr
 from __future__ import annotations
 
 import ast
+import errno
 import sys
 from types import ModuleType
 from typing import Any
 
 from rlvr.rewards.programs.jail_child import Channel, compiled, describe, lock_down
 from rlvr.rewards.programs.leetcode import HELPERS
+from rlvr.rewards.programs.link import Link, Refused
 from rlvr.rewards.programs.pytest_shim import Unsupported
-from rlvr.rewards.programs.remote import Link, Refused, asserted, mirrored, type_of
+from rlvr.rewards.programs.remote import Remote, asserted, mirrored, type_of
 from rlvr.rewards.programs.test_code import MIRROR, TRUTH, TYPE, free_names, needed_modules, prepared
 
 
@@ -45,12 +47,14 @@ def run(channel: Channel, job: dict[str, Any]) -> None:
     try:
         _fill(link, namespace.__dict__, free, entry, job)
         _offer_modules(link, job["style"])
+        if "iscoroutine" in job["code"]:
+            _tell_coroutines(link)
         if job["audit"]:
             _missing_modules(link, needed_modules(tree), job["style"])
             tests = _audit(link, tree, job["style"], namespace.__dict__)
         else:
             exec(compile(tree, "<tests>", "exec", dont_inherit=True), namespace.__dict__)
-            tests, error = _collected(job["style"], namespace.__dict__)
+            tests, error = _collected(job["style"], namespace.__dict__, lambda raised: _told(link, raised, job["code"]))
     except BaseException as raised:  # SystemExit of a test module too: whatever is raised, the tests did not pass
         error = _told(link, raised, job["code"])
     channel.send({"done": True, "error": link.refused or error, "tests": tests, "calls": link.calls,
@@ -73,13 +77,33 @@ def _fill(link: Link, namespace: dict[str, Any], free: set[str], entry: str, job
     namespace.update(found)
 
 
+def _tell_coroutines(link: Link) -> None:
+    """`inspect.iscoroutinefunction` and its relatives, for the candidate's functions and coroutines too."""
+    import asyncio
+    import inspect
+
+    def function(value: Any, _plain: Any = inspect.iscoroutinefunction) -> bool:
+        if isinstance(value, Remote):
+            return link.operate("is_coroutine_function", value._rlvr_number) is True
+        return _plain(value)
+
+    for module in (asyncio, inspect):
+        module.iscoroutinefunction = function  # type: ignore[attr-defined]
+    inspect.iscoroutine = asyncio.iscoroutine  # type: ignore[assignment]  # goes by methods, not by the type alone
+
+
 def _told(link: Link, raised: BaseException, code: str) -> str:
     """What is said of an exception. One that is about the tests and not the candidate makes them unusable."""
     error = describe(raised).removesuffix(": ") + _place(raised, code)
     own = "candidate_text" not in getattr(raised, "__dict__", {})  # not raised by the candidate and carried here
-    if isinstance(raised, Unsupported) or (own and isinstance(raised, ModuleNotFoundError)):
+    if isinstance(raised, Unsupported) or (own and (isinstance(raised, ModuleNotFoundError) or _is_jails(raised))):
         link.unusable = link.unusable or error
     return error
+
+
+def _is_jails(raised: BaseException) -> bool:
+    """Whether it is the jail that refused: a file to be written or read, a process to be started, a socket."""
+    return isinstance(raised, OSError) and raised.errno in (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOENT)
 
 
 def _missing_modules(link: Link, names: set[str], style: str) -> None:
@@ -99,7 +123,7 @@ def _audit(link: Link, tree: ast.Module, style: str, namespace: dict[str, Any]) 
         except BaseException as raised:
             _told(link, raised, "")
     try:
-        tests, _ = _collected(style, namespace, lambda raised: _told(link, raised, ""))
+        tests, _ = _collected(style, namespace, lambda raised: _told(link, raised, ""), go_on=True)
     except BaseException as raised:
         _told(link, raised, "")
         return 1
@@ -117,31 +141,40 @@ def _place(error: BaseException, code: str) -> str:
     return f" (line {number}: {lines[number - 1].strip()[:100]})" if 0 < number <= len(lines) else ""
 
 
-def _collected(style: str, namespace: dict[str, Any], go_on: Any = None) -> tuple[int, str]:
+def _collected(style: str, namespace: dict[str, Any], told: Any, go_on: bool = False) -> tuple[int, str]:
     """Number of tests run and the first failure, "" if there was none. Assert style: the module itself was the test.
-    `go_on` is called with a failure of a pytest function; without it the first ends the run."""
+    `told` is called with an exception and gives its words. `go_on`: the first failure does not end the run."""
     if style == "unittest":
-        return _run_unittest(namespace)
+        return _run_unittest(namespace, told)
     if style != "pytest":
         return 1, ""
     from rlvr.rewards.programs.pytest_shim import run_functions
 
-    ran = run_functions(namespace, go_on)
-    cases, error = _run_unittest(namespace) if "unittest" in sys.modules else (0, "")
+    ran = run_functions(namespace, told if go_on else None)
+    cases, error = _run_unittest(namespace, told) if "unittest" in sys.modules else (0, "")
     return ran + cases, error
 
 
-def _run_unittest(namespace: dict[str, Any]) -> tuple[int, str]:
+def _run_unittest(namespace: dict[str, Any], told: Any) -> tuple[int, str]:
     import unittest
+
+    from rlvr.rewards.programs.pytest_shim import run_to_end
+
+    class Result(unittest.TestResult):
+        def addError(self, test: Any, err: Any) -> None:
+            told(err[1])
+            super().addError(test, err)
 
     for name in ("assertTrue", "assertFalse"):
         plain = getattr(unittest.TestCase, name)
         setattr(unittest.TestCase, name, lambda self, value, msg=None, _plain=plain: _plain(self, asserted(value), msg))
+    # an `async def` test of a plain TestCase would never run, and so pass
+    unittest.TestCase._callTestMethod = lambda self, method: run_to_end(method())  # type: ignore[attr-defined]
     suite = unittest.TestSuite()
     for value in namespace.values():
         if isinstance(value, type) and issubclass(value, unittest.TestCase) and value is not unittest.TestCase:
             suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(value))
-    result = unittest.TestResult()
+    result = Result()
     suite.run(result)
     problems = [text.strip().splitlines()[-1] for _, text in (*result.failures, *result.errors)]
     problems += ["unexpected success"] * len(result.unexpectedSuccesses)

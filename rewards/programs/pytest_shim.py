@@ -2,18 +2,20 @@
 
 raises, approx, fail, skip, importorskip, fixture (of functions, also with yield; made anew for each test) and the marks
 parametrize, skip, skipif and xfail, which leaves its test out; other marks do nothing. `run_functions` collects
-`test*` functions and the methods of `Test*` classes with setup_class, setup_method and teardown_method. Fixtures of
-pytest's own (capsys, monkeypatch, tmp_path) are not there: Unsupported, which is the dataset's error and not the
-program's.
+`test*` functions and the methods of `Test*` classes with setup_class, setup_method and teardown_method; `async def`
+ones run to their end, as pytest-asyncio and anyio have it. Of the fixtures of pytest's own capsys is there, the others
+(monkeypatch, tmp_path) are not: Unsupported, which is the dataset's error and not the program's.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import re
+from collections import namedtuple
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from types import FunctionType, GeneratorType
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
 
@@ -214,11 +216,39 @@ def _run(function: Any, fixtures: dict[str, Any], outer: Any = ({},), left_out: 
                 if needed.autouse:
                     _make(name, fixtures, made, stack)
             try:
-                function(**{name: _make(name, fixtures, made, stack) for name in _parameters(function)})
+                run_to_end(function(**{name: _make(name, fixtures, made, stack) for name in _parameters(function)}))
             except Skipped:
                 continue
             ran += 1
     return ran
+
+
+class Captured:
+    """The fixture `capsys`: what is printed from now on."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.streams = io.StringIO(), io.StringIO()
+        stack.enter_context(redirect_stdout(self.streams[0]))
+        stack.enter_context(redirect_stderr(self.streams[1]))
+
+    def readouterr(self) -> Any:
+        """(out, err) since the last time."""
+        found = Output(*[stream.getvalue() for stream in self.streams])
+        for stream in self.streams:
+            stream.seek(0)
+            stream.truncate()
+        return found
+
+
+Output = namedtuple("Output", "out err")
+
+
+def run_to_end(result: Any) -> None:
+    """The coroutine that a call of an `async def` test gives; other results mean nothing."""
+    if isinstance(result, CoroutineType):
+        import asyncio  # 60 ms that most tests do without
+
+        asyncio.run(result)
 
 
 def _is_fixture(value: Any) -> bool:
@@ -236,6 +266,8 @@ def _parameters(function: Any) -> list[str]:
 
 def _make(name: str, fixtures: dict[str, Any], made: dict[str, Any], stack: ExitStack) -> Any:
     """The value of a parameter: from `made` (rows, and fixtures of this test already there), else by its fixture."""
+    if name == "capsys" and name not in fixtures:
+        made.setdefault(name, Captured(stack))
     if name not in made:
         if name not in fixtures:
             raise Unsupported(f"fixture {name!r}")

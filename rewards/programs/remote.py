@@ -1,4 +1,4 @@
-"""The candidate as test code sees it: calls carried into its jail, and stand-ins for objects that stay there.
+"""Objects of the candidate's as test code sees them: stand-ins, whose operations are carried into the candidate's jail.
 
 Plain values come back as themselves. An object of a class of the candidate's own is a `Remote`, and the candidate's
 methods answer for it: `a + b`, `m[1] = 2`, `x in s`, `with`, `sorted`, `repr`, `==` between two such objects. What a
@@ -15,15 +15,10 @@ A refusal is no exception of the test's: `assertRaises` does not see it, and no 
 
 from __future__ import annotations
 
-import builtins
-from contextlib import suppress
 from typing import Any, NoReturn
 
-from rlvr.rewards.programs.jail_child import Channel, describe
-from rlvr.rewards.programs.wire import MAX_FRAME, TooDeep, dump, pack, unpack
-from rlvr.rewards.programs.wire_rare import update
+from rlvr.rewards.programs.coroutines import steps
 
-_ENDINGS = (StopIteration, StopAsyncIteration)
 _DUNDERS = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__module__", "__wrapped__", "__annotations__",
                       "__defaults__", "__members__", "__slots__", "__mro__", "__bases__", "__cause__",
                       "__match_args__"))
@@ -32,153 +27,10 @@ _PREDICATES = frozenset(("startswith", "endswith", "issubset", "issuperset", "is
 """Questions that the tests ask of text, sets and numbers, with what they expect: an object answers them as it likes."""
 
 
-class Refused(BaseException):
-    """The candidate's answer cannot count. No Exception, so that neither the tests nor unittest take it for theirs."""
-
-
-class Unsendable(TypeError):
-    """The test code hands the candidate something that is not plain data."""
-
-
-class Link:
-    """Calls into the candidate's jail, through the trusted process between the two."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.calls = 0
-        self.exceptions: dict[str, type[BaseException]] = {}
-        self.remotes: dict[int, Remote] = {}
-        self.unusable = ""
-        """Why the tests themselves cannot be run, "" if nothing is known of that."""
-        self.refused = ""
-        """The first answer that could not count: from then on the verdict is wrong, whatever the tests say."""
-
-    def refuse(self, why: str) -> NoReturn:
-        self.refused = self.refused or why
-        raise Refused(why)
-
-    def ask(self, do: str, on: Any, *arguments: Any, mirror: bool = False, **keywords: Any) -> Any:
-        """The reply's value. Raises what the candidate raised: the nearest built-in exception, or its own class.
-
-        `mirror`: what the candidate does to its arguments happens to the test's own objects.
-        """
-        reply = self._exchange({
-            "do": do, "on": on, "echo": mirror, "args": [self._pack(argument) for argument in arguments],
-            "kwargs": {name: self._pack(value) for name, value in keywords.items()},
-        })
-        if do == "next" and "stop" in reply:
-            raise StopIteration
-        value = self._read(reply, "value")
-        after = self._read(reply, "args") if mirror and "args" in reply else []
-        given = (*arguments, *keywords.values())
-        for argument, changed in zip(given, after, strict=False):
-            update(argument, changed)
-        for argument in given:
-            if isinstance(argument, Remote):
-                argument._rlvr_changed()
-        place = reply.get("same")
-        return given[place] if mirror and isinstance(place, int) and 0 <= place < len(given) else value
-
-    def operate(self, name: str, on: int, *arguments: Any, swap: bool = False) -> Any:
-        """The value of an operation of the module `operator`, or of one of its relatives, in the candidate's jail."""
-        reply = self._exchange({"do": "op", "on": on, "name": name, "swap": swap,
-                                "args": [self._pack(argument) for argument in arguments]})
-        if reply.get("stranger"):
-            self.refuse("an object equals whatever it is compared with")
-        return self._read(reply, "value")
-
-    def find(self, names: list[str]) -> dict[str, Any]:
-        """Those of `names` that the candidate defines."""
-        found = self._exchange({"do": "find", "on": names}).get("names")
-        if not isinstance(found, dict):
-            self.refuse("an answer that cannot be read")
-        values = {}
-        for name in names:
-            if name in found:
-                kinds = found[name].get("exception")
-                values[name] = self._exception(kinds) if kinds else self._read(found[name], "value")
-                if isinstance(values[name], Remote):
-                    vars(values[name])["_rlvr_maker"] = name[:1].isupper()
-        return values
-
-    def remote(self, number: int, name: str) -> Remote:
-        """The stand-in for object `number`, the same one each time."""
-        return self.remotes.setdefault(number, Remote(self, number, name))
-
-    def _read(self, reply: dict[str, Any], key: str) -> Any:
-        """A value in a reply. One that cannot be read is the candidate's doing."""
-        try:
-            return unpack(reply[key], self.remote)
-        except Exception as error:
-            self.refuse(f"an answer that cannot be read: {type(error).__name__}")
-
-    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.calls += request["do"] == "call"
-        frame = dump({"ask": request})
-        if len(frame) > MAX_FRAME:
-            self.refuse("too much is handed to the program at once")
-        self.channel.send_frame(frame)
-        try:
-            reply = self.channel.receive()["reply"]
-        except TooDeep:
-            self.refuse("an answer that is nested too deep")
-        if not isinstance(reply, dict) or "huge" in reply:
-            self.refuse("an answer that is too large or nested too deep")
-        if "raised" in reply:
-            raise self._raised(reply)
-        return reply
-
-    def _pack(self, value: Any) -> Any:
-        if isinstance(value, Remote):
-            return {"o": value._rlvr_number}
-        try:
-            return pack(value, self._keep)
-        except TooDeep:
-            self.refuse("what is handed to the program is nested too deep")
-        except TypeError as error:
-            self.unusable = self.unusable or describe(error)
-            raise Unsendable(self.unusable) from error
-
-    def _keep(self, value: Any) -> int:
-        if isinstance(value, Remote):
-            return value._rlvr_number
-        raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
-
-    def _raised(self, reply: dict[str, Any]) -> BaseException:
-        """What the candidate raised, with its arguments where the class takes them, else with its text alone."""
-        names = reply["raised"] if isinstance(reply["raised"], list) else []
-        kind = self._exception([str(name) for name in names])
-        text = str(reply.get("text", ""))
-        try:
-            error = kind(*[unpack(argument, self.remote) for argument in reply.get("args", [text])])
-        except Exception:  # UnicodeDecodeError wants five arguments: one that a candidate subclassed may have others
-            error = kind.__new__(kind)
-            error.args = (text,)
-        with suppress(Exception):  # what cannot be read of its attributes is left out
-            vars(error).update(unpack({"d": list(map(list, reply.get("vars", {}).items()))}, self.remote))
-        vars(error)["candidate_text"] = text
-        return error
-
-    def _exception(self, names: list[str]) -> type[BaseException]:
-        """A class of this name whose base is the first built-in exception among `names` (its method resolution order).
-
-        Only relatives of Exception, so that a candidate cannot end the tests by SystemExit, and not StopIteration,
-        which would end `all(map(candidate, inputs))` early and in favour of the candidate.
-        """
-        for position, name in enumerate(names):
-            known = getattr(builtins, name, None)
-            if isinstance(known, type) and issubclass(known, Exception) and known not in _ENDINGS:
-                if position == 0:
-                    return known
-                own = type(names[0], (known,), {"__str__": lambda error: vars(error).get("candidate_text", "")})
-                return self.exceptions.setdefault(names[0], own)
-        return RuntimeError
-
-
 class Remote:
     """An object in the candidate's jail."""
 
-    def __init__(self, link: Link, number: int, name: str) -> None:
+    def __init__(self, link: Any, number: int, name: str) -> None:
         vars(self).update(_rlvr_link=link, _rlvr_number=number, _rlvr_name=name, _rlvr_maker=False, _rlvr_made=False,
                           _rlvr_own=False, _rlvr_leaky=False, _rlvr_seen=None, _rlvr_owner=None)
 
@@ -305,8 +157,22 @@ class Remote:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         names = [] if kind is None else [base.__name__ for base in kind.__mro__]
         swallowed = self._rlvr_link.operate("exit", self._rlvr_number, names, str(error)[:300])
-        own = kind is None or issubclass(kind, AssertionError) or not issubclass(kind, Exception)
-        return bool(swallowed) and not own
+        return bool(swallowed) and not _tests_own(kind)
+
+    def __aiter__(self) -> Any:
+        return self._rlvr_link.operate("aiter", self._rlvr_number)
+
+    def __anext__(self) -> Any:
+        following = self._rlvr_link.operate("anext", self._rlvr_number)
+        return _Following(following) if isinstance(following, Awaitable) else following
+
+    def __aenter__(self) -> Any:
+        return self._rlvr_link.operate("aenter", self._rlvr_number)
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        names = [] if kind is None else [base.__name__ for base in kind.__mro__]
+        swallowed = await self._rlvr_link.operate("aexit", self._rlvr_number, names, str(error)[:300])
+        return bool(swallowed) and not _tests_own(kind)
 
     def __copy__(self) -> Any:
         return self._rlvr_link.operate("copy", self._rlvr_number)
@@ -347,6 +213,47 @@ class Remote:
         if self._rlvr_leaky and not isinstance(value, Remote):
             self._rlvr_refuse_plain(value)
         return value
+
+
+class Awaitable(Remote):
+    """An object that can be awaited."""
+
+    def __await__(self) -> Any:
+        return steps(self._rlvr_link, self._rlvr_number)
+
+
+class Coroutine(Awaitable):
+    """A coroutine, for asyncio too: that goes by these methods."""
+
+    def send(self, value: Any) -> Any:
+        return self._rlvr_running().send(value)
+
+    def __next__(self) -> Any:  # what a task of asyncio written in C calls
+        return self.send(None)
+
+    def throw(self, *error: Any) -> Any:
+        return self._rlvr_running().throw(*error)
+
+    def close(self) -> None:
+        self._rlvr_running().close()
+
+    def _rlvr_running(self) -> Any:
+        return vars(self).setdefault("_rlvr_steps", steps(self._rlvr_link, self._rlvr_number))
+
+
+class _Following:
+    """The next item of an asynchronous iteration."""
+
+    def __init__(self, remote: Awaitable) -> None:
+        self.remote = remote
+
+    def __await__(self) -> Any:
+        return steps(self.remote._rlvr_link, self.remote._rlvr_number, ending=True)
+
+
+def _tests_own(kind: Any) -> bool:
+    """Whether an exception of this class that leaves a `with` block is the test's verdict, which no program undoes."""
+    return kind is None or issubclass(kind, AssertionError) or not issubclass(kind, Exception)
 
 
 def _binary(name: str, swap: bool = False) -> Any:

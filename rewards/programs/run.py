@@ -9,6 +9,7 @@ from rlvr.rewards.programs.compare import Clock, TooLong, received, same_output,
 from rlvr.rewards.programs.jail import Budget, Jail, Jails, Stopped, limits
 from rlvr.rewards.programs.jail_command import SandboxError
 from rlvr.rewards.programs.limits import OUTPUT_BYTES, Limits
+from rlvr.rewards.programs.test_code import looks_at_output
 from rlvr.rewards.programs.wire import TooDeep, pack
 from rlvr.types import Problem, Reason
 
@@ -74,6 +75,7 @@ class Run:
 
     def _begin(self, jail: Jail, kind: str) -> None:
         job = {"kind": "stdin" if kind == "stdin" else "program", "program": self.program, "limits": self.limits,
+               "printed": looks_at_output(self.tests.get("code", "")),
                "prelude": self.tests.get("prelude", ""), "leetcode": kind not in ("call", "stdin")}
         jail.send(job, self.budget)
         _checked(self._answer(jail))

@@ -83,6 +83,11 @@ def needed_modules(tree: ast.AST) -> set[str]:
     return names
 
 
+def looks_at_output(code: str) -> bool:
+    """Whether test code may look at what the program prints: else that goes nowhere."""
+    return "stdout" in code or "capsys" in code
+
+
 def derived_classes(tree: ast.AST, programs: set[str]) -> list[str]:
     """Classes of the test code that are derived from one of the program's, whose names are `programs`."""
     return [node.name for node in walk(tree) if isinstance(node, ast.ClassDef)

@@ -7,7 +7,8 @@ of a candidate's class decides anything.
 JSON itself carries None, bool, float, str, list and integers up to 2**53; the rest is an object with one tag:
 `{"i": hex}` int, `{"t": [...]}` tuple, `{"s": [...]}` set, `{"z": [...]}` frozenset, `{"d": [[key, value], ...]}`
 dict, `{"b": hex}` bytes, `{"c": [real, imaginary]}` complex, `{"q": [...]}` deque, `{"F": [n, d]}` Fraction,
-`{"D": text}` Decimal, `{"o": number, "type": name}` an object that stays where it is. The rarer types, from ranges and
+`{"D": text}` Decimal, `{"o": number, "type": name}` an object that stays where it is; one that can be awaited has
+"await" too, true for a coroutine. The rarer types, from ranges and
 dates to the linked nodes of LeetCode, are in `rlvr.rewards.programs.wire_rare`.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
 from rlvr.rewards.programs.wire_rare import MAKERS, TooDeep, deep_parts, rare
@@ -35,7 +37,7 @@ _BY_TAG = dict(_SEQUENCES)
 class Opaque:
     """Stands for an object that could not leave the jail. Equal to nothing but itself."""
 
-    def __init__(self, number: int, name: str) -> None:
+    def __init__(self, number: int, name: str, coroutine: bool = False) -> None:
         self.number, self.name = number, name
 
 
@@ -77,10 +79,11 @@ def pack(value: Any, keep: Keep | None = None, depth: int = 0) -> Any:
         return found
     if keep is None:
         raise TypeError(f"a value of type {kind.__name__} cannot be sent")
-    return {"o": keep(value), "type": kind.__name__[:100]}
+    found = {"o": keep(value), "type": kind.__name__[:100]}
+    return {**found, "await": kind is CoroutineType} if hasattr(kind, "__await__") else found
 
 
-def unpack(data: Any, remote: Callable[[int, str], Any] = Opaque, depth: int = 0) -> Any:
+def unpack(data: Any, remote: Callable[..., Any] = Opaque, depth: int = 0) -> Any:
     """The value that `pack` packed. ValueError, TypeError or a relative of theirs if `data` is nothing of the kind."""
     if depth > MAX_DEPTH:
         raise TooDeep(f"nested deeper than {MAX_DEPTH}")
@@ -89,7 +92,7 @@ def unpack(data: Any, remote: Callable[[int, str], Any] = Opaque, depth: int = 0
     if not isinstance(data, dict):
         return data
     if "o" in data:
-        return remote(int(data["o"]), str(data.get("type", "")))
+        return remote(int(data["o"]), str(data.get("type", "")), *([data["await"] is True] if "await" in data else []))
     ((tag, content),) = data.items()
     if tag == "d":
         keys = _hashable([unpack(key, remote, depth + 1) for key, _ in content])
