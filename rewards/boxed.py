@@ -19,13 +19,16 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _ESCAPED_END = re.compile(r"\{([^{}\\]*)\\\}")
 """A box whose closing brace was escaped by mistake: \\boxed{185\\}."""
 
+_CUT = re.compile(r"\\boxe?d?\s*\Z")
+"""A box that was being begun when the text ends."""
+
 
 def final_answer(text: str) -> str | Reason:
     r"""What the last box holds, stripped and never empty; or the Reason why there is no answer.
 
-    The last *balanced* box counts; a box inside a box belongs to the outer one. `unfinished_think`: a `<think>` is
-    not closed. `no_box`: there is none (`\boxed 8` is none). `unbalanced`: there are boxes, all left open.
-    `empty`: the last one holds blanks only.
+    The last box counts; a box inside a box belongs to the outer one. `unfinished_think`: a `<think>` is not closed.
+    `no_box`: there is none (`\boxed 8` is none). `unbalanced`: the last one is left open, as where a completion was cut
+    off while it changed its answer (`\boxed{7} ... \boxed{8`). `empty`: the last one holds blanks only.
     """
     answer_part = text[text.rfind(END_THINK) + len(END_THINK) :] if END_THINK in text else text
     if THINK in answer_part:
@@ -39,10 +42,10 @@ def final_answer(text: str) -> str | Reason:
         if start > end and start in closing:
             end = closing[start]
             content = answer_part[start + 1 : end].strip()
-    if content is None:
+    if opened[-1] not in closing:
         escaped = _ESCAPED_END.match(answer_part, opened[-1])
         content = escaped[1].strip() if escaped else None
-    if content is None:
+    if content is None or _CUT.search(answer_part):
         return Reason.UNBALANCED
     return content or Reason.EMPTY
 

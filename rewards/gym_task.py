@@ -65,7 +65,7 @@ class GymVerifier(Verifier):
     """The scorer of the task that `problem.extra["gym"]` names; a source `gym:TASK` fills it."""
 
     name = "gym"
-    version = f"2+reasoning-gym-{_package()}"
+    version = f"3+reasoning-gym-{_package()}"
 
     def __init__(self) -> None:
         import reasoning_gym  # 3 seconds: before the clock of a verdict starts
@@ -187,6 +187,8 @@ def answer_of(text: str) -> str | Reason:
     tags = list(_TAGS.finditer(after))
     if not tags:
         return final_answer(text)
+    if tags[-1][0] != END_ANSWER:
+        return Reason.UNBALANCED  # it was cut off while it changed its answer
     for opened, closed in reversed(list(pairwise(tags))):
         if opened[0] != END_ANSWER and closed[0] == END_ANSWER:
             return after[opened.end() : closed.start()].strip() or Reason.EMPTY

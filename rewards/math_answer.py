@@ -17,22 +17,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import version as installed
 
 from rlvr.interfaces import Verifier
 from rlvr.rewards.boxed import decisive_box, final_answer
 from rlvr.rewards.math.clock import OutOfTime, within
 from rlvr.rewards.math.compare import CONTROL, Comparison, normalized
-from rlvr.rewards.math.equations import value_side
+from rlvr.rewards.math.equations import value_side, values_in
 from rlvr.rewards.math.exact import CLOCK, RATIO
 from rlvr.rewards.math.guards import MAX_CHARS, bomb, numeral
+from rlvr.rewards.math.inequalities import read_region
 from rlvr.rewards.math.latex import squeezed
+from rlvr.rewards.math.letters import SET_OF_NUMBERS, in_own_letters
 from rlvr.rewards.math.normalize import normalize
 from rlvr.rewards.math.numbers import plus_and_minus, read_number, read_sequence, same_sequence
 from rlvr.rewards.math.options import read_option
 from rlvr.rewards.math.outcome import Outcome
 from rlvr.rewards.math.units import without_counted_word, without_decoration, without_unit
-from rlvr.rewards.math.words import CHOICE, words
+from rlvr.rewards.math.words import CHOICE, as_text, words
 from rlvr.types import Problem, Reason, Verdict
 
 CPU_SECONDS = 1.5
@@ -41,6 +44,10 @@ OUT_OF_TIME = f"the comparison with the gold answer took more than {CPU_SECONDS}
 _KEY_BITS = 10_000
 """Python writes no integer of more than 4,300 digits."""
 _PARSERS = ("math-verify", "latex2sympy2_extended", "sympy")
+_MISSING = frozenset(("nan", "none", "null", "n/a", "<na>"))
+"""What programs write for a cell without a value."""
+_HOLLOW = re.compile(r"(?!\\\{\\\}$)\W*|.*\\(?:frac|sqrt|text|mathrm)\s*(?:\{[^{}]*\}\s*)?\{\s*\}.*")
+"""Without a letter or digit, the empty set aside, or with an empty group: `-`, `()`, `\\sqrt{}`."""
 _ABOUT = re.compile(r"(?<![A-Za-z\\])(?:approximately|approx|roughly)(?![A-Za-z])", re.IGNORECASE)
 
 
@@ -55,12 +62,13 @@ class MathVerifier(Verifier):
     """
 
     name = "math"
-    version = "+".join(["7", *(f"{package}-{installed(package)}" for package in _PARSERS)])
+    version = "+".join(["8", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
         from rlvr.rewards.math import symbolic  # sympy: not for those who only ask for the version
 
         self.comparison = Comparison(symbolic)
+        self._without_value = lru_cache(maxsize=4096)(self._why_without_value)
         symbolic.warm_up()
 
     def verify(self, problem: Problem, text: str) -> Verdict:
@@ -68,6 +76,8 @@ class MathVerifier(Verifier):
         gold = normalized(problem.gold)
         if not gold or CONTROL.search(gold):
             return Verdict(None, Reason.GOLD_ERROR)
+        if (why := self._without_value(gold)) is not None:
+            return Verdict(None, Reason.GOLD_ERROR, detail=why)
         answer = final_answer(text)
         if isinstance(answer, Reason):
             return Verdict(False, answer, tier="extract")
@@ -105,6 +115,21 @@ class MathVerifier(Verifier):
     def gold_completion(self, problem: Problem) -> str:
         return rf"The final answer is $\boxed{{{problem.gold}}}$."
 
+    def _why_without_value(self, gold: str) -> str | None:
+        r"""What makes a normalized gold answer no answer at all: `\frac{1}{0}`, `nan`. It must not accept itself."""
+        if gold.casefold() in _MISSING:
+            return "it stands for a missing value; if it is meant, write it in \\text{}"
+        if _HOLLOW.fullmatch(gold):
+            return "nothing stands in it"
+        if (read_number(gold) or words(gold) or CLOCK.fullmatch(gold) or RATIO.fullmatch(gold)  # 12:00 is no quotient
+                or bomb("", gold)):
+            return None
+        try:
+            undefined = within(CPU_SECONDS, lambda: any(map(self.comparison.symbolic.undefined, values_in(gold))))
+        except (OutOfTime, RecursionError):
+            return None  # `check_gold` complains of these
+        return "it is read as an undefined value" if undefined else None
+
     def _complaint(self, problem: Problem) -> str | None:
         raw_gold, gold = problem.gold, normalized(problem.gold)
         if not gold:
@@ -113,6 +138,8 @@ class MathVerifier(Verifier):
             return "it has control characters or a box in it"
         if final_answer(rf"\boxed{{{raw_gold}}}") != raw_gold.strip():
             return "its braces do not match"
+        if (why := self._without_value(gold)) is not None:
+            return why
         option = read_option(gold)
         gold = option.value if option is not None and option.value else gold
         gold, _ = without_decoration(gold, "", "")
@@ -126,6 +153,10 @@ class MathVerifier(Verifier):
         if sequence is not None and (same_sequence(sequence, sequence) == "same"
                                      or all(map(CHOICE.fullmatch, sequence.parts))):
             return None
+        if as_text(gold, gold) is not None or SET_OF_NUMBERS.fullmatch(gold):
+            return None
+        region = read_region(gold, self.comparison.symbolic.constant)
+        gold = region.union if region is not None else in_own_letters(gold)
         return self.comparison.symbolic.misreading(without_unit(plus_and_minus(value_side(gold))))
 
 

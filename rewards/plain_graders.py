@@ -49,7 +49,7 @@ class ExactString(Verifier):
     r"""Compares the last \boxed{} with the gold answer, character by character, without blanks."""
 
     name = "exact_string"
-    version = "1"
+    version = "2"
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         answer = final_answer(text)

@@ -20,9 +20,9 @@ from rlvr.rewards.math.equations import (
     turned,
     without_common_names,
 )
-from rlvr.rewards.math.exact import as_numbers
+from rlvr.rewards.math.exact import CLOCK, as_numbers
 from rlvr.rewards.math.guards import bad_form, bomb, other_case, other_points, unreadable, with_floors
-from rlvr.rewards.math.inequalities import as_intervals
+from rlvr.rewards.math.inequalities import as_intervals, describes_points
 from rlvr.rewards.math.known_units import in_dollars, other_unit
 from rlvr.rewards.math.latex import split_top, squeezed
 from rlvr.rewards.math.letters import in_same_argument, in_same_letters
@@ -32,7 +32,7 @@ from rlvr.rewards.math.options import by_option
 from rlvr.rewards.math.outcome import REASONS, WRONG, Outcome
 from rlvr.rewards.math.quantities import is_constant, is_name, is_quantity
 from rlvr.rewards.math.solutions import as_tuples, same_chain, without_chains
-from rlvr.rewards.math.structure import compare_parts, indexed, names_of, set_for_tuple
+from rlvr.rewards.math.structure import as_vectors, compare_parts, indexed, names_of, set_for_tuple
 from rlvr.rewards.math.units import spelled_out, without_decoration, without_unit
 from rlvr.rewards.math.words import CHOICE, as_text, words
 from rlvr.types import Reason
@@ -74,8 +74,11 @@ class Comparison:
         answer = spelled_out(gold, answer)
         if other_unit(gold, answer, dollars=(in_dollars(raw_gold), in_dollars(raw_answer))):
             return WRONG
+        if gold[:1] == "(" and _SIGNS.search(answer) and describes_points(question):
+            return WRONG
         answer = _last_of_deduction(gold, answer)
-        gold, answer = without_decoration(gold, answer, question)
+        if not CLOCK.fullmatch(gold):  # there AM and PM are no decoration
+            gold, answer = without_decoration(gold, answer, question)
         gold, answer = without_conditions(*with_floors(turned(gold), answer))
         if gold == answer or bomb(gold, answer) is None:
             gold, answer = in_same_argument(*in_same_letters(gold, answer), question)
@@ -94,9 +97,9 @@ class Comparison:
         outcome = as_text(gold, answer) or as_numbers(gold, answer)
         if outcome is not None:
             return outcome
-        intervals = as_intervals(gold, answer)
+        intervals = as_intervals(gold, answer, self.symbolic.constant)
         if intervals is not None:
-            return self.compare(*intervals)
+            return self.compare(*intervals) if intervals else WRONG
         value = _value_of_quantity(gold, answer)
         if value is not None:
             return self.compare(gold, value)
@@ -194,6 +197,7 @@ def _last_of_deduction(gold: str, answer: str) -> str:
     return steps[-1] if names[-1] not in names[:-1] and all(steps) else answer
 
 
+_SIGNS = re.compile(r"[<>]|\\[lg]e(?![A-Za-z])")
 _ARROWS = frozenset({r"\Rightarrow", r"\implies", r"\Longrightarrow"})
 _OR = re.compile(r"(?<![A-Za-z\\])or(?![A-Za-z])|\\lor(?![A-Za-z])")
 
@@ -205,6 +209,8 @@ def _in_one_form(gold: str, answer: str) -> tuple[str, str] | None:
     if answer[:2] == r"\{" and "=" in gold and (several := read_sequence(gold)) and (
             len(names_of(several)) > 1 and not indexed(several)):
         return None  # a set says not which is which
+    if (r"\begin" in gold) != (r"\begin" in answer):
+        gold, answer = as_vectors(gold, answer)
     if "=" not in gold and "=" not in answer:
         return gold, answer
     if read_sequence(gold) is not None or "=" in gold:

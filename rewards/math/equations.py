@@ -12,6 +12,7 @@ from rlvr.rewards.math.latex import split_top, squeezed
 from rlvr.rewards.math.numbers import read_sequence
 from rlvr.rewards.math.quantities import is_constant, is_name
 from rlvr.rewards.math.structure import indexed, names_of, shuffled
+from rlvr.rewards.math.units import without_unit
 from rlvr.rewards.math.words import FONTS
 
 
@@ -29,6 +30,13 @@ def value_side(gold: str) -> str:
     if len(sides) == 2 and is_constant(sides[0]) and is_name(sides[1]):
         return sides[0]
     return sides[-1] if is_name(sides[0]) else gold
+
+
+def values_in(gold: str) -> list[str]:
+    """The values of a gold answer, each part of a list, a set, a tuple or an interval by itself."""
+    value = without_unit(value_side(gold)).removesuffix("\\%").strip()
+    sequence = read_sequence(value)
+    return [value] if sequence is None else [inner for part in sequence.parts for inner in values_in(part)]
 
 
 def turned(gold: str) -> str:

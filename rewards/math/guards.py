@@ -42,6 +42,7 @@ _UNBOUNDED = re.compile(r"\\infty|\\mathbb|[<>]|\\[lg]e(?![A-Za-z])")
 _NUMERAL = re.compile(r"(-?\d[\dA-Fa-f]*)\s*_\s*"
                       r"(?:\{\s*(?:\\(?:text|mathrm)\s*\{\s*)?(?:base\s*)?(\w+)\s*\}{1,2}|(\d))")
 _SPACED_DIGITS = re.compile(r"(?<!\\frac )(?<!binom )(?<!\\log_)\d \d")
+_DIVISOR = re.compile(r"(?<![A-Za-z])(?:gcd|lcm)(?![A-Za-z])")
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
           "eleven": 11, "twelve": 12, "sixteen": 16}
 
@@ -190,6 +191,8 @@ def unreadable(gold: str, answer: str) -> Reason | None:
     foreign = {char for char in answer if not char.isascii()}
     if commands - set(re.findall(r"\\([A-Za-z]+)", gold)) or foreign - set(gold):
         return Reason.UNPARSABLE
+    if any(_DIVISOR.search(text) and variables(text) for text in (gold, answer)):
+        return Reason.UNPARSABLE  # the parser takes m and n for coprime
     table = "matrix" in answer or "array" in answer
     if not table and set(_ODD_SIGNS.findall(answer)) - set(_ODD_SIGNS.findall(gold)):
         return Reason.UNPARSABLE

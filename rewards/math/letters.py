@@ -11,14 +11,17 @@ import re
 from rlvr.rewards.math.latex import rename, split_top, squeezed, variables
 
 _ANY = re.compile(r"\\(?:var|vec|over|math|bold|bm|ell|binom|sum|prod|int|d+ot|epsilon|phi|theta|rho|kappa|sigma|log|"
-                  r"lim|frac\s*\{\s*d)|[_']|\^\*|C\s*\(")
+                  r"lim|gcd|lcm|frac\s*\{\s*d)|gcd|lcm|[_']|\^\*|C\s*\(")
 _GLYPHS = ("epsilon", "phi", "theta", "rho", "kappa", "sigma")
 _VECTOR = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol|bm)\s*(?:\{\s*([A-Za-z])\s*\}|([a-z])(?![A-Za-z]))")
 _POSITIVE = re.compile(r"\\mathbb\{([ZRQ])\}\s*(?:\^\s*(?:\{\s*\+\s*\}|\+)|_\s*(?:\{\s*\+\s*\}|\+|\{\s*>\s*0\s*\}))")
+SET_OF_NUMBERS = re.compile(rf"\\mathbb\{{[ZRQNC]\}}|{_POSITIVE.pattern}")
 _INDEX = re.compile(r"(?P<base>\\[A-Za-z]+|[A-Za-z})])\s*_\s*(?P<index>\{(?:[^{}]|\{[^{}]*\})*\}|[A-Za-z]|"
                     r"\\[A-Za-z]+(?:\s*\{[^{}]*\})?)")
 _COMBINATIONS = re.compile(r"(?<![A-Za-z\\])C\s*(?:_\s*\{?\s*([\w+-]+?)\s*\}?\s*\^\s*\{?\s*(\w+)\s*\}?|"
                            r"\(\s*([\w+-]+)\s*,\s*([\w+-]+)\s*\))")
+_DIVISOR = re.compile(r"(?:\\(?:operatorname|text|mathrm)\s*\{\s*(gcd|lcm)\s*\}|\\?(?<![A-Za-z])(gcd|lcm))\s*"
+                      r"\(([^()]*)\)")
 _STAR = re.compile(r"(?<=[A-Za-z})])\^\*")
 _NO_LETTERS = frozenset(rf"\{name}" for name in ("log", "sum", "prod", "int", "lim", "max", "min", "sup", "cap", "cup"))
 _FONT = re.compile(r"\\(?:text|mathrm|mbox|operatorname|textbf|rm)(?![A-Za-z])|[{}\\ ]")
@@ -37,11 +40,34 @@ def in_same_letters(gold: str, answer: str) -> tuple[str, str]:
     """Both normalized answers with one spelling for each letter."""
     if not _ANY.search(gold) and not _ANY.search(answer):
         return gold, answer
-    for step in (_same_binomials, _same_glyphs, _same_sets, _same_derivatives, _same_indices, _same_bound):
+    for step in (_same_divisors, _same_binomials, _same_glyphs, _same_sets, _same_derivatives, _same_indices,
+                 _same_bound):
         if squeezed(gold) == squeezed(answer):
             break
         gold, answer = step(gold, answer)
     return gold, answer
+
+
+def in_own_letters(gold: str) -> str:
+    """A gold answer as it is compared with one in the same letters."""
+    for step in (_same_divisors, _same_sets, _same_indices):
+        gold, _ = step(gold, gold)
+    return gold
+
+
+def _same_divisors(gold: str, answer: str) -> tuple[str, str]:
+    r"""`\gcd(m, n)` as a letter: the parser takes m and n for coprime. What is in brackets has no order."""
+    keys = sorted({_divisor(match) for text in (gold, answer) for match in _DIVISOR.finditer(text)})
+    numbers = {key: number for number, key in enumerate(keys, start=301)}
+
+    def letter(match: re.Match[str]) -> str:
+        return rf"\Upsilon_{{{numbers[_divisor(match)]}}} " if variables(match[3]) else match[0]
+
+    return _DIVISOR.sub(letter, gold).strip(), _DIVISOR.sub(letter, answer).strip()
+
+
+def _divisor(match: re.Match[str]) -> tuple[str, ...]:
+    return (match[1] or match[2], *sorted(map(squeezed, split_top(match[3], frozenset({","})))))
 
 
 def _same_glyphs(gold: str, answer: str) -> tuple[str, str]:
@@ -140,6 +166,9 @@ def in_same_argument(gold: str, answer: str, question: str) -> tuple[str, str]:
         if answered is not None and sides[0] == "y" and answered[2] in variables(sides[1]):
             return gold, f"y={answer_sides[1]}"
         return gold, answer
+    if answered is None and answer_sides[0] == "y" and function[1] != "y" and function[2] != "y" and (
+            "y" not in variables(sides[1]) and function[2] in variables(answer_sides[1])):
+        return gold, f"{sides[0]}={answer_sides[1]}"
     if answered is None or answered[1] != function[1]:
         return gold, answer
     body, argument = answer_sides[1], answered[2]

@@ -25,9 +25,10 @@ _GREATEST = re.compile(r"\\(max|min|gcd|lcm)\s*\\\{([^{}]*)\\\}")
 _SEXAGESIMAL = re.compile(r"(?<![\d.])(\d+)\s*\^\\circ\s*(\d{1,2})\s*'(?:\s*(\d{1,2}(?:\.\d+)?)\s*(?:''|\"))?(?!')")
 _ROWS = re.compile(r"\\begin\s*\{(cases|aligned|align\*?|array|gathered|split)\}\s*(?:\{[lcr| ]*\})?"
                    r"((?:(?!\\begin).)*?)\\end\s*\{\1\}", re.DOTALL)
-_ENDS = r"[^\[\]{};]*(?:\{[^{}]*\}[^\[\]{};]*)*"
-_OUTWARD = re.compile(rf"\]\s*({_ENDS}[,;]{_ENDS})([\[\]])$")
-_HALF_OUTWARD = re.compile(r"^\[\s*([^\[\](){}]*[,;][^\[\](){}]*)\[$")
+_UNION = re.compile(r"\\(?:cup|cap|setminus)(?![A-Za-z])")
+_MEMBER = re.compile(r"\s*[A-Za-z]\w?\s*\\in(?![A-Za-z])\s*")
+_AN_END = r"((?:[^\[\](){},;]|\{[^{}]*\}|\([^()]*\))+)"
+_INTERVAL = re.compile(rf"([\[\](]){_AN_END}([,;]){_AN_END}([\[\])])")
 
 
 def in_usual_notation(text: str) -> str:
@@ -42,9 +43,25 @@ def in_usual_notation(text: str) -> str:
         text = _SEXAGESIMAL.sub(_degrees, text)
     if "\\begin" in text:
         text = _ROWS.sub(_rows, text)
-    if text.strip()[:1] == "]":
-        text = _OUTWARD.sub(lambda match: f"({match[1]}{')' if match[2] == '[' else ']'}", text.strip())
-    return _HALF_OUTWARD.sub(r"[\1)", text.strip())
+    return _with_inward_brackets(text.strip()) if "]" in text or "[" in text or ";" in text else text.strip()
+
+
+def _with_inward_brackets(text: str) -> str:
+    r"""`x \in ]1;2[ \cup [3;4[` as `x \in (1,2) \cup [3,4)`; text that is no union of intervals as it is.
+
+    A semicolon becomes a comma where no pair can be meant: beside a bracket turned outward, an infinity or a union.
+    """
+    member = _MEMBER.match(text)
+    head, union = (text[: member.end()], text[member.end() :]) if member else ("", text)
+    signs = _UNION.findall(union)
+    parts = [_INTERVAL.fullmatch(part.strip()) for part in _UNION.split(union)]
+    found = [part for part in parts if part is not None]
+    outward = any(part[1] == "]" or part[5] == "[" for part in found)
+    if len(found) != len(parts) or not (outward or (";" in union and (signs or r"\infty" in union))):
+        return text
+    written = [f"{'(' if part[1] in '](' else '['}{part[2].strip()},{part[4].strip()}{')' if part[5] in '[)' else ']'}"
+               for part in found]
+    return head + written[0] + "".join(f" {sign} {part}" for sign, part in zip(signs, written[1:], strict=True))
 
 
 def without_cis(text: str) -> str:

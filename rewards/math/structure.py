@@ -22,6 +22,7 @@ MAX_PARTS = 40
 # rho before theta: (rho, theta, phi) are coordinates
 _GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "rho", "theta", "iota", "kappa", "lambda", "mu",
           "nu", "xi", "pi", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega")
+_COLUMN = re.compile(r"\\begin\s*\{([pb]matrix)\}((?:(?!\\begin).)*)\\end\s*\{\1\}")
 _NAME = re.compile(r"\\(?:var)?([a-z]+)|[A-Za-z]+")
 
 
@@ -29,6 +30,22 @@ def set_for_tuple(gold: str, answer: str) -> bool:
     r"""Whether one lists elements in braces and the other in round or square brackets: \{1,2\} is neither a point nor
     an interval."""
     return {_kind(gold), _kind(answer)} == {"set", "tuple"}
+
+
+def as_vectors(gold: str, answer: str) -> tuple[str, str]:
+    """A column or row of numbers in the brackets of a matrix as a tuple, where the other one is a tuple."""
+    texts = gold, answer
+    if not any(_kind(text) == "tuple" and text[0] + text[-1] == "()" for text in texts):
+        return texts
+    return _as_tuple(gold), _as_tuple(answer)
+
+
+def _as_tuple(text: str) -> str:
+    column = _COLUMN.fullmatch(text)
+    if column is None or ("&" in column[2] and "\\\\" in column[2].strip().removesuffix("\\\\")):
+        return text
+    parts = [part.strip() for part in re.split(r"&|\\\\", column[2])]
+    return f"({', '.join(part for part in parts if part)})"
 
 
 def _kind(text: str) -> str:

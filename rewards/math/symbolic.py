@@ -139,6 +139,23 @@ def constant(text: str) -> float | None:
     return value.real if value is not None and value.imag == 0 else None
 
 
+def undefined(text: str) -> bool:
+    r"""Whether a normalized value is read as one that does not exist: `\frac{1}{0}`, `\ln 0`, `\tan 90^\circ`."""
+    parsed = _parse(text)
+    parts = list(parsed) if isinstance(parsed, sympy.MatrixBase) else [parsed]
+    try:
+        return any(_undefined(part) or (isinstance(part, sympy.Expr) and not part.has(*_LONG)
+                                        and _undefined(part.doit())) for part in parts)
+    except FAILURES as error:
+        if is_ours(error):
+            raise
+        return False
+
+
+_LONG = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative)
+"""What takes its time to carry out, and is defined where it can be."""
+
+
 def misreading(gold: str) -> str | None:
     """What goes wrong when a gold answer is parsed, in words; None if nothing seems to."""
     parsed = _parse(gold)

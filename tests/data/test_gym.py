@@ -289,7 +289,7 @@ def test_a_scorer_that_raises_could_not_read_the_answer(verifier: GymVerifier) -
     (r"\boxed{8} <answer>9</answer>", "9"), ("<think><answer>1</answer></think> <answer>2</answer>", "2"),
     ("<think><answer>1</answer></think>", Reason.NO_BOX), ("<think> <answer>1</answer>", Reason.UNFINISHED_THINK),
     ("<answer>1", Reason.UNBALANCED), ("1</answer>", Reason.UNBALANCED), ("<answer> </answer>", Reason.EMPTY),
-    ("<answer>1</answer> <answer>2", "1"), ("<answer>a<answer>b</answer>", "b"), ("7", Reason.NO_BOX),
+    ("<answer>1</answer> no: <answer>2", Reason.UNBALANCED), ("<answer>a<answer>b</answer>", "b"), ("7", Reason.NO_BOX),
     ("<answer>1\n2</answer>", "1\n2"), (r"\boxed{", Reason.UNBALANCED), (r"\boxed{ }", Reason.EMPTY),
 ])
 def test_where_the_answer_stands(text: str, answer: str | Reason) -> None:

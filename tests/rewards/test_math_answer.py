@@ -250,6 +250,41 @@ def test_gold_answers_that_cannot_be_judged_by_are_named(judge: Judge, gold: str
     assert found is not None and complaint in found
 
 
+@pytest.mark.parametrize("gold", [
+    r"\frac{1}{0}", "1/0", "0/0", r"\ln 0", r"\tan 90^\circ", r"\tan\frac{\pi}{2}", "0^{-1}", r"\frac{2}{1-1}",
+    r"\infty-\infty", r"\frac{5}{0} + 3", "(1/0, 2)", "2, 1/0", "[0, 1/0)", r"\frac{x}{0}", r"x=\frac{1}{0}",
+    r"\frac{1}{0}\text{ cm}", r"\frac{0}{0}\%", r"\begin{pmatrix}1/0\\2\end{pmatrix}", "nan", "NaN", "None", "null",
+    "N/A", "?", "-", "...", "[]", "()", r"\text{}", r"\sqrt{}", r"\frac{1}{}",
+])
+def test_a_gold_answer_without_a_value_accepts_nothing(judge: Judge, gold: str) -> None:
+    """Bug: it counted as `identical` to itself where nobody had asked `check_golds`."""
+    for answer in (gold, "1", r"\infty"):
+        [verdict] = judge.judge([math(gold)], [rf"\boxed{{{answer}}}"])
+        assert (verdict.correct, verdict.reason) == (None, Reason.GOLD_ERROR) and verdict.detail
+    [found] = judge.check_golds([math(gold)])
+    assert found is not None and "cannot be judged by" in found
+
+
+@pytest.mark.parametrize("gold", [r"\infty", r"-\infty", r"(-\infty, 0)", r"\text{None}", r"\text{undefined}", r"\{\}",
+                                  r"\emptyset", "0^0", r"\frac{0}{5}", "x", "NA", r"{}^{10}C_3", r"\ln 1"])
+def test_what_looks_like_no_value_and_is_one(judge: Judge, gold: str) -> None:
+    [verdict] = judge.judge([math(gold)], [rf"\boxed{{{gold}}}"])
+    assert verdict.correct is True and judge.check_golds([math(gold)]) == [None]
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    (r"\boxed{7} no, \boxed{8", Reason.UNBALANCED), (r"\boxed{7}, wait: \boxed{\frac{7}{1}", Reason.UNBALANCED),
+    (r"\boxed{7} so \boxed", Reason.UNBALANCED), ("\\boxed{7} so \\boxed \n", Reason.UNBALANCED),
+    (r"\boxed{7} so \box", Reason.UNBALANCED), (r"\boxed{7} so \boxed{8\}", Reason.WRONG_ANSWER),
+    (r"\boxed{8} so \boxed{7\}", Reason.IDENTICAL), (r"\boxed{7} and \boxed{}", Reason.EMPTY),
+    (r"\boxed{ so that is \boxed{7}.", Reason.IDENTICAL), (r"\boxed{8 \boxed{7}", Reason.IDENTICAL),
+    (r"\boxed{7} in a \boxed.", Reason.IDENTICAL), (r"\boxed{7} cut in a fraction \frac{1}{", Reason.IDENTICAL),
+])
+def test_a_last_box_that_was_cut_off_is_no_answer(verifier: MathVerifier, text: str, reason: Reason) -> None:
+    """Bug: a completion that was cut while it changed its answer counted with the old one."""
+    assert verifier.verify(math("7"), text).reason is reason
+
+
 USABLE = r"""
 6m  7.6 Z  \frac{37}{4} m  \frac{1}{m} t  \frac{1}{\sqrt{2}}c   2k
 4.5e33  2.88e-19  1.70e4  -1./3  .35625  62.5%  \$32,\!348  864 \mbox{ inches}^2
@@ -337,5 +372,6 @@ def test_a_fault_of_ours_is_no_answer_without_a_value(monkeypatch: pytest.Monkey
         with pytest.raises(AttributeError):
             values._exactly(no_expression, {})
     monkeypatch.setattr(symbolic, "parse", lambda text: None)  # a release of math-verify that renamed an argument
+    symbolic._parse.cache_clear()
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         symbolic._parse("17x")
