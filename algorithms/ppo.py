@@ -9,6 +9,7 @@ import torch
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._tokens import kept, kl_penalty, next_token, on_last_token, sum_to_go, whiten
 from rlvr.interfaces import Algorithm, Credit, CriticSpec, KLRewardConfig, LossSpec, Needs, RolloutBatch
+from rlvr.types import UserError
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class PPOConfig(KLRewardConfig):
     """Gradients of the value model are scaled down to this norm; 0: never."""
     positive_nll_coef: float = 0.0
     """Weight of the negative log-likelihood of correct completions, averaged over their tokens (VAPO: 0.1)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.critic_learning_rate <= 1:
+            raise UserError(f"ppo: critic_learning_rate is {self.critic_learning_rate}, expected a number from 0 to 1")
 
 
 class PPO(Algorithm[PPOConfig]):

@@ -38,6 +38,8 @@ MOST = 10**9
 AtLeastOne = Annotated[int, Field(ge=1, le=MOST)]
 Count = Annotated[int, Field(ge=0, le=MOST)]
 NotNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+"""A learning rate or a weight decay: AdamW moves every weight by about so much in each update."""
 Positive = Annotated[float, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=1e7)]
 """Up to four months; the system's timers overflow beyond."""

@@ -19,6 +19,7 @@ from rlvr.config.fields import (
     NotNegative,
     Positive,
     PositiveShare,
+    Rate,
     Says,
     Seconds,
     ShareBelowOne,
@@ -180,7 +181,7 @@ class TrainSection:
     epochs_per_rollout: AtLeastOne = 1
     """Passes over each rollout batch, every one of `updates_per_rollout` updates: PPO's epochs. The ratio is to the
     policy that began the first pass."""
-    learning_rate: NotNegative = 1e-6
+    learning_rate: Rate = 1e-6
     """Peak learning rate of AdamW. If it is too high, entropy and pass@256 collapse within tens of steps; with 0
     nothing is learned."""
     optim: Annotated[str, Field(min_length=1), Says("the name of an optimizer")] = "adamw_torch_fused"
@@ -191,7 +192,7 @@ class TrainSection:
     constant one can be extended."""
     warmup_steps: Count = 0
     """Updates over which the learning rate rises from 0."""
-    weight_decay: NotNegative = 0.01
+    weight_decay: Rate = 0.01
     """Decoupled weight decay of AdamW."""
     adam_beta1: Annotated[float, Field(ge=0, lt=1), Says("a number in [0, 1)")] = 0.9
     """Decay of AdamW's running mean of the gradient, in [0, 1)."""

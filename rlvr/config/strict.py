@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rlvr.config.fields import (
+    MOST,
     below,
     expected,
     expected_range,
@@ -159,6 +160,8 @@ def _explained(
     ranged = first["type"] in _OUT_OF_RANGE
     above = first["type"] == "less_than_equal"
     wanted = expected_range(hint, above=above) if ranged else expected(hint) + way_out(hint, value)
+    if not ranged and isinstance(value, float) and abs(value) > MOST and members(hint)[0] is int:  # 1e30
+        wanted += f", {expected_range(hint, above=True)}"
     return _from(tree, place, UserError(f"found {describe(value)}, expected {wanted}",
                                         where=_text(path, place) or "recipe"))
 

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+MOST_SHOWN = 10
+"""Names in a message: a line of forty hides the one that was meant."""
+
 
 def short(value: Any) -> str:
     """The value as Python writes it, at most 60 characters."""
@@ -32,7 +35,8 @@ def describe(value: Any) -> str:
 
 
 def did_you_mean(name: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]] | None = None) -> str:
-    """The way out of an unknown name, to be put right behind it: the closest known one and the list of all.
+    """The way out of an unknown name, to be put right behind it: the closest known one and the list of all, or of a
+    long one those that are most alike.
 
     `elsewhere`: name -> where it is known too, as dotted paths; an exact match there is what was meant.
     """
@@ -42,4 +46,8 @@ def did_you_mean(name: str, known: Sequence[str], elsewhere: Mapping[str, Sequen
         near = difflib.get_close_matches(name, elsewhere, n=1)
         close = elsewhere[near[0]] if near else ()
     guess = f"; did you mean {' or '.join(map(repr, close[:3]))}?" if close else ""
-    return f"{guess} (known: {', '.join(known)})"
+    if len(known) <= MOST_SHOWN:
+        return f"{guess} (known: {', '.join(known)})"
+    alike = set(difflib.get_close_matches(name, known, n=MOST_SHOWN, cutoff=0.0))
+    shown = [each for each in known if each in alike]
+    return f"{guess} (known: {', '.join(shown)} and {len(known) - len(shown)} more)"

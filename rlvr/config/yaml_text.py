@@ -73,9 +73,17 @@ def parse_yaml(text: str, *, command_line: bool = False) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UserError(f"not valid YAML: {error.problem or error.context}", where=where) from None
+    except yaml.reader.ReaderError as error:
+        raise UserError(f"not valid YAML: the character U+{int(error.character):04X}; remove it",
+                        where=_place(text, error.position)) from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"not valid YAML: {' '.join(str(error).split())}") from None
     return tree
+
+
+def _place(text: str, position: int) -> str:
+    before = text[:position]
+    return f"line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))}"
 
 
 def _refuse_bombs(tree: Any) -> None:

@@ -42,6 +42,8 @@ MERGES = "a0: &a0 {k0: 1}\n" + "".join(f"a{i + 1}: &a{i + 1} {{<<: [{TENFOLD.for
     ("name: 2024-01-01\n" + BASE.replace("\nname:", "\n#"), "expected text; put it in quotes if you mean the text"),
     ("seed: 010\n" + NO_SEED, "seed: found '010' (text), expected a whole number"),
     ("seed: 1:40\n" + NO_SEED, "seed: found '1:40' (text), expected a whole number"),
+    ("seed: 1\nname: a\x07b\n" + BASE, "line 2, column 8: not valid YAML: the character U+0007; remove it"),
+    ("\n\n  \x1b[2J" + BASE, "line 3, column 3: not valid YAML: the character U+001B; remove it"),
     ("seed: 1\nseed: 2\n" + BASE, "line 2: key 'seed' again, first given in line 1"),
 ])
 def test_a_recipe_that_means_harm_is_one_line(tmp_path: Path, text: str, fragment: str) -> None:

@@ -128,7 +128,7 @@ def test_merge_keys_are_not_duplicates(write):
 
 @pytest.mark.parametrize(("old", "new", "fragments"), [
     ("micro_batch_size", "micro_batchsize",
-     ["train.micro_batchsize: unknown key; did you mean 'micro_batch_size'?", "known: steps, "]),
+     ["train.micro_batchsize: unknown key; did you mean 'micro_batch_size'?", "(known: ", " more)"]),
     ("probes:", "probs:", ["tiny.yaml: probs: unknown key; did you mean 'probes'?"]),
     ("steps: 4,", "steps: 4.0,", ["train.steps: found 4.0 (number), expected a whole number"]),
     ("steps: 4,", "steps: true,", ["train.steps: found true (true/false), expected a whole number"]),
@@ -212,6 +212,12 @@ def test_the_later_override_wins(write):
     ("train.steps.x=3", "override 'train.steps.x=3': train.steps is 4 (whole number), not a section"),
     ("train.lerning_rate=1e-5", "command line: train.lerning_rate: unknown key; did you mean 'learning_rate'?"),
     ("trian.steps=4", "command line: trian: unknown key; did you mean 'train'?"),
+    ("train.steps=1e30", "command line: train.steps: found 1e+30 (number), expected a whole number, at least 1 and at "
+                         "most 1000000000"),
+    ("seed=1e30", "seed: found 1e+30 (number), expected a whole number, 0 <= seed < 2**32"),
+    ("train.learning_rate=1e9", "found 1000000000.0 (number), expected a number of at least 0 and at most 1"),
+    ("train.weight_decay=20", "found 20 (whole number), expected a number of at least 0 and at most 1"),
+    ("algorithm={name: ppo, critic_learning_rate: 1e9}", "critic_learning_rate is 1000000000.0, expected a number"),
     ("train.steps=1e3", "command line: train.steps: found 1000.0 (number), expected a whole number"),
     ("train.steps=", "command line: train.steps: found null, expected a whole number"),
     ("tracking.wandb=off", "command line: tracking.wandb: found 'off' (text), expected one of auto, online, offline"),
@@ -223,7 +229,7 @@ def test_wrong_overrides(write, override, fragment):
 
 
 @pytest.mark.parametrize(("override", "fragment"), [
-    ("train.num_generations=8", "train.num_generations: unknown key; did you mean 'train.group_size'? (known: steps, "),
+    ("train.num_generations=8", "train.num_generations: unknown key; did you mean 'train.group_size'? (known: "),
     ("train.per_device_train_batch_size=8", "did you mean 'train.micro_batch_size'?"),
     ("train.max_completion_length=8", "did you mean 'train.max_new_tokens'?"),
     ("train.beta=0.1", "did you mean 'algorithm.kl_loss_coef'?"),
