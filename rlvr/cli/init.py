@@ -40,11 +40,20 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from rlvr.cli.init_plan import header, tree_of
+    from rlvr.cli.init_rows import usable_rows
     from rlvr.cli.new_recipe import write_recipe
+    from rlvr.config.data import is_file
 
     answers = {name: getattr(arguments, name) or _ask(name) for name in QUESTIONS}
+    if answers["model"] == "lab" and answers["data"] != "lab":
+        raise UserError(f"the lab's model reads the lab's problems alone, not {answers['data']!r}; write --data lab, "
+                        "or choose a model of your own (a hub id or a directory)", where="--model")
     data, rows = data_of(answers["data"], arguments.prompt, arguments.gold, chat=_chats(answers["model"]))
+    dropped = []
+    if rows is not None and is_file(answers["data"]):
+        rows, dropped = usable_rows(data)
     tree, notes, launch = tree_of(answers, data, rows)
+    notes += dropped
     output = arguments.output or Path(f"{tree['name']}.yaml")
     write_recipe(tree, header(answers, str(output), notes, launch), output)
     sys.stdout.write(f"wrote {output}; next: rlvr check {output}\n")

@@ -39,6 +39,9 @@ SHOWN = 5
 """Entries of each list on the terminal; the JSON file has all."""
 AIM = 1e-4
 """A false-positive rate that leaves pass@256 as it is: at most 2.5% of an unsolvable problem."""
+OWN_SHOWN = 20
+"""Disagreements on the model's own completions that are shown."""
+COMPLETION = "completion"
 CROSS = "another problem's gold"
 SECOND = {"math": "math_verify"}
 """Default second grader by verifier."""
@@ -53,7 +56,7 @@ class Item:
 
     problem: Problem
     rule: str
-    """How the answer was made: a rule of rlvr.judging.wrong_answers, CROSS, or "completion"."""
+    """How the answer was made: a rule of rlvr.judging.wrong_answers, CROSS, or COMPLETION."""
     answer: str
     text: str
 
@@ -223,7 +226,7 @@ def _completion_items(problems: Sequence[Problem], completions: Sequence[tuple[s
     if unknown:
         raise UserError(f"--completions: problem {unknown[0]!r} is not in --data ({len(unknown)} of {len(completions)} "
                         f"completions; ids there are like {next(iter(by_id), '')!r})")
-    return [Item(by_id[problem_id], "completion", text[-200:], text) for problem_id, text in completions]
+    return [Item(by_id[problem_id], COMPLETION, text[-200:], text) for problem_id, text in completions]
 
 
 def _completion_counts(verdicts: Sequence[Verdict], others: Sequence[Verdict] | None) -> dict[str, Any]:
@@ -250,6 +253,7 @@ def table(result: Audit) -> str:
              + ("" if result.passed else f": {len(result.rejected_golds)} FAIL")]
     lines += _some(["  " + ": ".join(filter(None, (row["id"], row["why"]))) for row in result.rejected_golds],
                    result.problems)
+    lines += _of_completions(result)
     if result.overall is not None:
         width = max(map(len, [*result.rules, "all wrong answers"]))
         heads = "".join(f"{f'pass@{k}':>10}" for k in KS)
@@ -264,20 +268,30 @@ def table(result: Audit) -> str:
     if result.overall is not None:
         lines += _some([f"  accepted: {row['answer'][:60]!r} for gold {row['gold'][:60]!r} ({row['id']}, {row['rule']})"
                         for row in result.accepted])
-    if result.completions is not None:
-        lines += ["", "completions         " + ", ".join(f"{key} {value:,}" for key, value in result.completions.items()
-                                                       if isinstance(value, int))]
     if result.second is not None:
         judged = f"{len(result.disagreements):,} disagreements in {result.speed['verdicts']:,.0f} verdicts"
         lines += ["", f"second grader       {result.second}: {judged}"]
-        lines += _some([f"  {row['correct']} ({row['reason']}), second {row['second']}: {row['answer'][:60]!r} for "
-                        f"gold {row['gold'][:60]!r}" for row in result.disagreements])
+        lines += _disagreements([row for row in result.disagreements if row["rule"] != COMPLETION])
     speed = result.speed
     if speed.get("verdicts"):
         lines += ["", f"speed               {speed['verdicts_per_s']:,.0f} verdicts/s in {speed['workers']} workers; "
                       f"p50 {speed['p50_ms']:.2f} ms, p99 {speed['p99_ms']:.1f} ms, max {speed['max_ms']:.0f} ms"]
     lines += ["", *_conclusion(result)]
     return "\n".join(lines)
+
+
+def _of_completions(result: Audit) -> list[str]:
+    """How the model's own completions were judged, and where the two graders differ on them: what to read first."""
+    if result.completions is None:
+        return []
+    counts = ", ".join(f"{key} {value:,}" for key, value in result.completions.items() if isinstance(value, int))
+    own = [row for row in result.disagreements if row["rule"] == COMPLETION]
+    return ["", f"completions         {counts}", *_disagreements(own, OWN_SHOWN)]
+
+
+def _disagreements(rows: Sequence[dict[str, Any]], most: int = SHOWN) -> list[str]:
+    return _some([f"  {row['correct']} ({row['reason']}), second {row['second']}: {row['answer'][-60:]!r} for "
+                  f"gold {row['gold'][:60]!r} ({row['id']})" for row in rows], most)
 
 
 def _conclusion(result: Audit) -> list[str]:
