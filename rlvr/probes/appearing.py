@@ -18,23 +18,24 @@ POLL = 10.0
 CONFIGS = ("config.json", "adapter_config.json")
 
 
-def appearing(folder: Path, *, until: int | None) -> Iterator[tuple[int, str]]:
+def appearing(folder: Path, *, until: int | None, after: int = -1) -> Iterator[tuple[int, str]]:
     """(step, path) of each checkpoint in `folder`, as soon as it is whole, by step; waits for the next one for ever, or
     until one of step `until` or later was given.
 
     Of a run of rlvr those with its marker; of any other trainer those whose weights are whole and whose files have not
-    changed between two looks. One that is of an earlier step than one given before is left out, and said.
+    changed between two looks. One that is not of a later step than the last one given, or than `after`, is left out,
+    which is said of those whose step was not given.
     """
-    last = -1
+    last = after
     looks: dict[Path, object] = {}
-    left_out: set[Path] = set()
+    told = {path for step, path in _checkpoints(folder) if step <= after}
     while until is None or last < until:
         ready = []
         for step, path in _checkpoints(folder):
             if step <= last:
-                if path not in left_out and path not in looks:
-                    left_out.add(path)
-                    logger.warning("%s: appeared after step %d was measured; left out", path, last)
+                if path not in told:
+                    told.add(path)
+                    logger.warning("%s: became whole after step %d was measured; left out", path, last)
                 continue
             look = _look(path)
             if (path / COMPLETE).is_file() or (is_whole(path) and looks.get(path) == look):
@@ -43,7 +44,7 @@ def appearing(folder: Path, *, until: int | None) -> Iterator[tuple[int, str]]:
                 looks[path] = look
         if ready:
             last, path = min(ready)
-            looks[path] = None
+            told.add(path)
             yield last, str(path)
         else:
             time.sleep(POLL)

@@ -21,7 +21,7 @@ from rlvr.judging.judge import Judge
 from rlvr.judging.problems import load_probe_set, with_usable_golds
 from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
-from rlvr.probes.appearing import appearing
+from rlvr.probes.appearing import appearing, is_whole
 from rlvr.probes.conditions import Condition, ConditionProber, conditions_of, open_conditions
 from rlvr.probes.engines import opened, tokenizer_for
 from rlvr.probes.models import ProbedModel
@@ -85,7 +85,9 @@ def probe(
         probers = list(_probers(request, sets, conditions, judge, line, looks or len(request.models) or None,
                                 listeners(sets[0].run) if world.rank == 0 else ()))
         done = {prober: prober.restore() for prober in probers}
-        for step, path in _in_order(models, watched, until):
+        # A kill between two probe sets leaves the last step to the second.
+        after = min(max(steps, default=0) for steps in done.values())
+        for step, path in _in_order(models, watched, until, after):
             missing = [prober for prober in probers if step not in done[prober] and prober.measures(step)]
             with ExitStack() as stack:
                 with made(path) if step > 0 and missing else nullcontext():
@@ -104,18 +106,20 @@ def _open(
         if watched:
             tokenizer = tokenizer_for(recipe, path, images=any(problem.images for problem in problems))
         return stack.enter_context(opened(recipe, path, tokenizer, problems))
-    except (UserError, OSError):
-        if not watched or Path(path).exists():
+    except Exception:  # of whatever library found half of it
+        if not watched or is_whole(Path(path)):
             raise
         sys.stderr.write(f"{path}: removed before it was probed; left out. Let the training keep more\n")
         return None
 
 
-def _in_order(models: Mapping[int, str], watched: Path | None, until: int | None) -> Iterator[tuple[int, str]]:
+def _in_order(
+    models: Mapping[int, str], watched: Path | None, until: int | None, after: int
+) -> Iterator[tuple[int, str]]:
     yield from models.items()
     if watched is not None:
         sys.stderr.write(f"watching {watched}\n")
-        yield from appearing(watched, until=until)
+        yield from appearing(watched, until=until, after=after)
 
 
 def _open_all(

@@ -15,7 +15,7 @@ import torch
 
 from rlvr.cli.main import main
 from rlvr.lab.model import load_lab_model
-from rlvr.probes import appearing
+from rlvr.probes import appearing, offline
 from rlvr.probes.appearing import is_whole
 from rlvr.report.load import load_run
 from rlvr.runs.run_dir import RunDir
@@ -95,6 +95,53 @@ def test_checkpoints_are_given_in_order_once_they_stay_as_they_are(tmp_path: Pat
         given.append(step)
     thread.join()
     assert given == [20, 40, 60]
+
+
+def test_of_two_checkpoints_of_one_step_the_other_is_left_out_and_said(
+    tmp_path: Path, models: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bug: nobody was told of the second, nor of one that became whole too late."""
+    for name in ("checkpoint-20", "global_step_20", "checkpoint-40"):
+        models(tmp_path / name, 0.0)
+    weights = tmp_path / "checkpoint-20" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-9])
+    given = appearing.appearing(tmp_path, until=60)
+    assert [Path(next(given)[1]).name for _ in range(2)] == ["global_step_20", "checkpoint-40"]
+    weights.write_bytes(whole)
+    models(tmp_path / "checkpoint-60", 0.0)
+    assert [Path(path).name for _, path in given] == ["checkpoint-60"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'checkpoint-20'}: became whole after step 20 was measured; left out"]
+    # What a resumed watcher has measured does not come again, nor what it left out then.
+    models(tmp_path / "checkpoint-10", 0.0)
+    assert [step for step, _ in appearing.appearing(tmp_path, until=60, after=40)] == [60]
+    assert len(caplog.records) == 1
+
+
+def test_a_checkpoint_that_goes_away_while_it_is_read_is_left_out(
+    tmp_path: Path, models: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: half a checkpoint was there still, or its library said so by an error of its own, and the watcher ended."""
+    folder, out = tmp_path / "trl", tmp_path / "out"
+    for step in (2, 4):
+        models(folder / f"checkpoint-{step}", 0.0)
+    real = offline.opened
+
+    def opened(recipe: Any, path: str, *rest: Any) -> Any:
+        if path.endswith("checkpoint-2"):
+            (Path(path) / "model.safetensors").unlink()  # the rest of it goes in a moment
+            raise RuntimeError("header too small")
+        return real(recipe, path, *rest)
+
+    monkeypatch.setattr(offline, "opened", opened)
+    words = ["probe", "--watch", str(folder), "--base", "lab", *LAB, "-o", str(out), "--until", "4"]
+    assert main(words) == 0
+    assert steps(out) == [0, 4] and "checkpoint-2: removed before it was probed; left out" in capsys.readouterr().err
+    models(folder / "checkpoint-6", 0.0)
+    monkeypatch.setattr(offline, "opened", lambda *_: (_ for _ in ()).throw(RuntimeError("ours")))
+    with pytest.raises(RuntimeError, match="ours"):  # of a whole one it is no news of the training
+        main([*words[:-1], "6", "--resume"])
 
 
 def test_any_trainers_directory_becomes_a_run_through_kills_and_removals(
