@@ -6,10 +6,8 @@ Everything that can be wrong with a recipe, its data or its run directory is fou
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -28,6 +26,7 @@ from rlvr.probes.budget_checks import budget_of, check_budget
 from rlvr.probes.sets import ProbeSet, open_sets, sets_of
 from rlvr.probes.settings import probe_settings, truth_for
 from rlvr.probes.world import meet
+from rlvr.runs.files import full_disk_explained
 from rlvr.runs.kept_checkpoints import verdict_on
 from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
@@ -115,7 +114,7 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
         fit_engine(args, recipe, decodings if recipe.probes_here else [], longest_prompt)
         checkpoint = on_main(lambda: _open(recipe, problems, sets, conditions, resume=resume))
         ended = on_main(lambda: _ended(recipe, run_dir, checkpoint))
-        with _full_disk_explained(run_dir), resume_explained(run_dir, recipe_path, overrides):
+        with full_disk_explained(run_dir.path), resume_explained(run_dir, recipe_path, overrides):
             if not ended:
                 _train(recipe, run_dir, checkpoint, problems, sets, conditions, judge, tokenizer, args)
         if recipe.probes_here:
@@ -265,19 +264,6 @@ def _report(run_dir: RunDir) -> None:
     report = load_report(run_dir.path)
     page = write_report(report)
     sys.stdout.write(f"{summary_table(report)}\nreport: {page}\n")
-
-
-@contextmanager
-def _full_disk_explained(run_dir: RunDir) -> Iterator[None]:
-    """Turns any library's error into a UserError if the disk of the run is full."""
-    try:
-        yield
-    except Exception as error:
-        # Each library words it differently (OSError, SafetensorError, RuntimeError of torch.save): ask the disk too.
-        if "No space left" not in str(error) and shutil.disk_usage(run_dir.path).free >= 2**16:
-            raise
-        raise UserError(f"{run_dir.path}: no space left on the device; nothing written before is lost: free some "
-                        "space, then go on with --resume") from error
 
 
 if __name__ == "__main__":

@@ -68,12 +68,14 @@ def run(arguments: argparse.Namespace) -> None:
     from rlvr.report.dial import summary, write_dial
     from rlvr.report.page import write_report
     from rlvr.report.report import load_report
+    from rlvr.runs.files import full_disk_explained
 
-    found = dial(DialRequest(probes, run_dir.path, tuple(trained), arguments.points, arguments.keep,
-                             arguments.tolerance, arguments.target), arguments.output, resume=arguments.resume)
-    report = load_report(arguments.output)
-    write_report(report)
-    page = write_dial(found, report.run)
+    with full_disk_explained(arguments.output):
+        found = dial(DialRequest(probes, run_dir.path, tuple(trained), arguments.points, arguments.keep,
+                                 arguments.tolerance, arguments.target), arguments.output, resume=arguments.resume)
+        report = load_report(arguments.output)
+        write_report(report)
+        page = write_dial(found, report.run)
     sys.stdout.write(f"{summary(found, report.run)}\npage: {page}\n")
     if found.model is not None:
         sys.stdout.write(f"model: {found.model}\n")

@@ -64,17 +64,19 @@ def run(arguments: argparse.Namespace) -> None:
         RunDir(arguments.output).check_usable(resume=arguments.resume)
     from rlvr.probes.elsewhere import judge_file  # loads torch: only once the request is valid
     from rlvr.probes.offline import probe
+    from rlvr.runs.files import full_disk_explained
 
-    if arguments.watch is not None:
-        from rlvr.cli.watch import watch
+    with full_disk_explained(arguments.output):
+        if arguments.watch is not None:
+            from rlvr.cli.watch import watch
 
-        watch(request, arguments.watch, arguments.output, resume=arguments.resume, until=arguments.until,
-              wandb=arguments.wandb)
-    elif samples is None:
-        probe(request, arguments.output, resume=arguments.resume)
-    else:
-        base = None if arguments.base is None else Path(arguments.base)
-        judge_file(request, samples, arguments.output, base=base, plan=arguments.plan, step=arguments.step,
-                   resume=arguments.resume)
-    if rank() == 0:
-        write_and_print(arguments.output)
+            watch(request, arguments.watch, arguments.output, resume=arguments.resume, until=arguments.until,
+                  wandb=arguments.wandb)
+        elif samples is None:
+            probe(request, arguments.output, resume=arguments.resume)
+        else:
+            base = None if arguments.base is None else Path(arguments.base)
+            judge_file(request, samples, arguments.output, base=base, plan=arguments.plan, step=arguments.step,
+                       resume=arguments.resume)
+        if rank() == 0:
+            write_and_print(arguments.output)

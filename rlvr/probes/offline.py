@@ -30,7 +30,7 @@ from rlvr.probes.sets import ProbeSet, open_sets, sets_of
 from rlvr.probes.settings import probe_settings
 from rlvr.probes.world import launched
 from rlvr.runs.run_dir import RunDir
-from rlvr.types import Problem, UserError
+from rlvr.types import Problem
 
 ANY_LENGTH = sys.maxsize
 

@@ -15,8 +15,10 @@ import logging
 import math
 import os
 import re
+import shutil
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,21 @@ _CHECKED = re.compile(rb', "crc": "([0-9a-f]{8})"}$')
 _CHECK_BYTES = 32
 """More than a checksum takes at the end of a file."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def full_disk_explained(folder: Path) -> Iterator[None]:
+    """Turns any library's error into a UserError if the disk of `folder` is full, or the error says that one is."""
+    try:
+        yield
+    except Exception as error:
+        # Each library words it differently (OSError, SafetensorError, RuntimeError of torch.save): ask the disk too.
+        there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
+        if "No space left" not in str(error) and shutil.disk_usage(there).free >= 2**16:
+            raise
+        written = error.filename2 or error.filename if isinstance(error, OSError) else None
+        raise UserError(f"{written or folder}: no space left on the device; nothing written before is lost: free some "
+                        "space, then go on with --resume") from error
 
 
 def append_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

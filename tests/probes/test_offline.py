@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from rlvr.report.load import load_run
 from rlvr.report.summary import summary_table
 from rlvr.rewards.countdown import CountdownVerifier
 from rlvr.runs.run_dir import RunDir
-from rlvr.runs.samples import Journal
+from rlvr.runs.samples import Journal, read_samples
 from rlvr.runs.step_names import step_of
 from rlvr.training.progress_line import ProgressLine
 from rlvr.types import Problem, UserError
@@ -402,3 +405,26 @@ def test_sampling_plans_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "after  12 samples: stops with at least 5 right" in out and "k is at most 256" in out
     assert main(["list", "fixed"]) == 0
     assert out.count("  48 ") and "  256  if problems are hard" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_one_line_and_the_probe_goes_on_when_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: a traceback of shutil."""
+    words = ["lab", *LAB, "--plan", "cheap", "probes.max_new_tokens=18", "judge.workers=1", "-o", str(tmp_path / "out")]
+    real = shutil.copyfile
+
+    def copyfile(source: Any, to: Any, **_: Any) -> Any:
+        real(source, to)
+        os.truncate(to, 100)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(to))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", copyfile)
+        assert main(["probe", *words]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]  # the first are the progress
+    assert "step-000000.jsonl.gz: no space left on the device; nothing written before is lost: free some space, then go" \
+        in line
+    assert main(["probe", *words, "--resume"]) == 0
+    (base,) = load_run(tmp_path / "out").probes
+    assert base.samples == sum(1 for _ in read_samples(RunDir(tmp_path / "out").samples(0)))
