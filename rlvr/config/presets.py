@@ -58,13 +58,14 @@ PRESETS: dict[str, Preset] = {
         "source": "math-ai/aime25", "revision": "563bb8404243c5f09de6ec262f2db674fe5bce9b",
         "split": "test", "prompt": "problem", "gold": "answer", "verifier": "math"}),
     "aime26": Preset("AIME 2026: 30 problems, answers 0 to 999", {
-        "source": "MathArena/aime_2026", "split": "train", "prompt": "problem", "gold": "answer", "verifier": "math"}),
+        "source": "MathArena/aime_2026", "revision": "d2de22f3c656b4f56cf8981212186377d1e23bc3",
+        "split": "train", "prompt": "problem", "gold": "answer", "verifier": "math"}),
     "hmmt26": Preset("HMMT February 2026: 33 problems with answers of any form", {
-        "source": "MathArena/hmmt_feb_2026", "split": "train", "prompt": "problem", "gold": "answer",
-        "verifier": "math"}),
+        "source": "MathArena/hmmt_feb_2026", "revision": "02fba4f74d8e68e73e66a02d540fd979c05c274c",
+        "split": "train", "prompt": "problem", "gold": "answer", "verifier": "math"}),
     "beyond_aime": Preset("BeyondAIME: 100 problems harder than AIME's, with integer answers", {
-        "source": "ByteDance-Seed/BeyondAIME", "split": "test", "prompt": "problem", "gold": "answer",
-        "verifier": "math"}),
+        "source": "ByteDance-Seed/BeyondAIME", "revision": "c705198ae1043810b1e1693bd879250b51a7a523",
+        "split": "test", "prompt": "problem", "gold": "answer", "verifier": "math"}),
     "math_beyond": Preset("MATH-Beyond: 181 problems that some of 21 base models do not solve in 1,024 tries", {
         "source": "brendel-group/MATH-Beyond", "revision": "1a2a6294ff8d673aeb271ab3eff272e8d6b48c2d",
         "split": "test", "prompt": "problem", "gold": "answer", "verifier": "math"}),

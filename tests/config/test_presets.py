@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from rlvr.cli.catalog import details, overview
+from rlvr.cli.main import main
 from rlvr.config.data import DataSpec, check_spec
 from rlvr.config.presets import PRESETS, expand
 from rlvr.config.recipe import load_recipe
@@ -57,6 +59,24 @@ def test_a_row_of_each_schema_becomes_a_problem_whose_gold_passes(
     assert len(problem.images) == ("PICTURE" in json.dumps(row))
     check_spec(spec_of(name), "data.train")
     assert judge.check_golds([problem]) == [None]
+
+
+NEWEST = ("math_beyond", "aime26", "hmmt26", "beyond_aime")
+
+
+@pytest.mark.parametrize("name", NEWEST)
+def test_the_newest_are_pinned_and_their_rows_pass_an_audit(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hub is not reached here: the rows are those of recorded_rows.jsonl, of which aime26's is no invention."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(ROWS[name][0]) + "\n")
+    assert re.fullmatch("[0-9a-f]{40}", PRESETS[name].fields["revision"])
+    assert main(["audit", "--data", name, f"source={file}", "--workers", "1", "-o", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "audit.json").read_text())
+    assert (found["verifier"], found["problems"], found["golds_accepted"]) == ("math", 1, 1)
+    assert found["false_positives"]["accepted"] == 0 < 50 < found["false_positives"]["wrong_answers"]
+    assert {each["kind"] for each in RECORDED if each["preset"] == "aime26"} == {"recorded"}
 
 
 def test_every_preset_has_a_row_and_every_recorded_row_its_origin() -> None:
