@@ -54,7 +54,7 @@ def pass_at_k(run: Run) -> go.Figure:
             x=[k], y=[value], mode="markers", showlegend=False,
             marker={"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 1.75}},
             hovertemplate=f"the curves cross near k = {tries_text(k)}<extra></extra>"))
-        fig.add_annotation(x=math.log10(k), y=value, text=f"k* \N{ALMOST EQUAL TO} {tries_text(k)}",
+        fig.add_annotation(x=math.log10(k), y=value, text=f"k \N{ALMOST EQUAL TO} {tries_text(k)}",
                            ax=34, ay=34, showarrow=True, arrowhead=0, arrowwidth=1, arrowcolor=INK, standoff=9,
                            font={"size": 12, "color": INK})
     log_k_axis(fig, run.ks)

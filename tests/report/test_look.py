@@ -91,3 +91,29 @@ def test_tables_have_no_column_of_dashes(tmp_path: Path) -> None:
         for table in tables:
             rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
             assert all(any(cell != "\N{EN DASH}" for cell in column) for column in zip(*rows, strict=True))
+
+
+@pytest.fixture(scope="module")
+def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    fake = FakeRun(steps=(0, 20, 40), problems=64, strength=2.0)
+    return write_report(write_fake_run(tmp_path_factory.mktemp("runs") / "run", fake))
+
+
+def test_what_happened_to_a_problem_is_never_cut_off(shrunk: Path) -> None:
+    """Bug: at 1280 pixels "first solved at step 10 (by chance: 0.4%)" ended in an ellipsis, as prompts may."""
+    html, page = shrunk.read_text(), Page(shrunk)
+    stories = [text for text in page.all("span") if re.match("lost at step|first solved at step", text)]
+    wrapped = re.findall(r'<span class="wide story">(?:lost|first solved) at step', html)
+    assert len(wrapped) == len(stories) > 2
+    rules = dict(re.findall(r"^(\.row > [^{]+?) \{ ([^}]+) \}", " ".join(page.all("style")), re.MULTILINE))
+    assert "white-space: nowrap" in rules[".row > span"] and rules[".row > span.story"] == "white-space: normal;"
+    assert "p is the exact chance of one right answer" in page.visible
+
+
+def test_the_crossing_has_one_name_on_the_page(shrunk: Path) -> None:
+    """Bug: the headline said "near k = 7.7" and the figure k*."""
+    page = Page(shrunk)
+    near = re.search(r"The curves cross near k = ([\d.]+)", page.visible)
+    assert near is not None
+    (mark,) = page.data["curves"]["layout"]["annotations"]
+    assert mark["text"] == f"k \N{ALMOST EQUAL TO} {near[1]}" and "k*" not in page.visible

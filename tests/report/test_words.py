@@ -132,7 +132,7 @@ def test_a_crossing_is_significant_only_where_both_sides_are(run_dir: Path, tmp_
     assert significant_crossing(clear.run, clear.run.probes[-1]) == at
     assert significant_crossing(noise.run, noise.run.probes[-1]) is None
     assert "No significant crossing of the latest curve with the base." in render(noise)
-    assert "The ring marks k*, where the latest curve falls below the base" in render(clear)
+    assert "The ring marks the k where the latest curve falls below the base" in render(clear)
     assert (tries_text(128.7), tries_text(5.66)) == ("130", "5.7")
 
 
@@ -163,7 +163,7 @@ def test_crossing_is_interpolated_in_log2_k() -> None:
     # gaps +.2, +.1, -.1, -.2: the sign changes half way between k = 4 and k = 8 on the log axis
     k = crossing(base, tuned)
     assert k == pytest.approx(2**2.5) and level_at(base, 2**2.5) == pytest.approx(0.6)
-    assert crossing(tuned, base) is None  # from below to above is not what k* means
+    assert crossing(tuned, base) is None  # from below to above is no such crossing
     assert crossing(base, base) is None and crossing(base, tuned, exact=True) is None
 
 
