@@ -130,7 +130,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                        if block.startswith((f"# {name}", "name: my_run"))]
             (folder / name).write_text(code)
         problems = [{"name": f"p{i}", "problem": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(4)]
-        (folder / "my_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+        for name in ("my_data", "my_test"):
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
         for name, right in (("base", 1), ("trained", 2), ("samples", 1)):
             samples = [{"problem_id": row["name"] if name != "samples" else f"my_test/{i}", "sample": sample,
                         "text": rf"\boxed{{{row['answer'] if sample < right else 99}}}"}
