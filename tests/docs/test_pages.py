@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,17 +139,36 @@ def test_recipes_in_the_pages_load(tmp_path: Path) -> None:
             load_recipe(tmp_path / "recipe.yaml")
 
 
-def test_the_site_is_built_and_loads_nothing_from_other_hosts(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)],
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("site")
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(path)],
                           cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for page in tmp_path.rglob("*.html"):
+    return path
+
+
+def test_the_site_is_built_and_loads_nothing_from_other_hosts(site: Path) -> None:
+    for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]+src=\"?([^\"> ]+)", text)
         loaded += re.findall(r"<link[^>]+rel=\"?(?:stylesheet|icon|preload)[^>]+href=\"?([^\"> ]+)", text)
         assert loaded and not [url for url in loaded if "//" in url], page
         assert '<html lang="en"' in text and 'role="dialog" aria-label="Search">' in text, page
         assert "mermaid" not in text and "<!-- from the code" not in text, page  # mermaid would be fetched
-    for sheet in tmp_path.rglob("*.css"):
+        assert 'src="focus.js"' in text or 'src="/focus.js"' in text, page
+    for sheet in site.rglob("*.css"):
         assert not re.search(r"(?:url\(|@import)\s*[\"']?https?:", sheet.read_text(encoding="utf-8")), sheet
-    assert (tmp_path / "report.png").is_file()
+    assert (site / "report.png").is_file()
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to draw the page")
+def test_what_scrolls_sideways_can_be_reached_with_the_keyboard(site: Path) -> None:
+    """Bug: long lines of code, and tables on narrow screens, could be scrolled with a mouse alone."""
+    for page, box in (("coming-from.html", r'<div class="md-typeset__scrollwrap"([^>]*)>'),
+                      ("training.html", r"</nav><code([^>]*)>")):
+        shown = subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--window-size=800,1000", "--virtual-time-budget=5000",
+             "--dump-dom", (site / page).as_uri()], capture_output=True, text=True, timeout=120, check=True).stdout
+        boxes = re.findall(box, shown)
+        assert 0 < sum('tabindex="0"' in attributes for attributes in boxes) < len(boxes), (page, boxes)
