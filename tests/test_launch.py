@@ -87,7 +87,10 @@ def test_dockerfiles_are_pinned_clean_and_not_root(path: Path) -> None:
     for line in code:
         if "apt-get install" in line:
             assert "--no-install-recommends" in line and "rm -rf /var/lib/apt/lists/*" in line and "--yes" in line
-    assert [line for line in code if line.startswith("USER ")][-1] == "USER rlvr"
+    (user,) = [line for line in code if line.startswith("USER ")]  # a number: Kubernetes cannot look up a name
+    assert user == "USER 1000" and any("useradd --create-home --uid 1000 " in line for line in code)
+    told = [line for line in lines if line.startswith("#")]  # a folder that Docker makes for -v belongs to root
+    assert told.index("#   mkdir -p runs") < next(i for i, line in enumerate(told) if 'docker run' in line)
     assert code[-1].startswith("CMD [") and not any(line.startswith("ADD ") for line in code)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for names in re.findall(r"'\.\[([a-z,]+)\]'", path.read_text()):

@@ -1,10 +1,14 @@
 # CPU image: the lab, tests, checks of recipes, reports. From the root of a checkout:
 #
 #   docker build -f launch/docker/cpu.Dockerfile -t rlvr:cpu .
+#   mkdir -p runs
 #   docker run --rm -v "$PWD/runs:/home/rlvr/runs" rlvr:cpu train recipes/quickstart/lab_grpo.yaml
+#
+# The process is user 1000. A folder that Docker makes for -v belongs to root, so make `runs` before the first start.
 FROM python:3.11-slim-bookworm
 
-# The sandbox of unit_tests, and git for the commit in recipe.json.
+# The sandbox of unit_tests, and git for the commit in recipe.json. Not pinned: Debian keeps only the newest version.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends bubblewrap git \
     && rm -rf /var/lib/apt/lists/*
@@ -19,9 +23,8 @@ RUN pip install -c constraints.txt torch --index-url https://download.pytorch.or
 COPY . .
 RUN pip install -c constraints.txt .
 
-RUN useradd --create-home --uid 1000 rlvr
-USER rlvr
+RUN useradd --create-home --uid 1000 rlvr && install --directory --owner=rlvr /home/rlvr/runs
+USER 1000
 WORKDIR /home/rlvr
-RUN mkdir runs
 ENTRYPOINT ["rlvr"]
 CMD ["--help"]
