@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
@@ -27,11 +26,10 @@ from rlvr.runs.samples import read_samples
 from rlvr.statistics.boundary_row import sequential_verdicts
 from rlvr.training.tracking import MetricsCallback
 from rlvr.types import DEFAULT_KS
+from tests.support.fake_keys import KEYS, keys_in_files
 from tests.support.small_run import command, file_hash, kill_when, rows, write_recipe
 from tests.support.wandb_offline import read_history, read_records
 
-KEYS = {"WANDB_API_KEY": "5e" * 20, "HF_TOKEN": "hf_" + "Zq7" * 11, "OPENAI_API_KEY": "sk-" + "Zq7" * 15}
-"""Made up; the whole run has them in its environment."""
 WEIGHTS = "checkpoints/checkpoint-4/model.safetensors"
 
 
@@ -80,11 +78,7 @@ def test_every_checkpoint_has_its_card(whole: Path) -> None:
 def test_no_key_of_the_environment_is_in_a_file(whole: Path) -> None:
     files = [path for path in whole.rglob("*") if path.is_file()]
     assert any("wandb" in path.parts for path in files) and any(path.name == "README.md" for path in files)
-    for path in files:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-        assert not [name for name, key in KEYS.items() if key.encode() in content], path
+    assert keys_in_files(whole) == []
 
 
 def test_output_is_quiet_and_ends_with_the_report(whole: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 from rlvr.cli.main import main
 from rlvr.config.recipe import load_recipe, resolved
 from rlvr.runs.run_dir import RunDir
-from rlvr.training.trackers import markdown_table, scalar_tracker
+from rlvr.training.trackers import PACKAGES, markdown_table, scalar_tracker
 from rlvr.training.tracking import tracked
+from tests.support.fake_keys import KEYS, keys_in_files
 from tests.support.small_run import write_recipe
 
 METRICS = {"step": 3, "train/accuracy": 0.25, "train/kl": None}
@@ -104,3 +107,34 @@ def test_mlflow_holds_the_numbers_and_a_resume_goes_on(tmp_path: Path, monkeypat
     stored = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/rollouts/step-000004.json")
     assert stored["columns"] == list(ROLLOUTS[0]) and stored["data"] == [list(ROLLOUTS[0].values())] * 2
     assert run.data.params == {"recipe.seed": "1"} and (run.info.run_name, run.data.tags["group"]) == ("n", "arm")
+
+
+def test_a_key_in_a_file_would_be_found(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\0" + KEYS["HF_TOKEN"].encode() + b"\0")
+    assert keys_in_files(tmp_path) == ["HF_TOKEN in a"]
+
+
+@pytest.mark.parametrize("kind", PACKAGES)
+def test_no_key_of_the_environment_is_in_what_a_tracker_writes(kind: str, tmp_path: Path) -> None:
+    """In a process of its own: trackers read the environment when they are imported."""
+    if find_spec(PACKAGES[kind]) is None:
+        pytest.skip(f"{kind} is not installed")
+    (tmp_path / "run").mkdir()
+    code = f"""
+from pathlib import Path
+from rlvr.config.recipe import load_recipe, resolved
+from rlvr.runs.run_dir import RunDir
+from rlvr.training.trackers import scalar_tracker
+from tests.support.small_run import write_recipe
+from tests.training.test_trackers import send
+path, *rest = write_recipe(Path("recipe"))
+config = {{"recipe": resolved(load_recipe(path, rest))}}
+send(scalar_tracker({kind!r}, RunDir(Path("run")), name="n", project="p", group="arm", config=config))
+"""
+    stores = {"TRACKIO_DIR": str(tmp_path / "trackio"), "MLFLOW_TRACKING_URI": (tmp_path / "store").as_uri(),
+              "MLFLOW_ALLOW_FILE_STORE": "true", "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **KEYS, **stores},
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) > 2000
+    assert keys_in_files(tmp_path) == []
