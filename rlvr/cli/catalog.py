@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rlvr.config.fields import meanings
+from rlvr.config.fields import fields_of, meanings
 from rlvr.config.presets import PRESETS
+from rlvr.config.recipe import Recipe
 from rlvr.config.registry import BUILT_IN, names, resolve, resolve_reader
 from rlvr.config.rewards import RewardSection
 from rlvr.config.wording import did_you_mean
@@ -67,6 +68,9 @@ def details(name: str) -> str:
     kinds = [kind for kind in SECTIONS if name in _names(kind)]
     if not kinds and ":" in name:
         kinds = ["algorithms"]  # a class of any kind: only its docstring and its Config are read
+    if not kinds and name.partition(".")[0] in fields_of(Recipe):
+        raise UserError(f"{name!r} is a key of recipes and no name that one may hold; `rlvr schema` prints all keys "
+                        "with their meaning, docs/recipes.md too")
     if not kinds:
         known = dict.fromkeys(known for kind in SECTIONS for known in _names(kind))
         raise UserError(f"{name!r} names no algorithm, verifier, reader, plan, preset or reward term"

@@ -139,6 +139,13 @@ def test_a_misspelt_name_is_answered_with_the_nearest(name: str, meant: str) -> 
     assert meant in known.split(", ") and len(known.split(", ")) == 10 and rest.endswith(" more")
 
 
+@pytest.mark.parametrize("name", ["train", "data.train", "algorithm", "probes"])
+def test_a_section_of_a_recipe_is_no_misspelt_name(name: str) -> None:
+    """Bug: `rlvr list train` asked whether `think` was meant."""
+    with pytest.raises(UserError, match=f"'{name}' is a key of recipes and .*`rlvr schema` prints all keys"):
+        details(name)
+
+
 def test_a_plug_in_without_a_module_docstring_is_shown_once(site: Path) -> None:
     """Its class docstring is both summary and formula, and its Config has none."""
     file = site / "plain_plug_in.py"
