@@ -7,10 +7,13 @@ of an update over all ranks, n those of one rank.
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
@@ -35,27 +38,28 @@ def plan(
         at_least: micro-batches per rank.
         packed: whether rows lie end to end instead of being padded.
     """
-    order = sorted((row for row, length in enumerate(lengths_N) if length), key=lambda row: (-lengths_N[row], row))
-    lengths = [lengths_N[row] for row in order]
-    wanted = max(-(-len(_cuts(lengths, tokens, rows, packed)) // ranks), at_least) * ranks
+    all_lengths = np.asarray(lengths_N, dtype=np.int64)
+    by_length = np.argsort(-all_lengths, kind="stable")[: np.count_nonzero(all_lengths)]
+    # In one piece of memory each: of 100,000 rows the numbers of a list lie too far apart for the caches.
+    order, lengths = memoryview(by_length), memoryview(all_lengths[by_length])
+    before = memoryview(np.concatenate([[0], all_lengths[by_length].cumsum()]))
+    wanted = max(-(-len(_cuts(lengths, before, tokens, rows, packed)) // ranks), at_least) * ranks
     low, high = max(lengths, default=0), tokens  # the smallest budget that needs no more of them: they become even
     while low < high:
         middle = (low + high) // 2
-        if len(_cuts(lengths, middle, rows, packed)) <= wanted:
+        if len(_cuts(lengths, before, middle, rows, packed)) <= wanted:
             high = middle
         else:
             low = middle + 1
-    starts = _cuts(lengths, high, rows, packed)
-    bins = [order[start:end] for start, end in pairwise([*starts, len(order)])]
-    while len(bins) < wanted and (largest := max(bins, key=len, default=[])) and len(largest) > 1:
-        bins.remove(largest)
-        bins += [largest[: len(largest) // 2], largest[len(largest) // 2 :]]
+    starts = _cuts(lengths, before, high, rows, packed)
+    spans = _halved([*pairwise([*starts, len(order)])], wanted)
 
-    def cost(members: list[int]) -> int:
-        of_rows = [lengths_N[row] for row in members]
-        return sum(of_rows) if packed else len(of_rows) * max(of_rows)
+    def cost(span: tuple[int, int]) -> int:
+        start, end = span
+        return before[end] - before[start] if packed else (end - start) * lengths[start]
 
-    bins = sorted(bins, key=cost, reverse=True) + [[]] * (wanted - len(bins))
+    bins = [order[start:end].tolist() for start, end in sorted(spans, key=cost, reverse=True)]
+    bins += [[]] * (wanted - len(bins))
     dealt: list[list[list[int]]] = [[] for _ in range(ranks)]
     for start in range(0, wanted, ranks):  # to and fro, so that no rank always has the larger one
         turn = bins[start : start + ranks]
@@ -64,18 +68,32 @@ def plan(
     return dealt
 
 
-def _cuts(lengths: Sequence[int], tokens: int, rows: int, packed: bool) -> list[int]:
-    """Where micro-batches start in rows that are sorted by length, longest first."""
+def _cuts(lengths: Sequence[int], before: Sequence[int], tokens: int, rows: int, packed: bool) -> list[int]:
+    """Where micro-batches start in rows that are sorted by length, longest first. It takes a step per micro-batch, not
+    per row: the search for a budget asks often.
+
+    Args:
+        before: sum of the lengths before each row, and of all.
+    """
     starts: list[int] = []
-    used = count = 0
-    for row, length in enumerate(lengths):
-        cost = used + length if packed else (count + 1) * lengths[starts[-1]] if starts else 0
-        if not starts or count == rows or cost > tokens:
-            starts.append(row)
-            used = count = 0
-        used += length
-        count += 1
+    row = 0
+    while row < len(lengths):
+        starts.append(row)
+        fit = bisect_right(before, before[row] + tokens) - 1 - row if packed else tokens // lengths[row]
+        row += max(1, min(rows, fit))
     return starts
+
+
+def _halved(spans: list[tuple[int, int]], wanted: int) -> list[tuple[int, int]]:
+    """As many micro-batches as wanted, or one per row: those with the most rows become two. As (start, end)."""
+    heap = [(start - end, start) for start, end in spans]
+    heapq.heapify(heap)
+    while heap and len(heap) < wanted and heap[0][0] < -1:
+        size, start = heap[0]
+        half = -size // 2
+        heapq.heapreplace(heap, (-half, start))
+        heapq.heappush(heap, (size + half, start + half))
+    return sorted((start, start - size) for size, start in heap)
 
 
 def parts(inputs: dict[str, Any]) -> list[dict[str, Any]]:

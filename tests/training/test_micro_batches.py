@@ -22,7 +22,7 @@ from rlvr.algorithms.rloo import RLOO, RLOOConfig
 from rlvr.interfaces import Algorithm
 from rlvr.lab.model import build_tokenizer
 from rlvr.training.forward import Compact, Sequences, check_packable, trimmed
-from rlvr.training.micro_batches import gather_rows, parts, plan, row_lengths, take_rows
+from rlvr.training.micro_batches import _cuts, gather_rows, parts, plan, row_lengths, take_rows
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import UserError
 from tests.support.tiny import ParityJudge, config, max_difference, tiny_model
@@ -71,6 +71,21 @@ def test_real_tokens_and_balance_of_the_ranks() -> None:
     real = [sum(lengths[row] for part in rank for row in part) for rank in found]
     assert max(real) / min(real) < 1.1
     assert all(max(step) < 1.3 * min(step) for step in list(zip(*costs, strict=True))[:-1])
+
+
+def test_a_plan_costs_a_step_per_micro_batch_not_per_row() -> None:
+    class Counted(list[int]):
+        reads = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            self.reads += 1
+            return super().__getitem__(index)
+
+    before = list(range(0, 40_010, 10))  # 4,000 rows of 10 tokens
+    for packed in (False, True):
+        lengths, sums = Counted([10] * 4000), Counted(before)
+        assert _cuts(lengths, sums, 4000, 9999, packed) == list(range(0, 4000, 400))
+        assert lengths.reads + sums.reads <= 10 * (1 + 13)  # a bisection of 4,001 reads 12 or 13
 
 
 # --- the tensors
