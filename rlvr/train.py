@@ -34,7 +34,16 @@ from rlvr.statistics.verdicts import BoundaryVerdict
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
-from rlvr.training.processes import GoldsOfAll, failed, leave, on_main, rank, world_size
+from rlvr.training.processes import (
+    GoldsOfAll,
+    check_parts,
+    failed,
+    launched_in_parts,
+    leave,
+    on_main,
+    rank,
+    world_size,
+)
 from rlvr.training.starting_model import starting_model
 from rlvr.training.trackers import check_installed
 from rlvr.types import Decoding, UnsoundError, UserError
@@ -85,6 +94,8 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     build_algorithm(recipe)  # imports torch: what can be checked without it is checked above
     plan_of_steps(recipe.train, world_size())  # raises if the rollouts of a step do not divide over the processes
     problems = load_problem_sets(recipe)
+    if launched_in_parts():
+        check_parts(problems.train, quantized=recipe.model.quantization is not None)
     quiet()
     tokenizer, stops, short = check_model(recipe, problems.train, problems.probe)
     problems = with_short_prompts(recipe, problems, short)

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from rlvr import train
+from rlvr.training.processes import launched_in_parts
+from tests.support.small_run import write_recipe
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "launch/slurm/train.sbatch"
 CONFIGS = sorted((ROOT / "launch/accelerate").glob("*.yaml"))
@@ -75,6 +79,40 @@ def test_each_node_starts_its_own_processes_and_waits_for_the_others(
         assert (run.training_script, run.training_script_args, run.module) == ("rlvr.train", ["recipe.yaml"], True)
         if nodes > 1:
             assert (run.rdzv_backend, run.rdzv_endpoint) == ("static", "node7:29500")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_launch_says_whether_the_model_is_in_parts(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed.run
+    from accelerate.commands import launch
+
+    said: list[bool] = []
+    monkeypatch.setattr(torch.distributed.run, "run", lambda _: said.append(launched_in_parts()))
+    words = ["--config_file", str(config), "--num_processes", "2", "-m", "rlvr.train", "recipe.yaml"]
+    launch.launch_command(launch.launch_command_parser().parse_args(words))
+    assert said == [config.stem in ("zero3", "fsdp2")]
+
+
+def test_a_config_of_deepspeed_says_its_stage(tmp_path: Path) -> None:
+    (tmp_path / "two.json").write_text('{"zero_optimization": {"stage": 2}}')
+    (tmp_path / "three.json").write_text('{"zero_optimization": {"stage": 3}}')
+    launched = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+    found = [launched_in_parts(launched | {"ACCELERATE_DEEPSPEED_CONFIG_FILE": str(tmp_path / name)})
+             for name in ("two.json", "three.json", "none")]
+    assert found == [False, True, False]
+    assert launched_in_parts({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}) is False
+    assert launched_in_parts({"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}) is False  # not launched with it
+
+
+def test_what_models_in_parts_cannot_do_is_refused_before_a_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    recipe, *settings = write_recipe(tmp_path)
+    words = [recipe, *settings, "model.path=no/such-model", "model.lora={}", "model.quantization=4bit"]
+    assert train.main(words) == 2
+    assert capsys.readouterr().err.startswith("error: model.quantization: ZeRO-3 and FSDP2 do not cut quantized")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "launch/docker").iterdir()), ids=lambda path: path.name)

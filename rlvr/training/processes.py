@@ -6,12 +6,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rlvr.probes.world import all_processes, meet, share
-from rlvr.types import Problem
+from rlvr.types import Problem, UserError
 
 if TYPE_CHECKING:  # the command line imports this file, also to print its help
     from rlvr.judging.golds import GoldJudge
@@ -38,6 +38,32 @@ def on_main(action: Callable[[], T]) -> T:
     """Run on rank 0 and share the result; its UserError is raised on every rank. The others wait however long it takes,
     see `rlvr.probes.world.meet`."""
     return all_processes().first(action)
+
+
+def launched_in_parts(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `accelerate launch` asked for an engine that holds the model in parts: ZeRO-3 or FSDP2. False too where
+    it did not say: DeepSpeed's config may come from elsewhere."""
+    if environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        return environ.get("FSDP_VERSION") == "2"
+    if environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() != "true":
+        return False
+    file = Path(environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none"))
+    if file.is_file():
+        return json.loads(file.read_text()).get("zero_optimization", {}).get("stage") == 3
+    return environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+
+
+def check_parts(problems: Sequence[Problem], *, quantized: bool) -> None:
+    """Raises UserError for what cannot be done where processes hold the model in parts (ZeRO-3, FSDP2): quantized
+    weights, which are not cut, and prompts with pictures among prompts without. Processes gather each part together,
+    and one without pictures never comes to the parts that read them."""
+    if quantized:
+        raise UserError("ZeRO-3 and FSDP2 do not cut quantized weights: launch with ddp.yaml or zero2.yaml, where each "
+                        "process holds them all", where="model.quantization")
+    pictures = sum(bool(problem.images) for problem in problems)
+    if 0 < pictures < len(problems):
+        raise UserError(f"{pictures:,} of {len(problems):,} problems have pictures; ZeRO-3 and FSDP2 need pictures in "
+                        "all or in none: launch with ddp.yaml or zero2.yaml, or leave one kind out", where="data.train")
 
 
 class GoldsOfAll:

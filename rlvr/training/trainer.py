@@ -63,7 +63,7 @@ from rlvr.training.reward_functions import AccuracyReward, CompletionJudge, Shap
 from rlvr.training.rollouts import never_empty, samples_every_token, to_trl, with_pictures
 from rlvr.training.step import Progress, Step
 from rlvr.training.step_metrics import RunningMeans, source_metrics, step_metrics
-from rlvr.training.trl_settings import OwnCard, accumulate_in_float32, check_fit, check_parts, give_loss_settings
+from rlvr.training.trl_settings import OwnCard, accumulate_in_float32, check_engine, check_fit, give_loss_settings
 from rlvr.types import Problem
 
 
@@ -133,7 +133,7 @@ class RLVRTrainer(OwnCard, GRPOTrainer):
         rewards = [self.reward, *map(TermReward, self.shaped_rewards)]
         with room_for(getattr(args, "vllm_sequences", None)):
             super().__init__(model, rewards, args=args, train_dataset=data, **kwargs)
-        check_parts(self.model, problems, self.accelerator)
+        check_engine(self.model, problems, self.accelerator)
         accumulate_in_float32(self.accelerator)
         self.reward.eos_ids = frozenset(self.eos_token_ids)
         if self.rollout_func is not None:

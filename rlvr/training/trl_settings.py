@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from trl.trainer.grpo_config import GRPOConfig
 
 from rlvr.interfaces import Algorithm
+from rlvr.training.processes import check_parts
 from rlvr.types import Problem, UserError
 
 
@@ -66,20 +69,11 @@ def check_fit(algorithm: Algorithm[Any], problems: Sequence[Problem], args: GRPO
         )
 
 
-def check_parts(model: Any, problems: Sequence[Problem], accelerator: Any) -> None:
-    """Raises UserError for what cannot be done where processes hold the model in parts (ZeRO-3, FSDP2): quantized
-    weights, which are not cut, and prompts with pictures among prompts without. Processes gather each part together,
-    and one without pictures never comes to the parts that read them."""
+def check_engine(model: Any, problems: Sequence[Problem], accelerator: Any) -> None:
+    """Raises UserError for a model that its engine holds in parts where `check_parts` refuses."""
     plugin = accelerator.state.deepspeed_plugin
-    if not accelerator.is_fsdp2 and (plugin is None or plugin.zero_stage != 3):
-        return
-    if getattr(model, "is_quantized", False):
-        raise UserError("ZeRO-3 and FSDP2 do not cut quantized weights: launch with ddp.yaml or zero2.yaml, where each "
-                        "process holds them all", where="model.quantization")
-    pictures = sum(bool(problem.images) for problem in problems)
-    if 0 < pictures < len(problems):
-        raise UserError(f"{pictures:,} of {len(problems):,} problems have pictures; ZeRO-3 and FSDP2 need pictures in "
-                        "all or in none: launch with ddp.yaml or zero2.yaml, or leave one kind out", where="data.train")
+    if accelerator.is_fsdp2 or (plugin is not None and plugin.zero_stage == 3):
+        check_parts(problems, quantized=getattr(model, "is_quantized", False))
 
 
 def give_loss_settings(algorithm: Algorithm[Any], args: GRPOConfig) -> None:
@@ -98,8 +92,12 @@ def give_loss_settings(algorithm: Algorithm[Any], args: GRPOConfig) -> None:
 
 
 def accumulate_in_float32(accelerator: Any) -> None:
-    """Let DeepSpeed add up the gradients of micro-batches in float32, unless its config says otherwise: by default it
-    does in the dtype of the weights, and in bfloat16 a sum of 64 loses what is below 1/256 of it."""
+    """Let DeepSpeed and FSDP2 add up the gradients of micro-batches in float32, unless DeepSpeed's config says
+    otherwise. By default they do in bfloat16, where a sum of 64 loses what is below 1/256 of it, and FSDP2 rounds what
+    a model gives to bfloat16, log-probabilities and values too."""
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
         plugin.deepspeed_config.setdefault("data_types", {}).setdefault("grad_accum_dtype", "fp32")
+    if accelerator.is_fsdp2 and (policy := accelerator.state.fsdp_plugin.mixed_precision_policy) is not None:
+        accelerator.state.fsdp_plugin.mixed_precision_policy = dataclasses.replace(
+            policy, reduce_dtype=torch.float32, output_dtype=None)

@@ -1,7 +1,8 @@
 """The lab trained in bfloat16 under each engine, on two CPU processes: exact pass@1 beside float32's, and sampler gap.
 
-GRPO for 60 steps of 128 rollouts, without probes. `float32` is plain DDP. Under DDP bfloat16 is autocast over float32
-weights; ZeRO and FSDP2 compute with bfloat16 weights and keep float32 ones for the optimizer.
+GRPO for 60 steps of the quickstart's 512 rollouts, in two micro-batches per process, without probes. `float32` is plain
+DDP. Under DDP bfloat16 is autocast over float32 weights; ZeRO and FSDP2 compute with bfloat16 weights and keep float32
+ones for the optimizer. Every process asserts at every step that gradients are added up in float32.
 
 Usage: python -m tests.benchmarks.bf16_lab [float32 ddp zero2 zero3 fsdp2] [--steps 60] [--seed 0]
 """
@@ -10,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MODES = ("float32", "ddp", "zero2", "zero3", "fsdp2")
@@ -38,9 +39,9 @@ def trained(mode: str, run: Path, *, steps: int, seed: int) -> str:
     words = [
         "-m", "accelerate.commands.launch", "--config_file", str(ROOT / f"launch/accelerate/{engine}.yaml"),
         "--num_processes", "2", "--main_process_port", "0", "--mixed_precision", "bf16" if bf16 else "no",
-        "-m", "tests.gpu.train", os.devnull, str(ROOT / "recipes/quickstart/lab_grpo.yaml"), f"run_dir={run}",
-        f"train.steps={steps}", f"seed={seed}", f"train.bf16={str(bf16).lower()}", "train.prompts_per_step=8",
-        "train.micro_batch_size=32", f"train.save_every={steps}", "probes.enabled=false", "tracking.wandb=disabled",
+        "-m", "tests.benchmarks.bf16_lab", "process", str(ROOT / "recipes/quickstart/lab_grpo.yaml"), f"run_dir={run}",
+        f"train.steps={steps}", f"seed={seed}", f"train.bf16={str(bf16).lower()}",
+        "train.micro_batch_size=128", f"train.save_every={steps}", "probes.enabled=false", "tracking.wandb=disabled",
         "judge.workers=1",
     ]
     started = time.monotonic()
@@ -51,6 +52,44 @@ def trained(mode: str, run: Path, *, steps: int, seed: int) -> str:
     gap = sum(row["train/sampler_gap"] for row in rows) / len(rows)
     return (f"{mode:8} pass@1 {exact(run / f'checkpoints/checkpoint-{steps}'):6.2f}%  sampler gap {gap:.1e} nats  "
             f"{time.monotonic() - started:.0f} s")
+
+
+def assert_float32(trainer: Any) -> None:
+    """Gradients of micro-batches and of processes are added up in float32."""
+    import torch
+    from torch.distributed.fsdp import FSDPModule
+
+    if trainer.is_deepspeed_enabled:
+        engine = trainer.model_wrapped
+        assert engine.optimizer.gradient_accumulation_dtype == torch.float32
+        assert engine._config.grad_accum_dtype == "fp32"
+        return
+    for module in trainer.model.modules():
+        if isinstance(module, FSDPModule):
+            for group in module._get_fsdp_state()._fsdp_param_groups:
+                assert group.mp_policy.reduce_dtype in (None, torch.float32), group.mp_policy
+    found = {p.grad.dtype for p in trainer.model.parameters() if p.grad is not None}
+    assert found <= {torch.float32}, found
+
+
+def process(words: list[str]) -> int:
+    """One process of a training: `rlvr.train` with that assertion."""
+    from rlvr import train
+    from rlvr.training.trainer import RLVRTrainer
+    from tests.support import fsdp2_on_cpu
+    from tests.support.six_processes import without_shared_memory
+
+    fsdp2_on_cpu.allow()
+    without_shared_memory()
+    step = RLVRTrainer.training_step
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = step(self, *args, **kwargs)
+        assert_float32(self)
+        return loss
+
+    RLVRTrainer.training_step = watched
+    return train.main(words)
 
 
 def main() -> None:
@@ -65,4 +104,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["process"]:
+        from rlvr.training.processes import leave
+
+        leave(process(sys.argv[2:]))
     main()

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ from rlvr.training.anchor import Anchor
 from rlvr.training.processes import leave
 from rlvr.training.reference import ReferenceSync
 from rlvr.training.trainer import RLVRTrainer
+from rlvr.training.trl_settings import accumulate_in_float32
 from rlvr.types import Decoding
 from tests.support import fsdp2_on_cpu
 from tests.support.tiny import ParityJudge, config, train_problems
@@ -140,15 +142,47 @@ def resumed(kind: str, model_folder: str) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
 
 
+class Scale(torch.nn.Module):
+    """Gives 2^-10 + 1, which bfloat16 rounds, and has the gradient that it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2, 1))
+
+    def forward(self, gradient: torch.Tensor) -> torch.Tensor:
+        return (self.weight * gradient).sum().float() + 1 + 2**-10
+
+
+def bfloat16_sums() -> dict[str, float]:
+    """What a model gives under FSDP2 in bfloat16, and the sum of the gradients 1 and 64 times 2^-9, mean of ranks."""
+    from accelerate.utils import FullyShardedDataParallelPlugin
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    plugin: Any = FullyShardedDataParallelPlugin(fsdp_version=2, mixed_precision_policy="bf16")
+    state = SimpleNamespace(deepspeed_plugin=None, fsdp_plugin=plugin)
+    accumulate_in_float32(SimpleNamespace(is_fsdp2=True, state=state))
+    mesh = init_device_mesh("cpu", (PartialState().num_processes,))
+    model: Any = fully_shard(Scale(), mesh=mesh, mp_policy=plugin.mixed_precision_policy)
+    for gradient in [1.0] + [2.0**-9] * 63:
+        model.set_requires_gradient_sync(False)
+        model(torch.tensor(gradient)).backward()
+    model.set_requires_gradient_sync(True)
+    output = model(torch.tensor(2.0**-9))
+    output.backward()
+    return {"output": output.item(), "gradient": model.weight.grad.to_local().item()}
+
+
 def main(model_folder: str, output: str) -> None:
     samples.clear()
     found = {f"{name}-{kind}": train(name, kind, model_folder) for kind in KINDS for name in SETTINGS}
     found |= {f"grpo-{kind}": train("grpo", kind, model_folder) for kind in ("anchored", "synced")}
     resumes = {kind: resumed(kind, model_folder) for kind in KINDS} if fsdp2_on_cpu.wanted() else {}
+    sums = bfloat16_sums() if fsdp2_on_cpu.wanted() else {}
     if PartialState().is_main_process:
         torch.save({"learnt": {case: each for case, (each, _) in found.items()},
                     "weights": {case: weights for case, (_, weights) in found.items()},
-                    "samples": samples, "resumed": resumes}, output)
+                    "samples": samples, "resumed": resumes, "sums": sums}, output)
 
 
 def without_shared_memory() -> None:

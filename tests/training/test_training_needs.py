@@ -224,13 +224,13 @@ def test_values_are_float32_where_an_engine_casts_all_weights() -> None:
 
 def test_deepspeed_adds_up_gradients_in_float32_unless_told_otherwise() -> None:
     def config(**given: Any) -> Any:
-        accelerator = SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=SimpleNamespace(deepspeed_config=given)))
-        accumulate_in_float32(accelerator)
+        state = SimpleNamespace(deepspeed_plugin=SimpleNamespace(deepspeed_config=given))
+        accumulate_in_float32(SimpleNamespace(state=state, is_fsdp2=False))
         return given["data_types"]
 
     assert config(zero_optimization={}) == {"grad_accum_dtype": "fp32"}
     assert config(data_types={"grad_accum_dtype": "bf16"}) == {"grad_accum_dtype": "bf16"}
-    accumulate_in_float32(SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=None)))
+    accumulate_in_float32(SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=None), is_fsdp2=False))
 
 
 def test_a_critic_does_not_make_another_base_model() -> None:

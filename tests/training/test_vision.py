@@ -27,7 +27,7 @@ from rlvr.statistics.plan import SamplingPlan
 from rlvr.training import passes
 from rlvr.training.step import Step
 from rlvr.training.trainer import RLVRTrainer
-from rlvr.training.trl_settings import check_parts
+from rlvr.training.trl_settings import check_engine
 from rlvr.types import Completion, Decoding, Problem, UserError
 from tests.support.tiny import ParityJudge, config, max_difference
 from tests.support.tiny_vision import build_model, build_processor, picture, vision_problems
@@ -211,16 +211,16 @@ def test_models_in_parts_refuse_what_ranks_could_not_gather_together(fsdp2: bool
     accelerator = SimpleNamespace(is_fsdp2=fsdp2, state=SimpleNamespace(deepspeed_plugin=None if fsdp2 else plugin))
     plain, (one, *rest) = SimpleNamespace(is_quantized=False), vision_problems(3)
     without = dataclasses.replace(one, images=())
-    check_parts(plain, [one, *rest], accelerator)
-    check_parts(plain, [without], accelerator)
+    check_engine(plain, [one, *rest], accelerator)
+    check_engine(plain, [without], accelerator)
     if not fsdp2 and stage == 2:
-        check_parts(plain, [without, *rest], accelerator)
-        check_parts(SimpleNamespace(is_quantized=True), [one], accelerator)
+        check_engine(plain, [without, *rest], accelerator)
+        check_engine(SimpleNamespace(is_quantized=True), [one], accelerator)
         return
     with pytest.raises(UserError, match=r"data\.train: 2 of 3 problems have pictures; ZeRO-3 and FSDP2 need"):
-        check_parts(plain, [without, *rest], accelerator)
+        check_engine(plain, [without, *rest], accelerator)
     with pytest.raises(UserError, match=r"model\.quantization: ZeRO-3 and FSDP2 do not cut quantized weights"):
-        check_parts(SimpleNamespace(is_quantized=True), [one], accelerator)
+        check_engine(SimpleNamespace(is_quantized=True), [one], accelerator)
 
 
 def test_verifiers_never_get_a_picture() -> None:
