@@ -14,7 +14,7 @@ from rlvr.types import UserError
 
 QUESTIONS = {
     "model": ("Model: lab, a hub id or a directory", "lab"),
-    "data": ("Data: lab, a .jsonl or .parquet file, a preset (`rlvr list`) or a hub id", "lab"),
+    "data": ("Data: lab, a .jsonl or .parquet file, a preset (`rlvr list`), gym:TASK or a hub id", "lab"),
     "algorithm": ("Algorithm: grpo, ppo, rloo, reinforce_pp, remax, dapo", "grpo"),
     "hardware": ("Hardware: cpu, or GPUs as in 8xh100", "cpu"),
 }
@@ -22,6 +22,8 @@ PROMPTS = ("problem", "question", "prompt", "messages", "query", "instruction", 
 GOLDS = ("answer", "gold", "solution", "final_answer", "target", "label", "output")
 """Usual names of the columns, the likeliest first."""
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
+IN_TAGS = "Think step by step, then give the final answer alone, as in <answer>12</answer>."
+"""What the scorers of reasoning-gym read."""
 HELD_OUT = 256
 """Most problems that are kept out of the training for the probes, and at most a quarter of them."""
 
@@ -85,12 +87,17 @@ def data_of(source: str, prompt: str | None, gold: str | None, *, chat: bool) ->
 
     Raises: UserError for columns that are not found.
     """
-    from rlvr.config.data import is_file
+    from rlvr.config.data import GYM, is_file
     from rlvr.config.presets import PRESETS
 
     if source == "lab":
         return {"train": {"source": "lab", "split": "train", "size": 2048},
                 "probe": {"source": "lab", "split": "test", "size": 128}}, 2048
+    if source.startswith(GYM):
+        held = {"source": source} | (
+            {"chat": True, "system": IN_TAGS} if chat else {"template": "{prompt}\n" + IN_TAGS + "\n"})
+        return {"train": {**held, "split": "train", "size": 2048},
+                "probe": {**held, "split": "test", "size": 128}}, 2048
     asked: dict[str, Any] = {"chat": True, "system": BOXED} if chat else {"template": "{prompt}\n" + BOXED + "\n"}
     if source in PRESETS:
         if PRESETS[source].fields.get("verifier") != "math":

@@ -82,6 +82,19 @@ def test_rows_that_cannot_be_judged_do_not_count(folder: Path) -> None:
     assert recipe.train.prompts_per_step == 15 and main(["check", "--offline", "mine.yaml"]) == 0
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_task_of_reasoning_gym(folder: Path, chat: bool) -> None:
+    """Bug: a recipe that no part of the program took, as it read the task for a dataset of the hub."""
+    name = "Qwen/Qwen2.5-0.5B" + "-Instruct" * chat
+    words = ["init", "--model", name, "--data", "gym:leg_counting", "--algorithm", "grpo", "--hardware", "cpu"]
+    assert main([*words, "-o", "gym.yaml"]) == 0
+    data = load_recipe("gym.yaml").data
+    assert (data.train_set.split, data.train_set.size) == ("train", 2048)
+    assert (data.probe_set.split, data.probe_set.size) == ("test", 128)
+    asked = data.train_set.system if chat else data.train_set.template
+    assert data.train_set.chat is chat and "<answer>12</answer>" in str(asked)
+
+
 def test_a_model_with_few_positions_has_room_for_both(folder: Path) -> None:
     """Bug: a recipe for a model of 512 positions asked for answers of 1,024 tokens, and did not pass its check."""
     for name, config, room in (("small", {"max_position_embeddings": 512}, 256),
