@@ -22,7 +22,7 @@ from rlvr.config.probes import EndpointSpec
 from rlvr.config.wording import short
 from rlvr.interfaces import SampleRequest
 from rlvr.models.background import BackgroundSampler
-from rlvr.models.prompts import prompt_ids
+from rlvr.models.prompts import prompt_ids, tokenizer_of
 from rlvr.models.seeded import row_key
 from rlvr.models.vllm_sampler import ENTROPY_SAMPLES
 from rlvr.statistics.entropy_bounds import entropy_bounds
@@ -167,14 +167,16 @@ class EndpointSampler(BackgroundSampler):
         wanted = self._wanted if self._raw_logprobs and request.sample < ENTROPY_SAMPLES else 0
         answer = await self._answer(self._body(problem, decoding, key, logprobs=wanted))
         choice = answer["choices"][0]
+        ids = _token_ids(choice) if self.tokenizer is not None else None
         entropy, error = math.nan, 0.0
         if wanted:
             entropy, error = mean_entropy(_top_logprobs(choice, wanted), decoding.temperature, LARGEST_VOCABULARY)
         return Completion(
             problem_id=problem.id,
             sample=request.sample,
-            text=_text(choice),
-            num_tokens=_tokens(answer),
+            # The server's own text may lack what a decoder of single tokens drops, such as spaces between words.
+            text=_text(choice) if ids is None else tokenizer_of(self.tokenizer).decode(ids, skip_special_tokens=True),
+            num_tokens=_tokens(answer) if ids is None else len(ids),
             truncated=ENDED[choice["finish_reason"]],
             entropy=entropy,
             entropy_error=error,
@@ -187,6 +189,7 @@ class EndpointSampler(BackgroundSampler):
         }
         if self.tokenizer is not None:
             body["prompt"] = prompt_ids(self.tokenizer, problem)
+            body |= {"return_token_ids": True} if self._kind == "vllm" else {}
         elif isinstance(problem.prompt, str):
             body["prompt"] = problem.prompt
         else:
@@ -283,6 +286,12 @@ def _top_logprobs(choice: Mapping[str, Any], k: int) -> list[list[float]]:
 def _is_logprob(value: Any) -> bool:
     """Not NaN, nor above 0 by more than rounding."""
     return isinstance(value, int | float) and -math.inf < value <= 1e-3
+
+
+def _token_ids(choice: Mapping[str, Any]) -> list[int] | None:
+    """The tokens of the completion, where the server gives them, as vLLM does when it is asked."""
+    ids = choice.get("token_ids")
+    return ids if isinstance(ids, list) and all(type(one) is int and one >= 0 for one in ids) else None
 
 
 def _cards(response: httpx.Response, url: str) -> dict[str, dict[str, Any]]:

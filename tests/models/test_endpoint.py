@@ -218,3 +218,19 @@ def test_odd_answers_are_read_or_sent_for_again(monkeypatch: pytest.MonkeyPatch)
         made.close()
     assert [endpoint._seconds(text) for text in ("nan", "-5", "inf", "2.5", "Mon, 30 Nov", None)] == [
         0.0, 0.0, 300.0, 2.5, 0.0, 0.0]
+
+
+def test_with_a_tokenizer_the_tokens_are_decoded_here() -> None:
+    """Bug: vLLM's server decodes the lab's "6 - 5 = 1" as "6-5=1"."""
+    tokenizer = build_tokenizer()
+    ids = tokenizer("6 - 5 = 1")["input_ids"]
+    with serving(lie={"token_ids": [*ids, tokenizer.eos_token_id], "text": "6-5=1", "finish_reason": "stop"}) as server:
+        drawn = []
+        plain = Problem(id="t", prompt="3 4 5 = 12", gold="1", verifier="")
+        for known in (tokenizer, None):
+            made = EndpointSampler("served", EndpointSpec(base_url=(server.url,)), known)
+            made.examined(plain)
+            drawn += made.sample([SampleRequest(plain, 0)], DECODING, seed=0, stream="s")
+            made.close()
+            assert ("return_token_ids" in server.bodies[-1]) == (known is not None)
+        assert [(one.text, one.num_tokens) for one in drawn] == [("6 - 5 = 1", len(ids) + 1), ("6-5=1", 2)]
