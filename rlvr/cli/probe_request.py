@@ -48,7 +48,10 @@ def probe_request(
         settings = [f"probes.plan={plan}", f"probes.base_plan={plan}", *settings]
     if verifier is not None:
         settings = [f"data.probe.verifier={verifier}", *settings]
-    if base_urls and engine is None:
+    if base_urls and engine not in (None, "openai"):
+        raise UserError(f"--base-url: found beside --engine {engine}, which asks no server; remove one, or choose "
+                        "--engine openai")
+    if base_urls:
         engine = "openai"
     if engine is not None:
         settings = [f"probes.engine={engine}", *settings]

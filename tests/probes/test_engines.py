@@ -72,6 +72,8 @@ def test_served_models_become_a_run_and_the_key_is_in_no_file(
       "probes.engine=openai, as in http://localhost:8000/v1; give it (--base-url)"),
      (["--base-url", "localhost:8000/v1"], "probes.endpoint.base_url: found 'localhost:8000/v1' (text), expected "
       "http://HOST:PORT/v1 or https://HOST/v1; write the whole URL"),
+     (["--base-url", "http://host/v1", "--engine", "vllm"], "--base-url: found beside --engine vllm, which asks no "
+      "server; remove one, or choose --engine openai"),
      (["--base-url", "http://host:99999/v1"], "found 'http://host:99999/v1' (text), expected http://HOST:PORT/v1"),
      (["--base-url", "http://[::1/v1"], "found 'http://[::1/v1' (text), expected http://HOST:PORT/v1"),
      (["--base-url", "http://me:hidden@host:99999/v1"], "probes.endpoint.base_url: found a name or password in it"),
