@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
@@ -24,7 +25,7 @@ class OutOfTime(BaseException):
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:
-    """`work()`, or OutOfTime once it has used `seconds` of CPU time.
+    """`work()`, or OutOfTime once it has used `seconds` of CPU time. Calls may be inside each other.
 
     It takes SIGPROF, not the alarm clock that programs use themselves. Signals only reach the main thread, where the
     judge's workers run verifiers; in another thread there is no limit.
@@ -37,13 +38,17 @@ def within(seconds: float, work: Callable[[], T]) -> T:
         if running:
             raise OutOfTime
 
+    outer, _ = signal.getitimer(signal.ITIMER_PROF)  # 0 where this is not inside another call
+    begun = time.process_time()
     previous = signal.signal(signal.SIGPROF, end)
     try:
         try:
-            signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
+            signal.setitimer(signal.ITIMER_PROF, min(seconds, outer or seconds), AGAIN)
             return work()
         finally:
             running = False
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, previous or signal.SIG_DFL)
+        if outer:
+            signal.setitimer(signal.ITIMER_PROF, max(outer - (time.process_time() - begun), 1e-3), AGAIN)

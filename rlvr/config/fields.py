@@ -113,7 +113,9 @@ def expected(hint: Any) -> str:
     if origin in (tuple, list):
         return f"a list, each {expected(args[0])}" if args else "a list"
     if dataclasses.is_dataclass(hint):
-        return f"a section with the keys {', '.join(fields_of(hint))}"
+        keys = list(fields_of(hint))
+        more = f" and {len(keys) - _KEYS} more" if len(keys) > _KEYS else ""
+        return f"a section with the keys {', '.join(keys[:_KEYS])}{more}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, "a section")
 
 
@@ -133,6 +135,8 @@ def expected_range(hint: Any, *, above: bool = False) -> str:
     return number + " and ".join(words) + (", or null" if types.NoneType in members(hint) else "")
 
 
+_KEYS = 10
+"""Of a section, in a message."""
 _RANGE_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 

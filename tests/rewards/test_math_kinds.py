@@ -1817,6 +1817,25 @@ def test_the_clock_ends_a_comparison_and_gives_its_signal_back() -> None:
     assert clock.within(1.0, lambda: 7) == 7
 
 
+def test_a_clock_inside_another_leaves_it_running() -> None:
+    """Bug: a gold answer that took too long was compared without any limit, as the inner clock had ended the outer."""
+    from rlvr.rewards.math import clock
+
+    def forever() -> None:
+        while True:
+            sum(range(1000))
+
+    def both() -> None:
+        with pytest.raises(clock.OutOfTime):
+            clock.within(0.2, forever)
+        clock.within(5.0, forever)
+
+    begun = time.process_time()
+    with pytest.raises(clock.OutOfTime):
+        clock.within(0.6, both)
+    assert time.process_time() - begun < 2.0 and signal.getitimer(signal.ITIMER_PROF)[0] == 0
+
+
 def test_a_gold_answer_that_takes_too_long_is_named(verifier: MathVerifier) -> None:
     """A gold answer that computer algebra cannot handle is the dataset's problem, and is said before a training."""
     complaint = verifier.check_gold(Problem("m", "?", determinant(9), "math"))
