@@ -28,6 +28,9 @@ SCRIPT = {
 """Of ModelConfig and ScriptArguments."""
 AGGREGATIONS = {"dapo": "token-mean", "bnpo": "token-mean", "grpo": "seq-mean-token-mean",
                 "dr_grpo": "seq-mean-token-sum-norm"}
+COLUMNS = {"data.train.prompt": "prompt", "data.train.gold": "solution"}
+REWARDS = ("a reward of right and wrong is a verifier, data.train.verifier (for accuracy_reward: math, the default); "
+           "others are terms of train.rewards")
 BY_HAND = {
     "generation_batch_size", "steps_per_generation", "gradient_accumulation_steps", "epsilon", "epsilon_high",
     "loss_type", "scale_rewards", "beta", "use_vllm", "mask_truncated_completions", "report_to", "use_peft",
@@ -65,8 +68,13 @@ def from_trl(given: Mapping[str, Any], processes: int) -> Converted:
         elif name in fields:
             found.set(f"train.trl.{name}", value)
         else:
-            found.left_out.append((name, value, "no field of GRPOConfig, ModelConfig or ScriptArguments that is known "
-                                                "here; reward functions are verifiers (data.train.verifier)"))
+            found.left_out.append((name, value, REWARDS if name in ("reward_funcs", "reward_model_name_or_path") else
+                                   "no field of GRPOConfig, ModelConfig or ScriptArguments that is known here"))
+    if "dataset_name" in given:
+        for key, column in COLUMNS.items():
+            found.set(key, column)
+        found.chosen.append("data.train.prompt and data.train.gold: the columns that TRL and its accuracy_reward read; "
+                            "if prompts are lists of messages, add chat: true")
     _batch(found, settings, processes)
     _loss(found, settings)
     _rest(found, given, peft=peft, engine=engine)

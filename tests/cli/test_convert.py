@@ -17,6 +17,7 @@ from rlvr.cli.convert_trl import from_trl
 from rlvr.cli.convert_verl import from_verl
 from rlvr.cli.main import main
 from rlvr.cli.new_recipe import checked
+from rlvr.config.data import DataSpec
 from rlvr.config.foreign_keys import TRL
 from rlvr.config.recipe import load_recipe
 from rlvr.config.verl_keys import VERL
@@ -35,6 +36,7 @@ def test_a_file_of_trl_as_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture
         "{learning_rate: 2e-6, per_device_train_batch_size: 4, gradient_accumulation_steps: 8, num_generations: 16, "
         "max_steps: 400, num_iterations: 2, beta: 0.04, epsilon_high: 0.28, loss_type: grpo, scale_rewards: none, "
         "use_vllm: true, top_k: 20, adam_epsilon: 1e-6, use_peft: true, lora_r: 8, use_dora: true, load_in_4bit: true, "
+        "reward_funcs: [accuracy_reward], "
         "model_name_or_path: Qwen/Qwen2.5-7B, dataset_name: openai/gsm8k, save_steps: 100, use_vllm: false}")
     out = tmp_path / "mine.yaml"
     assert main(["convert", "trl", str(tmp_path / "trl.yaml"), "--processes", "4", "-o", str(out)]) == 0
@@ -49,7 +51,12 @@ def test_a_file_of_trl_as_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture
     assert recipe.model.lora is not None and (recipe.model.lora.r, recipe.model.lora.dora) == (8, True)
     assert recipe.model.quantization == "4bit" and train.vllm is None
     said = capsys.readouterr().err
-    assert said.count("\n") == 2 and "top_k = 20: the rollouts would come from another distribution" in said
+    data = recipe.data.train
+    assert isinstance(data, DataSpec) and (data.prompt, data.gold) == ("prompt", "solution")
+    assert "data.train.prompt and data.train.gold: the columns that TRL" in " ".join(out.read_text().split("\n#    "))
+    assert said.count("\n") == 3
+    assert "reward_funcs = ['accuracy_reward']: a reward of right and wrong is a verifier" in said
+    assert "top_k = 20: the rollouts would come from another distribution" in said
     assert main(["convert", "trl", str(tmp_path / "trl.yaml"), "-o", str(out)]) == 2
     assert "mine.yaml is there already and is left as it is" in capsys.readouterr().err
 
