@@ -39,6 +39,9 @@ CHUNK_MS, LEAST_MS = 4.0, 0.5
 """Bounds on the duration of a chunk: long against a round trip (0.1 ms), short for those that wait."""
 MAX_CHUNK = 256
 POLL_SECONDS = 0.25
+MAX_MESSAGE = 256 * 2**20
+"""Bytes of one message of a worker: hundreds of outcomes of a few kilobytes each."""
+STRAY = "the verifier wrote to a descriptor that is not its own"
 
 _BOOT = "import sys; sys.path.insert(0, {root!r}); from rlvr.judging.worker import main; main()"
 _REASONS = {reason.value: reason for reason in Reason}
@@ -83,6 +86,8 @@ class _Worker:
         os.close(lifeline_read)
         self.ready = False
         self.served = False
+        self.garbled = False
+        """Whether something else than an outcome came through its pipe."""
         path = [os.path.abspath(entry) for entry in sys.path]
         self.connection.send_bytes(pickle.dumps((path, memory_bytes, packages)))
 
@@ -97,7 +102,10 @@ class _Worker:
             item = self.shared[ITEM]
             seconds = (time.monotonic_ns() - self.shared[SINCE]) / 1e9
             if item == self.shared[ITEM]:  # else it moved on between the two reads
-                return item, seconds
+                if STARTING <= item < max(1, len(self.chunk)):
+                    return item, seconds
+                self.garbled = True
+                return STARTING, 0.0
 
     def kill(self) -> None:
         """Kill the process group, even if the worker is dead: a jail that it was starting may have outlived it."""
@@ -187,9 +195,11 @@ class Pool:
             assert isinstance(connection, Connection)
             worker = by_connection[connection]
             done = self._receive(worker)
-            judged += self._bury(worker, waiting, "died") if done is None else done
+            judged += self._bury(worker, waiting, "garbled" if worker.garbled else "died") if done is None else done
         for worker in list(self._workers):
-            if worker.process.poll() is not None and not worker.connection.poll():
+            if worker.garbled:
+                judged += self._bury(worker, waiting, "garbled")
+            elif worker.process.poll() is not None and not worker.connection.poll():
                 judged += self._bury(worker, waiting, "died")
             elif (worker.chunk or not worker.ready) and self._limit(worker) <= 0:
                 judged += self._bury(worker, waiting, "hangs")
@@ -203,8 +213,16 @@ class Pool:
     def _receive(self, worker: _Worker) -> int | None:
         """Read one message; returns the number of verdicts in it, None when the worker is gone."""
         try:
-            kind, payload = pickle.loads(worker.connection.recv_bytes())
-        except (EOFError, OSError):
+            message = worker.connection.recv_bytes(MAX_MESSAGE)
+        except (EOFError, ConnectionError):
+            return None
+        except OSError:  # longer than any message: what a verifier wrote to a descriptor that is not its own
+            worker.garbled = True
+            return None
+        try:
+            kind, payload = pickle.loads(message)
+        except Exception:  # whatever pickle makes of bytes that are no pickle
+            worker.garbled = True
             return None
         if kind == "user_error":
             raise UserError(payload)
@@ -234,9 +252,11 @@ class Pool:
     def _bury(self, worker: _Worker, waiting: deque[Item], how: str) -> int:
         """Remove a worker that died or hangs. Its current item is blamed; the unjudged rest of its chunk goes back."""
         index, seconds = worker.current()
+        if how == "garbled":  # it went on behind the item that did it, which is the first one without an outcome
+            index = next((n for n, item in enumerate(worker.chunk) if item.verdict is None), STARTING)
         worker.kill()
         judged = 0
-        while worker.connection.poll() and (done := self._receive(worker)) is not None:
+        while not worker.garbled and worker.connection.poll() and (done := self._receive(worker)) is not None:
             judged += done
         chunk, exit_code = worker.chunk, worker.process.returncode
         self._remove(worker)
@@ -260,6 +280,10 @@ class Pool:
             log.warning("no verdict on a completion of problem %s after %.1f s, counted as wrong (timeout): %r",
                         item.label, seconds, (item.text or "gold answer")[-200:])
             item.verdict = Verdict(False, Reason.TIMEOUT, ms=1000 * seconds)
+            return 1
+        if how == "garbled":
+            log.warning("not judged, problem %s: %s", item.label, STRAY)
+            item.verdict, item.note = Verdict(None, Reason.HARNESS_ERROR), STRAY
             return 1
         item.deaths += 1
         again = item.deaths < 2

@@ -161,6 +161,18 @@ def test_a_failing_verifier_is_not_a_wrong_answer(
     assert "p/yes" in caplog.text
 
 
+def test_a_verifier_that_forks_or_writes_to_what_is_not_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """Bugs: an IndexError out of `judge`, since every outcome came twice; no return, as a stray text was read as the
+    length of a message."""
+    with Judge(workers=1, timeout=5.0) as own:
+        problem = Problem("p", "?", "yes", "tests.support.verifiers_for_tests:Forks")
+        assert short(own.judge([problem] * 3, ["yes", "no", "yes"])) == [RIGHT, WRONG, RIGHT]
+        assert short(own.judge([problem] * 2, ["yes", "no"])) == [RIGHT, WRONG]
+        problem = Problem("p", "?", "yes", "tests.support.verifiers_for_tests:WritesAnywhere")
+        assert short(own.judge([problem] * 2, ["yes", "no"])) == [NOT_JUDGED] * 2
+    assert "wrote to a descriptor that is not its own" in caplog.text
+
+
 def test_one_log_line_for_a_whole_batch_of_the_same_failure(judge: Judge, caplog: pytest.LogCaptureFixture) -> None:
     """Bug: a broken verifier writes 512 lines a step."""
     problems = [problem(str(number)) for number in range(50)]

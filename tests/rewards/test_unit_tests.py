@@ -698,10 +698,14 @@ def test_what_the_readers_make_of_the_rows() -> None:
     assert code_r1(CODE_R1_TACO)["cases"][1] == {"input": "1\n9", "output": "9"}
 
 
-def test_rows_that_cannot_be_read_say_why() -> None:
+def test_rows_that_cannot_be_read_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = base64.b64encode(zlib.compress(pickle.dumps(os.getcwd))).decode()
     with pytest.raises(ValueError, match=r"pickled posix\.getcwd"):
         livecodebench({**LCB_STDIN, "private_test_cases": bomb})
+    monkeypatch.setattr("rlvr.rewards.programs.test_rows.PRIVATE_BYTES", 2**20)  # a GiB of zeros packs into one MiB
+    zeros = base64.b64encode(zlib.compress(pickle.dumps("0" * 2**21))).decode()
+    with pytest.raises(ValueError, match="unpack to more than 1 MiB"):
+        livecodebench({**LCB_STDIN, "private_test_cases": zeros})
     with pytest.raises(ValueError, match="needs numpy"):
         humaneval_plus({**HUMANEVAL, "test": HUMANEVAL["test"] + "\ndef check(c):\n    np.sum(c(1))\n"})
     with pytest.raises(ValueError, match="2 inputs and 1 outputs"):

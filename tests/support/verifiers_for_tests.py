@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rlvr.interfaces import Verifier
@@ -96,3 +97,21 @@ class SameLength(Verifier):
     def verify(self, problem: Problem, text: str) -> Verdict:
         correct = len(text) == len(problem.gold)
         return Verdict(correct, Reason.IDENTICAL if correct else Reason.WRONG_ANSWER, text)
+
+
+class Forks(Obedient):
+    """Leaves a copy of its process behind that returns as well."""
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        os.fork()
+        return super().verify(problem, text)
+
+
+class WritesAnywhere(Obedient):
+    """Writes to whatever descriptor is open, as a library does whose own was closed behind its back."""
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        for descriptor in range(3, 64):
+            with suppress(OSError):
+                os.write(descriptor, b"stray" * 10)
+        return super().verify(problem, text)
