@@ -306,7 +306,7 @@ def test_what_a_program_does_to_an_argument_counts_where_the_test_looks_at_it() 
 def test_the_tests_own_faults_are_found_behind_a_failing_assert(verifier: UnitTestsVerifier) -> None:
     """Bug: without a reference program only the first statement of the tests was tried."""
     for code, kind in [("assert f(1) == 5\nf(object())", "assert"), ("def test_a(): assert f(1) == 5\n"
-                       "def test_b(capsys): assert f(1) == 5", "pytest"),
+                       "def test_b(tmp_path): assert f(1) == 5", "pytest"),
                        ("assert f(1) == 5\ndef g():\n    import numpy", "assert")]:
         problem = Problem("p", "", "", "unit_tests", {"tests": {"kind": kind, "entry": "f", "code": code}})
         verdict = verifier.verify(problem, verifier.gold_completion(problem))

@@ -331,7 +331,7 @@ def test_garbage_is_not_collected_while_a_program_is_judged(
     code("f", "f(lambda: 0)"),
     {"kind": "unittest", "entry": "f", "code": "f(1)"},
     {"kind": "pytest", "entry": "f", "code": "f(1)"},
-    {"kind": "pytest", "entry": "f", "code": "def test_f(capsys): assert f(1) == 1"},
+    {"kind": "pytest", "entry": "f", "code": "def test_f(tmp_path): assert f(1) == 1"},
 ])
 def test_tests_that_test_nothing_or_cannot_run_are_the_datasets_error(
     verifier: UnitTestsVerifier, tests: dict[str, Any]
