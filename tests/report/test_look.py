@@ -117,3 +117,11 @@ def test_the_crossing_has_one_name_on_the_page(shrunk: Path) -> None:
     assert near is not None
     (mark,) = page.data["curves"]["layout"]["annotations"]
     assert mark["text"] == f"k \N{ALMOST EQUAL TO} {near[1]}" and "k*" not in page.visible
+
+
+def test_the_key_of_colours_is_printed(shrunk: Path) -> None:
+    """Bug: browsers leave backgrounds out of a print, so the key of the verdict reasons was words without colours."""
+    css = " ".join(Page(shrunk).all("style"))
+    printed = css[css.index("@media print"):]
+    assert re.search(r"\.key i, i\.arm \{ print-color-adjust: exact; \}", printed)
+    assert shrunk.read_text().count('<li><i style="background:') >= 3
