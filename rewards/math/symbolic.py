@@ -141,9 +141,9 @@ def constant(text: str) -> float | None:
 
 def undefined(text: str) -> bool:
     r"""Whether a normalized value is read as one that does not exist: `\frac{1}{0}`, `\ln 0`, `\tan 90^\circ`."""
-    parsed = _parse(text)
-    parts = list(parsed) if isinstance(parsed, sympy.MatrixBase) else [parsed]
     try:
+        parsed = _parse(text)
+        parts = list(parsed) if isinstance(parsed, sympy.MatrixBase) else [parsed]
         return any(_undefined(part) or (isinstance(part, sympy.Expr) and not part.has(*_LONG)
                                         and _undefined(part.doit())) for part in parts)
     except FAILURES as error:
@@ -191,8 +191,17 @@ def _parse(text: str) -> Any:
     parsed = _with_names_for_derivatives(found[0])
     names = {symbol.name for symbol in parsed.free_symbols} if isinstance(parsed, sympy.Expr) else set()
     if names == {"i"} or ("i" in names and "I" not in variables(text) and _POLAR.search(text)):  # it is no index
-        return parsed.xreplace({symbol: sympy.I for symbol in parsed.free_symbols if symbol.name == "i"})
+        return _with_imaginary(parsed)
     return parsed
+
+
+def _with_imaginary(parsed: Any) -> Any:
+    try:
+        return parsed.xreplace({symbol: sympy.I for symbol in parsed.free_symbols if symbol.name == "i"})
+    except FAILURES as error:
+        if is_ours(error):
+            raise
+        return parsed  # it is the index of a sum too
 
 
 _INDEXED_E, _NO_NUMBER = re.compile(r"(?<![A-Za-z\\])E(?=\s*_)"), r"\\Xi "
