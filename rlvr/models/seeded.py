@@ -38,7 +38,8 @@ def uniforms(keys_N: np.ndarray, position: int) -> np.ndarray:
 def pick_tokens(logp_NV: torch.Tensor, u_N: torch.Tensor, top_p: float) -> torch.Tensor:
     """Inverse-transform draw from each row's distribution, cut to its nucleus.
 
-    The nucleus is the smallest set of most likely tokens whose mass reaches `top_p`, the crossing token included.
+    The nucleus is the smallest set of most likely tokens whose mass reaches `top_p`, the crossing token included. Of
+    equally likely tokens the first count as more likely.
 
     Args:
         logp_NV: log-probabilities (normalised), any float dtype.
@@ -48,20 +49,41 @@ def pick_tokens(logp_NV: torch.Tensor, u_N: torch.Tensor, top_p: float) -> torch
     Returns: int64 token ids of shape (N,).
     """
     if top_p >= 1.0:
-        cdf_NV = logp_NV.exp().double().cumsum(-1)
-        total_N1 = cdf_NV[:, -1:]
-        order_NV = None
-    else:
-        sorted_NV, order_NV = logp_NV.sort(dim=-1, descending=True, stable=True)
-        mass_NV = sorted_NV.exp().double()
-        before_NV = mass_NV.cumsum(-1) - mass_NV
-        cdf_NV = mass_NV.masked_fill(before_NV >= top_p, 0.0).cumsum(-1)
-        total_N1 = cdf_NV[:, -1:]
+        return _inverse(logp_NV.exp().double(), u_N)
+    if logp_NV.size(-1) <= LIKELIEST:
+        return _from_nucleus(logp_NV, u_N, top_p)[0]
+    # To sort 50,000 words took a third of the time of sampling from a model of 135 M parameters.
+    ids_NK = logp_NV.topk(LIKELIEST, dim=-1, sorted=False).indices.sort(dim=-1).values
+    index_N, whole_N = _from_nucleus(logp_NV.gather(-1, ids_NK), u_N, top_p)
+    tokens_N = ids_NK.gather(-1, index_N[:, None]).squeeze(-1)
+    if not whole_N.all():
+        tokens_N[~whole_N] = _from_nucleus(logp_NV[~whole_N], u_N[~whole_N], top_p)[0]
+    return tokens_N
+
+
+LIKELIEST = 256
+"""How many tokens are looked at first for a nucleus."""
+
+
+def _from_nucleus(logp_NK: torch.Tensor, u_N: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """(index of the draw, whether the nucleus ends among these tokens), both (N,). A nucleus that ends among tokens as
+    likely as the last of these does not count: others may be as likely."""
+    sorted_NK, order_NK = logp_NK.sort(dim=-1, descending=True, stable=True)
+    mass_NK = sorted_NK.exp().double()
+    inside_NK = mass_NK.cumsum(-1) - mass_NK < top_p
+    index_N = _inverse(mass_NK.masked_fill(~inside_NK, 0.0), u_N)
+    least_N1 = sorted_NK.gather(-1, inside_NK.sum(-1, keepdim=True) - 1)
+    return order_NK.gather(-1, index_N[:, None]).squeeze(-1), (least_N1 > sorted_NK[:, -1:]).squeeze(-1)
+
+
+def _inverse(mass_NV: torch.Tensor, u_N: torch.Tensor) -> torch.Tensor:
+    """Where the cumulated mass of each row exceeds `u_N` of its total, (N,)."""
+    cdf_NV = mass_NV.cumsum(-1)
+    total_N1 = cdf_NV[:, -1:]
     index_N1 = torch.searchsorted(cdf_NV, u_N[:, None] * total_N1, right=True)
     # u < 1, but u * total can round up to total: stay on the last token that carries mass.
     last_N1 = (cdf_NV < total_N1).sum(-1, keepdim=True)
-    index_N1 = torch.minimum(index_N1, last_N1)
-    return (index_N1 if order_NV is None else order_NV.gather(-1, index_N1)).squeeze(-1)
+    return torch.minimum(index_N1, last_N1).squeeze(-1)
 
 
 class SeededSampling(LogitsProcessor):

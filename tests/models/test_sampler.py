@@ -12,7 +12,7 @@ import transformers
 from rlvr.interfaces import SampleRequest
 from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_tokenizer
-from rlvr.models import prefix
+from rlvr.models import prefix, seeded
 from rlvr.models.sampler import TransformersSampler
 from rlvr.models.seeded import SeededSampling, pick_tokens, row_key, seeded_generation, uniforms
 from rlvr.types import Decoding
@@ -61,6 +61,25 @@ def test_nucleus_by_hand(top_p: float, kept: list[int]) -> None:
     mass = p[0, kept].sum()
     for token in kept:  # renormalised inside the nucleus
         assert (tokens_N == token).double().mean().item() == pytest.approx((p[0, token] / mass).item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 6.0])
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_large_vocabulary_is_drawn_from_as_if_it_were_sorted(
+    spread: float, ties: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nuclei of a few tokens, of thousands, and that end among equally likely ones; equal to a sort of everything."""
+    generator = torch.Generator().manual_seed(0)
+    logits_NV = torch.randn(40, 3000, generator=generator) * spread
+    if ties:
+        logits_NV = (logits_NV * 2).round() / 2
+    logp_NV = logits_NV.log_softmax(-1)
+    u_N = torch.rand(40, generator=generator, dtype=torch.float64)
+    found = {top_p: pick_tokens(logp_NV, u_N, top_p) for top_p in (0.02, 0.5, 0.95)}
+    monkeypatch.setattr(seeded, "LIKELIEST", 3000)
+    for top_p, tokens_N in found.items():
+        assert tokens_N.equal(pick_tokens(logp_NV, u_N, top_p))
+    assert len(found[0.95].unique()) > 5
 
 
 def test_uniforms_are_uniform_and_independent() -> None:
