@@ -7,7 +7,7 @@ analysed by the same code as the probes of a training. Of samples that are drawn
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from itertools import product
@@ -85,9 +85,7 @@ def probe(
         probers = list(_probers(request, sets, conditions, judge, line, looks or len(request.models) or None,
                                 listeners(sets[0].run) if world.rank == 0 else ()))
         done = {prober: prober.restore() for prober in probers}
-        # A kill between two probe sets leaves the last step to the second.
-        after = min(max(steps, default=0) for steps in done.values())
-        for step, path in _in_order(models, watched, until, after):
+        for step, path in _in_order(models, watched, until, done.values()):
             missing = [prober for prober in probers if step not in done[prober] and prober.measures(step)]
             with ExitStack() as stack:
                 with made(path) if step > 0 and missing else nullcontext():
@@ -114,10 +112,13 @@ def _open(
 
 
 def _in_order(
-    models: Mapping[int, str], watched: Path | None, until: int | None, after: int
+    models: Mapping[int, str], watched: Path | None, until: int | None, done: Iterable[Sequence[int]]
 ) -> Iterator[tuple[int, str]]:
+    """`done`: steps that each prober has measured."""
     yield from models.items()
     if watched is not None:
+        # A kill between two probe sets leaves the last step to the second.
+        after = min(max(steps, default=0) for steps in done)
         sys.stderr.write(f"watching {watched}\n")
         yield from appearing(watched, until=until, after=after)
 
