@@ -34,7 +34,8 @@ def draw(definition: Path, path: Path) -> None:
     sections = content["workspace"]["section"]["panelBankConfig"]["sections"]
     heights = [HEAD + PANEL * _rows(section) for section in sections]
     with rc_context({"font.size": 7.5, "text.color": INK, "axes.labelcolor": MUTED, "xtick.color": MUTED,
-                     "ytick.color": MUTED, "axes.edgecolor": GRID, "axes.titlesize": 8}):
+                     "ytick.color": MUTED, "axes.edgecolor": GRID, "axes.titlesize": 8,
+                     "axes.formatter.useoffset": False}):
         figure = Figure(figsize=(WIDTH, sum(heights) + HEAD))
         figure.text(0.01, 1 - 0.25 / (sum(heights) + HEAD), content["name"], fontsize=12, weight="bold")
         parts = figure.subfigures(len(sections) + 1, 1, height_ratios=[HEAD, *heights], squeeze=False)[1:, 0]
@@ -83,7 +84,8 @@ def _section(part: Any, section: Mapping[str, Any], runs: Mapping[str, RunLines]
     shown = section["panels"][: rows * columns]
     part.set_facecolor("#f6f7f9" if not rows else "white")
     mark = "\N{BLACK DOWN-POINTING TRIANGLE}" if rows else "\N{BLACK RIGHT-POINTING TRIANGLE}"
-    note = f"1-{len(shown)} of {count}" if 0 < len(shown) < count else f"{count} panels"
+    whole = f"{count} panel{'' if count == 1 else 's'}"
+    note = f"1-{len(shown)} of {count}" if 0 < len(shown) < count else whole
     part.text(0.01, 1 - 0.5 * HEAD / height, f"{mark}  {section['name']}", fontsize=10, weight="bold", va="center")
     part.text(0.99, 1 - 0.5 * HEAD / height, note, color=MUTED, ha="right", va="center")
     if rows:

@@ -205,8 +205,14 @@ def test_the_picture_has_a_row_of_panels_where_the_definition_says(
     monkeypatch.setattr("rlvr.report.dashboard.MEDIA", ())
     monkeypatch.setattr("rlvr.report.dashboard.FIRST", ())
     monkeypatch.setattr("rlvr.report.dashboard.COLUMNS", 10)  # fewer axes are drawn faster
-    picture = tmp_path / "dashboard.png"
+    picture, drawn = tmp_path / "dashboard.png", []
+
+    def flat(axes: Any, *rest: Any) -> None:
+        drawn.append(axes.yaxis.get_major_formatter().get_useOffset())
+
+    monkeypatch.setattr("rlvr.report.dashboard_picture._panel", flat)
     assert main(["dashboard", *map(str, runs), "-o", str(tmp_path / "d.json"), "--picture", str(picture)]) == 0
     sections = len(panels_of(json.loads((tmp_path / "d.json").read_text())))
+    assert drawn and not any(drawn)  # bug: an axis counted from a number above it, such as +5.88
     width, height = struct.unpack(">II", picture.read_bytes()[16:24])
     assert width == 1540 and height == pytest.approx(110 * (0.42 * (1 + sections) + 2.1 * (1 + 1)), abs=2)
