@@ -13,6 +13,7 @@ from rlvr.probes.dial import Dial
 from rlvr.report.export import how_measured
 from rlvr.report.load import ProbePoint, Run, load_run
 from rlvr.report.style import BASE, EXACT_DASH, INK, SECOND, TRAINED, figure, interval_text, translucent
+from rlvr.report.summary import aligned, plain, wrapped
 from rlvr.report.template import as_json, page_of
 from rlvr.report.words import MISSING, interval, number
 from rlvr.runs.files import replace
@@ -43,20 +44,22 @@ def render(dial: Dial, run: Run) -> str:
     return page_of(
         "dial", parts=("page",), title=dial.request.run.resolve().name, finding=finding(dial, run), notes=notes(dial),
         about=_about(dial, run), k=k, rows=rows(dial, run), own=bool(own), lab=bool(dial.exact),
-        tolerance=number(dial.request.tolerance), figures={"json": as_json({"front": front(dial, run, own)})},
+        tolerance=tolerance_text(dial), figures={"json": as_json({"front": front(dial, run, own)})},
         measured=how_measured(run),
     )
 
 
 def summary(dial: Dial, run: Run) -> str:
     """The result for the terminal: the page's first sentence and its table."""
-    return "\n".join([finding(dial, run), *_markdown(dial, run)])
+    heads, body = _table(dial, run)
+    return "\n".join([*wrapped(plain(finding(dial, run))), "", *aligned(heads, [[plain(cell) for cell in line]
+                                                                               for line in body]), ""])
 
 
 def finding(dial: Dial, run: Run) -> str:
     """Which merge was chosen and what it is worth; or that none was, and how close the closest came."""
     request, points, chosen = dial.request, dial.choice.points, dial.choice.chosen
-    kept = f"pass@{request.k} within {number(request.tolerance)} points of the base's"
+    kept = f"pass@{request.k} within {tolerance_text(dial)} of the base's"
     if chosen is None:
         return (f"No merge is shown to keep {kept}: at {percent(points[0].share)} of the way, the closest to the base, "
                 f"it may be up to {number(points[0].bound)} points below.")
@@ -68,7 +71,8 @@ def finding(dial: Dial, run: Run) -> str:
 def notes(dial: Dial) -> list[str]:
     """What the confidence covers, and what to do if it is not enough."""
     request, points = dial.request, dial.choice.points
-    said = [f"The confidence is about {TARGETS[request.target]}, and holds for the choice among all {len(points)} "
+    said = [f"The confidence is about {TARGETS[request.target]}." if len(points) == 1 else
+            f"The confidence is about {TARGETS[request.target]}, and holds for the choice among all {len(points)} "
             "merges together: they are tested from the base outwards, no further than the first that fails, and gains "
             f"of pass@1 have intervals that hold for all {len(points)} at once."]
     if (chosen := dial.choice.chosen) is not None and not chosen.gain.low > 0:
@@ -124,7 +128,7 @@ def front(dial: Dial, run: Run, own: Sequence[ProbePoint]) -> go.Figure:
     base = (*_at(dial, run.base), "base")
     floor = base[1].value - dial.request.tolerance
     fig.add_hline(y=floor, line={"color": BASE, "width": 1.25, "dash": "dot"}, layer="below",
-                  annotation_text=f"base \N{MINUS SIGN} {number(dial.request.tolerance)} points",
+                  annotation_text=f"base \N{MINUS SIGN} {tolerance_text(dial)}",
                   annotation_position="bottom left", annotation_font={"size": 11, "color": BASE})
     if len(own) > 1:
         _path(fig, [(*_at(dial, p), f"step {p.step}" if p.step else "base") for p in own], "training's own path",
@@ -165,7 +169,14 @@ def percent(share: float) -> str:
     return f"{100 * share:g}%"
 
 
-def _markdown(dial: Dial, run: Run) -> list[str]:
+def tolerance_text(dial: Dial) -> str:
+    """`2 points`, as it was asked for."""
+    asked = 100 * dial.request.tolerance
+    return f"{asked:g} point{'' if asked == 1 else 's'}"
+
+
+def _table(dial: Dial, run: Run) -> tuple[list[str], list[list[str]]]:
+    """(heads, rows) for text."""
     k, found = dial.request.k, rows(dial, run)
     heads = ["share", "pass@1, %", "gain", f"pass@{k}, %", f"loss of pass@{k}", "at most", "within"]
     body = [[f"{row['share']}{' *' if row['chosen'] else ''}",
@@ -174,6 +185,11 @@ def _markdown(dial: Dial, run: Run) -> list[str]:
     if dial.exact:
         heads.append("exact")
         body = [[*line, " / ".join(row["exact"])] for line, row in zip(body, found, strict=True)]
+    return heads, body
+
+
+def _markdown(dial: Dial, run: Run) -> list[str]:
+    heads, body = _table(dial, run)
     widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
              for line in [heads, *body]]

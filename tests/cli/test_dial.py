@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -70,11 +71,13 @@ def test_from_a_run_to_a_page_and_a_model(run: RunDir, capsys: pytest.CaptureFix
     page = (output / "dial.html").read_text()
     assert faults(page) == []
     assert "Up and to the right" in page and (output / "report.html").is_file()
-    assert f"At {best['step']}% of the way" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"At {best['step']}% of the way" in printed and "|" not in printed and "\N{MINUS SIGN}" not in printed
+    assert re.search(r"^share +pass@1, % +gain", printed, re.MULTILINE) and "within 99 points" in page
     before = RunDir(output).boundary.read_bytes()
     assert main([*arguments, "--resume", "--tolerance", "0.01"]) == 0  # nothing is measured again, the choice is
     assert RunDir(output).boundary.read_bytes() == before and not (output / "model").exists()
-    assert "No merge is shown to keep pass@8 within <0.1 points" in capsys.readouterr().out
+    assert "No merge is shown to keep pass@8 within 0.01 points" in capsys.readouterr().out
     assert "its dial has percents [50, 100], this one [50]" in failure(
         capsys, "dial", str(run.path), "-o", str(output), "--points", "0.5", "--keep", "8", "--resume")
 
