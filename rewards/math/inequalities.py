@@ -38,6 +38,8 @@ _ALL = re.compile(r"\\mathbb\{R\}|(?:\\text\s*\{\s*)?all real numbers\s*\}?|"
                   r"[A-Za-z]\s*\\in\s*(?:\\mathbb\{R\}|\(-\\infty ?, ?\+?\\infty ?\))")
 _MEMBER = re.compile(r"([A-Za-z]|\\[a-z]+)\s*\\in(?![A-Za-z])\s*([(\[].*)")
 _SET_SIGNS = re.compile(r"[<>]|\\(?:le|ge|ne|in|cup|mathbb)(?![A-Za-z])")
+_DESCRIBES = re.compile(r"[<>|]|\\\{|\\(?:le|ge|ne|in|mathbb)(?![A-Za-z])|all real")
+"""What every description of a set that is read here has, and most answers have not."""
 _MAX_PARTS = 8
 
 
@@ -54,6 +56,8 @@ def as_intervals(gold: str, answer: str, value: Value) -> tuple[str, str] | bool
     False: one is a set, the other a list of values. `(1, 2)` alone is an interval where its ends are in order; where
     the question asks for a point, `describes_points` says so.
     """
+    if not _DESCRIBES.search(gold) and not _DESCRIBES.search(answer):
+        return None
     of_gold, of_answer = read_region(gold, value), read_region(answer, value)
     if of_gold is None and of_answer is None:
         return None
