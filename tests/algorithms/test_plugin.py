@@ -16,6 +16,7 @@ from typing import Literal
 import pytest
 
 from rlvr.algorithms.checks import check_algorithm
+from rlvr.algorithms.ppo import PPOConfig
 from rlvr.cli.catalog import details, overview, settings
 from rlvr.config.algorithm import algorithm_config
 from rlvr.config.recipe import load_recipe
@@ -137,6 +138,12 @@ def test_a_misspelt_name_is_answered_with_the_nearest(name: str, meant: str) -> 
         details(name)
     known, _, rest = str(caught.value).partition("(known: ")[2].rstrip(")").partition(" and ")
     assert meant in known.split(", ") and len(known.split(", ")) == 10 and rest.endswith(" more")
+
+
+def test_a_learning_rate_that_no_critic_can_have() -> None:
+    with pytest.raises(UserError, match=r"critic_learning_rate is 1000000000\.0, expected a number from 0 to 1"):
+        PPOConfig(critic_learning_rate=1e9)
+    assert PPOConfig(critic_learning_rate=1.0).critic_learning_rate == 1.0
 
 
 @pytest.mark.parametrize("name", ["train", "data.train", "algorithm", "probes"])
