@@ -48,6 +48,8 @@ _MISSING = frozenset(("nan", "none", "null", "n/a", "<na>"))
 """What programs write for a cell without a value."""
 _HOLLOW = re.compile(r"(?!\\\{\\\}$)\W*|.*\\(?:frac|sqrt|text|mathrm)\s*(?:\{[^{}]*\}\s*)?\{\s*\}.*")
 """Without a letter or digit, the empty set aside, or with an empty group: `-`, `()`, `\\sqrt{}`."""
+_POLES = re.compile(r"/|!|\^|\\(?:frac|ln|log|tan|cot|sec|csc|infty|[Gg]amma|zeta|binom|div)(?![A-Za-z])")
+"""What a value that does not exist is written with; most gold answers have none of these and are not parsed for it."""
 _ABOUT = re.compile(r"(?<![A-Za-z\\])(?:approximately|approx|roughly)(?![A-Za-z])", re.IGNORECASE)
 
 
@@ -122,7 +124,7 @@ class MathVerifier(Verifier):
         if _HOLLOW.fullmatch(gold):
             return "nothing stands in it"
         if (read_number(gold) or words(gold) or CLOCK.fullmatch(gold) or RATIO.fullmatch(gold)  # 12:00 is no quotient
-                or bomb("", gold)):
+                or not _POLES.search(gold) or bomb("", gold)):
             return None
         try:
             undefined = within(CPU_SECONDS, lambda: any(map(self.comparison.symbolic.undefined, values_in(gold))))
