@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from rlvr.cli.init import data_of
 from rlvr.cli.main import main
 from rlvr.config.recipe import load_recipe
-from rlvr.models.loading import source
 
 
 @pytest.fixture
@@ -61,21 +62,36 @@ def test_own_model_and_rows_on_gpus(folder: Path, capsys: pytest.CaptureFixture[
     assert "size of some/model is not known here" in made("some/model", "grpo", "1xa100", "d.yaml").replace("\n# ", " ")
 
 
-def test_a_local_model_and_its_rows_pass_the_whole_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def small_model(folder: Path) -> str:
+    """A model of two layers whose tokens are bytes, so that it reads any prompt."""
+    alphabet = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<eos>"]
+    inner = Tokenizer(models.BPE({byte: i for i, byte in enumerate(alphabet)}, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<eos>")
+    tokenizer.save_pretrained(folder / "small")
+    Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=4096, eos_token_id=256, pad_token_id=256, bos_token_id=None,
+    )).save_pretrained(folder / "small")
+    return str(folder / "small")
+
+
+def test_a_local_model_and_its_rows_pass_the_whole_check(folder: Path) -> None:
     rows = [{"question": f"{i} {i + 1}", "answer": str(i)} for i in range(1, 60)]
     (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main(["init", "--model", source("lab"), "--data", "words.jsonl", "--algorithm", "grpo", "--hardware", "cpu",
-                 "-o", "mine.yaml"]) == 0
+    assert main(["init", "--model", small_model(folder), "--data", "words.jsonl", "--algorithm", "grpo",
+                 "--hardware", "cpu", "-o", "mine.yaml"]) == 0
     assert load_recipe("mine.yaml").train.prompts_per_step == 45  # 59 rows, a quarter of them held out
+    assert main(["check", "--offline", "mine.yaml"]) == 0
 
 
 def test_rows_that_cannot_be_judged_do_not_count(folder: Path) -> None:
     """Bug: the batch was as large as the number of rows, bad ones included, and the recipe did not drop them."""
     golds = [r"\frac{1}{0}" if i % 2 else "" if i % 4 == 0 else str(i) for i in range(80)]
-    rows = [{"question": f"{i % 40} {i // 40 + 50}", "answer": gold} for i, gold in enumerate(golds)]
+    rows = [{"question": f"{i} {i + 1}", "answer": gold} for i, gold in enumerate(golds)]
     (folder / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main(["init", "--model", source("lab"), "--data", "bad.jsonl", "--algorithm", "grpo", "--hardware", "cpu",
-                 "-o", "mine.yaml"]) == 0
+    assert main(["init", "--model", small_model(folder), "--data", "bad.jsonl", "--algorithm", "grpo", "--hardware",
+                 "cpu", "-o", "mine.yaml"]) == 0
     recipe = load_recipe("mine.yaml")
     assert recipe.data.train_set.drop_bad_golds and recipe.data.probe_set.drop_bad_golds
     assert "the gold answers of 45 of 60 rows cannot be judged" in (folder / "mine.yaml").read_text()
