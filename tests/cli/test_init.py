@@ -86,7 +86,7 @@ def test_a_local_model_and_its_rows_pass_the_whole_check(folder: Path) -> None:
 
 
 def test_rows_that_cannot_be_judged_do_not_count(folder: Path) -> None:
-    """Bug: the batch was as large as the number of rows, bad ones included, and the recipe did not drop them."""
+    """Bug: the batch was as large as the number of rows, and its recipe did not pass the check."""
     golds = [r"\frac{1}{0}" if i % 2 else "" if i % 4 == 0 else str(i) for i in range(80)]
     rows = [{"question": f"{i} {i + 1}", "answer": gold} for i, gold in enumerate(golds)]
     (folder / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -95,7 +95,7 @@ def test_rows_that_cannot_be_judged_do_not_count(folder: Path) -> None:
     recipe = load_recipe("mine.yaml")
     assert recipe.data.train_set.drop_bad_golds and recipe.data.probe_set.drop_bad_golds
     assert "the gold answers of 45 of 60 rows cannot be judged" in (folder / "mine.yaml").read_text()
-    assert recipe.train.prompts_per_step == 15
+    assert recipe.train.prompts_per_step == 15 and main(["check", "--offline", "mine.yaml"]) == 0
 
 
 @pytest.mark.parametrize("chat", [False, True])
