@@ -41,8 +41,8 @@ def plan(
     all_lengths = np.asarray(lengths_N, dtype=np.int64)
     by_length = np.argsort(-all_lengths, kind="stable")[: np.count_nonzero(all_lengths)]
     # In one piece of memory each: of 100,000 rows the numbers of a list lie too far apart for the caches.
-    order, lengths = memoryview(by_length), memoryview(all_lengths[by_length])
-    before = memoryview(np.concatenate([[0], all_lengths[by_length].cumsum()]))
+    order, lengths = by_length.data, all_lengths[by_length].data
+    before = np.concatenate([[0], all_lengths[by_length].cumsum()]).data
     wanted = max(-(-len(_cuts(lengths, before, tokens, rows, packed)) // ranks), at_least) * ranks
     low, high = max(lengths, default=0), tokens  # the smallest budget that needs no more of them: they become even
     while low < high:

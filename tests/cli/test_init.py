@@ -8,21 +8,25 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from rlvr.cli import init_rows
 from rlvr.cli.init import data_of
 from rlvr.cli.main import main
 from rlvr.config.recipe import load_recipe
+from rlvr.judging.judge import Judge
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current directory, with 200 rows in it."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: Judge) -> Path:
+    """The current directory, with 200 rows in it. Gold answers are judged by the worker that all tests share."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(init_rows, "Judge", lambda workers: nullcontext(judge))
     rows = [{"question": f"What is {i} + 1?", "answer": i + 1} for i in range(200)]
     (tmp_path / "my.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     none = [{"question": "What?", "answer": r"\frac{1}{0}"}] * 14
