@@ -26,14 +26,16 @@ def usable_rows(data: dict[str, Any]) -> tuple[int, list[str]]:
             without_gold: list[str] = []
             problems = load_problems(from_dict(DataSpec, data[key], f"data.{key}"), where=f"data.{key}",
                                      without_gold=without_gold)
-            complaints = [complaint for complaint in judge.check_golds(problems[:TRIED]) if complaint is not None]
-            bad, rows = len(complaints) + len(without_gold), len(problems) + len(without_gold)
+            tried = problems[:TRIED]
+            complaints = [complaint for complaint in judge.check_golds(tried) if complaint is not None]
+            bad, rows = len(complaints) + len(without_gold), len(tried) + len(without_gold)
             if bad == rows:
                 raise UserError(f"no row of {rows} in data.{key} has a gold answer that can be judged: "
                                 f"{(complaints or without_gold)[0]}", where="--data")
             if bad:
+                more = f" ({len(problems) - len(tried)} more were not tried)" if len(problems) > len(tried) else ""
                 data[key]["drop_bad_golds"] = True
-                notes.append(f"data.{key}: the gold answers of {bad} of {rows} rows cannot be judged; drop_bad_golds "
-                             "leaves them out (rlvr audit lists them).")
-            to_train += (rows - bad) * (key == "train")
+                notes.append(f"data.{key}: the gold answers of {bad} of {rows} rows cannot be judged{more}; "
+                             "drop_bad_golds leaves them out (rlvr audit lists them).")
+            to_train += (len(problems) - len(complaints)) * (key == "train")
     return to_train, notes

@@ -102,6 +102,16 @@ def test_rows_that_cannot_be_judged_do_not_count(folder: Path) -> None:
     assert recipe.train.prompts_per_step == 15 and main(["check", "--offline", "mine.yaml"]) == 0
 
 
+def test_rows_that_were_not_tried_are_not_called_good(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: 11 bad rows of which 8 are tried counted as 3 good ones."""
+    monkeypatch.setattr(init_rows, "TRIED", 8)
+    words = ["init", "--model", "some/model", "--algorithm", "grpo", "--hardware", "cpu"]
+    assert main([*words, "--data", "none.jsonl"]) == 2
+    assert "no row of 8 in data.train has a gold answer" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("chat", [False, True])
 def test_a_task_of_reasoning_gym(folder: Path, chat: bool) -> None:
     """Bug: a recipe that no part of the program took, as it read the task for a dataset of the hub."""
