@@ -52,7 +52,7 @@ class UnitTestsVerifier(Verifier):
     """
 
     name = "unit_tests"
-    version = "6"
+    version = "7"
     answer_alone = False
 
     def __init__(self, tier: str | None = None, packages: Sequence[str] = ()) -> None:

@@ -21,7 +21,7 @@ from rlvr.rewards.programs.leetcode import HELPERS
 from rlvr.rewards.programs.link import Link, Refused
 from rlvr.rewards.programs.pytest_shim import Unsupported
 from rlvr.rewards.programs.remote import Remote, asserted, mirrored, type_of
-from rlvr.rewards.programs.test_code import MIRROR, TRUTH, TYPE, free_names, needed_modules, prepared
+from rlvr.rewards.programs.test_code import MIRROR, TRUTH, TYPE, classes, free_names, needed_modules, prepared
 
 
 def run(channel: Channel, job: dict[str, Any]) -> None:
@@ -33,13 +33,13 @@ def run(channel: Channel, job: dict[str, Any]) -> None:
     tree = ast.parse(job["code"])
     entry = job["entry"].partition(".")[0]
     free = free_names(tree) | {entry}
+    link = Link(channel, classes(tree))
     tree = prepared(tree)
     if job["style"] == "unittest":
         import unittest
 
         unittest.main = lambda *_, **__: None  # type: ignore[assignment,misc]  # `_run_unittest` runs them, and counts
     lock_down(job["limits"])
-    link = Link(channel)
     # plain asserts may stand under `if __name__ == "__main__"`
     namespace = ModuleType("__main__" if job["style"] == "assert" else "tests")
     sys.modules["tests"] = namespace

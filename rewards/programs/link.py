@@ -27,8 +27,9 @@ class Unsendable(TypeError):
 class Link:
     """Calls into the candidate's jail, through the trusted process between the two."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, channel: Channel, classes: frozenset[str] = frozenset()) -> None:
+        """`classes`: names that the test code uses as the program's classes."""
+        self.channel, self.classes = channel, classes
         self.turn = allocate_lock()
         """Of a request and its reply: test code may call the program from several threads."""
         self.calls = 0
@@ -84,13 +85,18 @@ class Link:
                 kinds = found[name].get("exception")
                 values[name] = self._exception(kinds) if kinds else self.read(found[name], "value")
                 if isinstance(values[name], Remote):
-                    vars(values[name])["_rlvr_maker"] = name[:1].isupper()
+                    vars(values[name])["_rlvr_maker"] = name in self.classes
         return values
 
     def remote(self, number: int, name: str, coroutine: bool | None = None) -> Remote:
-        """The stand-in for object `number`, the same one each time. `coroutine`: None for one that is not awaited."""
+        """The stand-in for object `number`, the same one each time. `coroutine`: None for one that is not awaited.
+
+        An object that the test made is none any more when the program hands it back in place of a value.
+        """
         kind = Remote if coroutine is None else Coroutine if coroutine else Awaitable
-        return self.remotes.setdefault(number, kind(self, number, name))
+        found = self.remotes.setdefault(number, kind(self, number, name))
+        vars(found)["_rlvr_made"] = False
+        return found
 
     def read(self, reply: dict[str, Any], key: str) -> Any:
         """A value in a reply. One that cannot be read is the candidate's doing."""

@@ -5,9 +5,10 @@ methods answer for it: `a + b`, `m[1] = 2`, `x in s`, `with`, `sorted`, `repr`, 
 candidate could use to forge a verdict is refused:
 
 - `==`, `<`, `in` and arithmetic between such an object and the test's own data, unless the test made the object itself
-  by calling a class (a name in capitals, as `Stack()`): an object that calls itself equal to 5 is no 5;
-- the truth of such an object in `assert`;
-- a `==` that holds for a stranger, iteration and items that disagree;
+  by calling a class (`test_code.classes`): an object that calls itself equal to 5 is no 5;
+- whatever plain data comes of such arithmetic, however late: `round(abs(f(x) - 5)) == 0`, `(f(x) - day).days == 0`;
+- the truth of such an object in `assert`, and questions that the tests ask of plain values (`isdigit`, `issubset`);
+- a `==` that holds for a stranger, a `!=` that is not its opposite, iteration and items that disagree;
 - an `__exit__` that swallows the test's AssertionError.
 
 A refusal is no exception of the test's: `assertRaises` does not see it, and no `except` undoes it (`Link.refused`).
@@ -23,8 +24,12 @@ _DUNDERS = frozenset(("__name__", "__qualname__", "__doc__", "__dict__", "__modu
                       "__defaults__", "__members__", "__slots__", "__mro__", "__bases__", "__cause__",
                       "__match_args__"))
 """What is asked of the candidate; other names in double underscores are Python's business."""
-_PREDICATES = frozenset(("startswith", "endswith", "issubset", "issuperset", "isdisjoint", "is_integer", "equals"))
-"""Questions that the tests ask of text, sets and numbers, with what they expect: an object answers them as it likes."""
+_QUESTIONS = frozenset((
+    *(name for kind in (str, set, float) for name in dir(kind) if name.startswith("is")), "startswith", "endswith",
+    "equals", "union", "intersection", "difference", "symmetric_difference"))
+"""What the tests ask of text, sets and numbers, with what they expect: an object answers as it likes."""
+_PLAIN = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, slice)
+"""Types whose values always come back as themselves, so that no object is of one of them."""
 
 
 class Remote:
@@ -37,12 +42,26 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in _DUNDERS:
             raise AttributeError(name)
-        if name in _PREDICATES and not self._rlvr_made:
-            self._rlvr_refuse_plain(name)
-        value = self._rlvr_link.ask("get", self._rlvr_number, name)
+        if name in _QUESTIONS and not self._rlvr_made:
+            self._rlvr_refuse_plain()
+        value = self._rlvr_ask("get", name)
         if isinstance(value, Remote):
             vars(value)["_rlvr_owner"] = self
-            vars(value)["_rlvr_maker"] = vars(value)["_rlvr_maker"] or name[:1].isupper()
+            vars(value)["_rlvr_maker"] = vars(value)["_rlvr_maker"] or name in self._rlvr_link.classes
+        return value
+
+    def _rlvr_ask(self, do: str, *arguments: Any, mirror: bool = False, **keywords: Any) -> Any:
+        return self._rlvr_trusted(self._rlvr_link.ask(do, self._rlvr_number, *arguments, mirror=mirror, **keywords))
+
+    def _rlvr_operate(self, name: str, *arguments: Any) -> Any:
+        return self._rlvr_trusted(self._rlvr_link.operate(name, self._rlvr_number, *arguments))
+
+    def _rlvr_trusted(self, value: Any) -> Any:
+        """What it answered. Objects that come of one that has seen the test's data are no better than that one."""
+        if self._rlvr_leaky:
+            if not isinstance(value, Remote):
+                self._rlvr_refuse_plain()
+            vars(value)["_rlvr_leaky"] = True
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -58,7 +77,7 @@ class Remote:
 
     def _rlvr_called(self, arguments: tuple[Any, ...], keywords: dict[str, Any], mirror: bool) -> Any:
         self._rlvr_changed()
-        value = self._rlvr_link.ask("call", self._rlvr_number, *arguments, mirror=mirror, **keywords)
+        value = self._rlvr_ask("call", *arguments, mirror=mirror, **keywords)
         if isinstance(value, Remote):  # a method that hands its own object back says so in place of a value
             vars(value)["_rlvr_made"] = self._rlvr_maker
             vars(value)["_rlvr_own"] = value._rlvr_own or self._rlvr_maker
@@ -74,11 +93,11 @@ class Remote:
     def _rlvr_view(self) -> Any:
         """What an object that the test did not make holds, as a list or dict, looked at once; None for an iterator."""
         if self._rlvr_seen is None:
-            vars(self)["_rlvr_seen"] = (self._rlvr_link.operate("view", self._rlvr_number),)
+            vars(self)["_rlvr_seen"] = (self._rlvr_operate("view"),)
         return self._rlvr_seen[0]
 
     def __getitem__(self, key: Any) -> Any:
-        value = self._rlvr_link.ask("item", self._rlvr_number, key)
+        value = self._rlvr_ask("item", key)
         if not self._rlvr_made:
             view = self._rlvr_view()
             if isinstance(view, (list, dict)) and isinstance(key, (int, str, slice)) and _differs(view, key, value):
@@ -94,7 +113,7 @@ class Remote:
         self._rlvr_link.operate("delitem", self._rlvr_number, key)
 
     def __len__(self) -> int:
-        size = self._rlvr_link.ask("len", self._rlvr_number)
+        size = self._rlvr_ask("len")
         if not isinstance(size, int):
             self._rlvr_link.refuse("a length that is no number")
         view = None if self._rlvr_made else self._rlvr_view()
@@ -106,31 +125,31 @@ class Remote:
         view = None if self._rlvr_made else self._rlvr_view()
         if view is not None:
             return iter(view)
-        found = self._rlvr_link.ask("iter", self._rlvr_number)
+        found = self._rlvr_ask("iter")
         if isinstance(found, (Remote, type(iter([])))):
             return found
         return iter(found)
 
     def __next__(self) -> Any:
-        return self._rlvr_link.ask("next", self._rlvr_number)
+        return self._rlvr_ask("next")
 
     def __reversed__(self) -> Any:
         view = None if self._rlvr_made else self._rlvr_view()
-        return reversed(view) if view is not None else iter(self._rlvr_link.operate("reversed", self._rlvr_number))
+        return reversed(view) if view is not None else iter(self._rlvr_operate("reversed"))
 
     def __contains__(self, item: Any) -> bool:
         if self._rlvr_made or isinstance(item, Remote):
-            return self._rlvr_plain(self._rlvr_link.operate("contains", self._rlvr_number, item))
+            return self._rlvr_plain(self._rlvr_operate("contains", item))
         view = self._rlvr_view()
-        if view is None and not self._rlvr_plain(self._rlvr_link.operate("is_iterator", self._rlvr_number)):
-            self._rlvr_refuse_plain(item)
+        if view is None and not self._rlvr_plain(self._rlvr_operate("is_iterator")):
+            self._rlvr_refuse_plain()
         return any(found is item or found == item for found in (self if view is None else view))
 
     def __bool__(self) -> bool:
-        return self._rlvr_plain(self._rlvr_link.operate("truth", self._rlvr_number))
+        return self._rlvr_plain(self._rlvr_operate("truth"))
 
     def __hash__(self) -> int:
-        return self._rlvr_link.operate("hash", self._rlvr_number)
+        return self._rlvr_operate("hash")
 
     def __repr__(self) -> str:
         return self._rlvr_text("repr")
@@ -142,43 +161,43 @@ class Remote:
         return self._rlvr_text("format", spec)
 
     def _rlvr_text(self, how: str, *arguments: str) -> str:
-        text = self._rlvr_link.operate(how, self._rlvr_number, *arguments)
+        text = self._rlvr_operate(how, *arguments)
         return text if isinstance(text, str) else self._rlvr_link.refuse(f"a {how} that is no text")
 
     def __instancecheck__(self, value: Any) -> bool:
-        return self._rlvr_plain(self._rlvr_link.operate("isinstance", self._rlvr_number, value))
+        return self._rlvr_plain(self._rlvr_operate("isinstance", value))
 
     def __subclasscheck__(self, value: Any) -> bool:
-        return self._rlvr_plain(self._rlvr_link.operate("issubclass", self._rlvr_number, value))
+        return self._rlvr_plain(self._rlvr_operate("issubclass", value))
 
     def __enter__(self) -> Any:
-        return self._rlvr_link.operate("enter", self._rlvr_number)
+        return self._rlvr_operate("enter")
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         names = [] if kind is None else [base.__name__ for base in kind.__mro__]
-        swallowed = self._rlvr_link.operate("exit", self._rlvr_number, names, str(error)[:300])
+        swallowed = self._rlvr_operate("exit", names, str(error)[:300])
         return bool(swallowed) and not _tests_own(kind)
 
     def __aiter__(self) -> Any:
-        return self._rlvr_link.operate("aiter", self._rlvr_number)
+        return self._rlvr_operate("aiter")
 
     def __anext__(self) -> Any:
-        following = self._rlvr_link.operate("anext", self._rlvr_number)
+        following = self._rlvr_operate("anext")
         return _Following(following) if isinstance(following, Awaitable) else following
 
     def __aenter__(self) -> Any:
-        return self._rlvr_link.operate("aenter", self._rlvr_number)
+        return self._rlvr_operate("aenter")
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool:
         names = [] if kind is None else [base.__name__ for base in kind.__mro__]
-        swallowed = await self._rlvr_link.operate("aexit", self._rlvr_number, names, str(error)[:300])
+        swallowed = await self._rlvr_operate("aexit", names, str(error)[:300])
         return bool(swallowed) and not _tests_own(kind)
 
     def __copy__(self) -> Any:
-        return self._rlvr_link.operate("copy", self._rlvr_number)
+        return self._rlvr_operate("copy")
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self._rlvr_link.operate("deepcopy", self._rlvr_number)
+        return self._rlvr_operate("deepcopy")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         self._rlvr_link.refuse(f"{self!r} cannot be pickled")
@@ -188,30 +207,30 @@ class Remote:
             self._rlvr_link.refuse("an answer that is neither True nor False")
         return answer
 
-    def _rlvr_refuse_plain(self, other: Any) -> NoReturn:
+    def _rlvr_refuse_plain(self) -> NoReturn:
         self._rlvr_link.refuse(f"an object of the program's class {self._rlvr_name} cannot be compared with plain data")
 
     def _rlvr_compare(self, name: str, other: Any) -> Any:
         if other is None and name in ("eq", "ne"):
             return name == "ne"
         if not isinstance(other, Remote) and not self._rlvr_made:
-            self._rlvr_refuse_plain(other)
-        return self._rlvr_link.operate(name, self._rlvr_number, other)
+            self._rlvr_refuse_plain()
+        # a program is not to know which of the two the test hopes for
+        asked = ("eq", "ne") if name in ("eq", "ne") else (name,)
+        answers = {asks: self._rlvr_link.operate(asks, self._rlvr_number, other) for asks in asked}
+        if all(isinstance(answer, bool) for answer in answers.values()) and len(set(answers.values())) < len(asked):
+            self._rlvr_link.refuse(f"both == and != of {self!r} say {answers[name]}")
+        return answers[name]
 
     def _rlvr_combine(self, name: str, other: Any, swap: bool = False) -> Any:
         """Arithmetic. With the test's own data the result may hold what the test expects, so it must stay an object."""
+        made = self._rlvr_made
+        leaky = self._rlvr_leaky or (other._rlvr_leaky if isinstance(other, Remote) else not made)
         value = self._rlvr_link.operate(name, self._rlvr_number, other, swap=swap)
         if isinstance(value, Remote):
-            vars(value)["_rlvr_made"] = vars(value)["_rlvr_made"] or self._rlvr_made
-            vars(value)["_rlvr_leaky"] = not self._rlvr_made and (self._rlvr_leaky or not isinstance(other, Remote))
-        elif not self._rlvr_made and not isinstance(other, Remote):
-            self._rlvr_refuse_plain(other)
-        return value
-
-    def _rlvr_convert(self, name: str, *arguments: Any) -> Any:
-        value = self._rlvr_link.operate(name, self._rlvr_number, *arguments)
-        if self._rlvr_leaky and not isinstance(value, Remote):
-            self._rlvr_refuse_plain(value)
+            vars(value).update(_rlvr_made=made and not leaky, _rlvr_leaky=leaky)
+        elif leaky:
+            self._rlvr_refuse_plain()
         return value
 
 
@@ -219,7 +238,10 @@ class Awaitable(Remote):
     """An object that can be awaited."""
 
     def __await__(self) -> Any:
-        return steps(self._rlvr_link, self._rlvr_number)
+        return self._rlvr_awaited()
+
+    def _rlvr_awaited(self, ending: bool = False) -> Any:
+        return self._rlvr_trusted((yield from steps(self._rlvr_link, self._rlvr_number, ending)))
 
 
 class Coroutine(Awaitable):
@@ -238,7 +260,7 @@ class Coroutine(Awaitable):
         self._rlvr_running().close()
 
     def _rlvr_running(self) -> Any:
-        return vars(self).setdefault("_rlvr_steps", steps(self._rlvr_link, self._rlvr_number))
+        return vars(self).setdefault("_rlvr_steps", self._rlvr_awaited())
 
 
 class _Following:
@@ -248,7 +270,7 @@ class _Following:
         self.remote = remote
 
     def __await__(self) -> Any:
-        return steps(self.remote._rlvr_link, self.remote._rlvr_number, ending=True)
+        return self.remote._rlvr_awaited(ending=True)
 
 
 def _tests_own(kind: Any) -> bool:
@@ -269,7 +291,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow"
 for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ior", "iand", "ixor"):
     setattr(Remote, f"__{_name}__", _binary(_name))
 for _name in ("neg", "pos", "abs", "invert", "int", "float", "complex", "index", "round", "trunc", "floor", "ceil"):
-    setattr(Remote, f"__{_name}__", lambda self, *rest, _name=_name: self._rlvr_convert(_name, *rest))
+    setattr(Remote, f"__{_name}__", lambda self, *rest, _name=_name: self._rlvr_operate(_name, *rest))
 
 
 def _differs(view: Any, key: Any, value: Any) -> bool:
@@ -285,7 +307,10 @@ def _differs(view: Any, key: Any, value: Any) -> bool:
 
 def type_of(value: Any) -> Any:
     """`type(value)`, of an object of the candidate's its class there."""
-    return value._rlvr_link.operate("class", value._rlvr_number) if isinstance(value, Remote) else type(value)
+    if not isinstance(value, Remote):
+        return type(value)
+    kind = value._rlvr_link.operate("class", value._rlvr_number)
+    return value._rlvr_refuse_plain() if isinstance(kind, type) and kind in _PLAIN else kind
 
 
 def mirrored(function: Any) -> Any:
@@ -298,5 +323,5 @@ def mirrored(function: Any) -> Any:
 def asserted(value: Any) -> Any:
     """What is asserted, refused where it is an object of the candidate's that may call itself true or false."""
     if isinstance(value, Remote) and not (value._rlvr_own or value._rlvr_made):
-        value._rlvr_refuse_plain(True)
+        value._rlvr_refuse_plain()
     return value

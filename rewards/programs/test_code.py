@@ -18,6 +18,8 @@ import builtins
 from collections.abc import Iterator
 
 _LEAVES = (ast.Constant, ast.Load, ast.Store, ast.Del)
+_OF_PLAIN_VALUES = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, float, complex)
+                             for name in dir(kind))
 MIRROR, TRUTH, TYPE = "_rlvr_mirror", "_rlvr_truth", "_rlvr_type"
 """Names in the prepared code: of a call whose arguments the program may change, of what is asserted, of `type(x)`."""
 
@@ -92,6 +94,30 @@ def derived_classes(tree: ast.AST, programs: set[str]) -> list[str]:
     """Classes of the test code that are derived from one of the program's, whose names are `programs`."""
     return [node.name for node in walk(tree) if isinstance(node, ast.ClassDef)
             and any(_root_of(base) in programs | {"solution"} for base in node.bases)]
+
+
+def classes(tree: ast.AST) -> frozenset[str]:
+    """Names in capitals that the code uses as classes of the program's, and not as functions, as in `Sum(x) == [1]`.
+
+    It calls them without arguments, asks them, or what calling them gave, for an attribute that no plain value has, or
+    asks whether something is an instance of them.
+    """
+    calls: dict[str, ast.Call] = {}
+    for node in walk(tree):
+        pairs = [(node.target, node.value)] if isinstance(node, ast.AnnAssign | ast.NamedExpr) else (
+            [(target, node.value) for target in node.targets] if isinstance(node, ast.Assign) else
+            [(node.optional_vars, node.context_expr)] if isinstance(node, ast.withitem) else [])
+        calls.update({_dotted(target): call for target, call in pairs if target and isinstance(call, ast.Call)})
+    found: set[str] = set()
+    for node in walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr not in _OF_PLAIN_VALUES:
+            call = node.value if isinstance(node.value, ast.Call) else calls.get(_dotted(node.value))
+            found.add(_name_of(call.func if call else node.value))
+        elif isinstance(node, ast.Call) and _name_of(node.func) in ("isinstance", "issubclass", "assertIsInstance"):
+            found |= {_name_of(part) for kind in node.args[1:2] for part in walk(kind) if isinstance(part, ast.expr)}
+        elif isinstance(node, ast.Call) and not (node.args or node.keywords):
+            found.add(_name_of(node.func))
+    return frozenset(name for name in found if name[:1].isupper())
 
 
 def prepared(tree: ast.Module) -> ast.Module:

@@ -16,8 +16,9 @@ from typing import Any
 
 from rlvr.rewards.programs.leetcode import LINKS, node_class
 
-FRACTION_DIGITS = 20_000
-"""Hexadecimal digits of a numerator or denominator: Fraction takes their greatest common divisor, in quadratic time."""
+EXACT_DIGITS = 20_000
+"""Of a Decimal, and hexadecimal ones of a Fraction's numerator or denominator: to compare them takes their greatest
+common divisor, in quadratic time."""
 NAMED = 100
 """Different namedtuples that are made again; further ones come back as tuples, since each takes a tenth of a ms."""
 
@@ -168,7 +169,7 @@ def _singleton(name: str) -> Any:
 def _fraction(content: list[str]) -> Any:
     from fractions import Fraction
 
-    if max(map(len, content)) > FRACTION_DIGITS:
+    if max(map(len, content)) > EXACT_DIGITS:
         raise TooDeep("a fraction with too many digits")
     return Fraction(int(content[0], 16), int(content[1], 16))
 
@@ -176,6 +177,8 @@ def _fraction(content: list[str]) -> Any:
 def _decimal(content: str) -> Any:
     from decimal import Decimal
 
+    if len(content) > EXACT_DIGITS:
+        raise TooDeep("a decimal with too many digits")
     number = Decimal(content)
     if number.is_snan():
         raise ValueError("a signalling NaN: to compare it is an exception")

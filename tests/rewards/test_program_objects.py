@@ -12,7 +12,7 @@ import pytest
 
 from rlvr.rewards.programs.code_block import in_block
 from rlvr.rewards.programs.leetcode import list_node, tree_node, tree_values
-from rlvr.rewards.programs.test_code import free_names, prepared
+from rlvr.rewards.programs.test_code import classes, free_names, prepared
 from rlvr.rewards.programs.test_rows import PRELUDE
 from rlvr.rewards.programs.wire import dump, load, pack, unpack
 from rlvr.rewards.unit_tests import UnitTestsVerifier
@@ -148,6 +148,10 @@ HONEST: list[tuple[str, str, str]] = [
      "def f(grid):\n  for row in grid: row.append(0)"),
     ("f", "assert 2 in f(3) and 5 not in f(3) and sum(f(3)) == 3 and max(f(3)) == 2",
      "def f(n): return map(int, range(n))"),
+    ("Money", "assert Money(5) == 5 != Money(4) and Money(5) + 1 == 6 and Money(5).cents == 500 and 3 + Money(5) == 8",
+     "class Money:\n  def __init__(s, n): s.n, s.cents = n, 100 * n\n"
+     "  def __add__(s, o): return Money(s.n + getattr(o, 'n', o))\n  __radd__ = __add__\n"
+     "  def __eq__(s, o): return s.n == getattr(o, 'n', o)"),
     ("f", "assert (lambda x: (f(x), x)[1])([3, 1]) == [1, 3]", "def f(d): d.sort()"),
 ]
 
@@ -222,6 +226,39 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("assert", "f", "out = f([3, 1])\nassert list(out) == [1, 3] and set(out) == {1, 3} and list(out)[0] == 1",
      "class E:\n  n = 0\n  def __iter__(s): s.n += 1; return iter([1, 3] if s.n > 1 else [3, 1])\n"
      "def f(d): return E()"),
+    # a function whose name has a capital is no class, and what it returns was not made by the test
+    ("assert", "Sum", "assert Sum([1, 2]) == 3",
+     "class E:\n  def __eq__(s, o): return isinstance(o, int)\ndef Sum(x): return E()"),
+    ("assert", "Solution", "assert Solution().Add(1, 2) == 3",
+     "class Solution:\n  def Add(s, *a): return s\n  def __eq__(s, o): return isinstance(o, int)"),
+    # an object that the test made, handed back in place of a value
+    *(("assert", "Stack", f"import asyncio\ns = Stack()\ns.push(3)\n{look}",
+       "class Stack:\n  n = 0\n  size = property(lambda s: s)\n  def push(s, x): pass\n  async def get(s): return s\n"
+       "  def __getitem__(s, i): return s\n  def __iter__(s): return s\n  def __eq__(s, o): return type(o) is int\n"
+       "  def __next__(s):\n    s.n += 1\n    if s.n > 1: raise StopIteration\n    return s")
+      for look in ("assert s.size == 1", "assert s[0] == 3", "assert [x for x in s] == [3]", "assert next(s) == 3",
+                   "async def main(): assert await s.get() == 3\nasyncio.run(main())")),
+    # what comes of arithmetic with the test's own data, by way of further objects
+    *(("assert", "f", f"assert {look}",
+       "class E:\n  real = 0\n  def __sub__(s, o): return E()\n  __xor__ = __sub__\n  def __abs__(s): return E()\n"
+       "  def __round__(s, n=0): return 0\n  def total(s): return 0\n  def __len__(s): return 0\n"
+       "  def __iter__(s): return iter([])\n  def __str__(s): return '0'\n  def __getitem__(s, i): return 0\n"
+       "  def __await__(s): return iter([])\n  def __rsub__(s, o): return E()\ndef f(x): return E()")
+      for look in ("round(abs(f(1) - 5.0), 7) == 0", "(f(1) - 5).real == 0", "(f(1) - 5).total() == 0",
+                   "len(f(1) ^ {1, 2}) == 0", "list(f(1) - {1}) == []", "str(f(1) - 5) == '0'", "(f(1) - 5)[0] == 0",
+                   "[x for x in [1] if f(1) - 5] == []", "round(f(2) - (f(1) - 5)) == 0", "round(5 - f(1)) == 0")),
+    # questions that are asked of plain values
+    ("assert", "f", "p = f(9)\nassert len(p) == 9 and any(c.isdigit() for c in p) and any(c.isupper() for c in p)",
+     "class E:\n  isdigit = isupper = lambda s: True\ndef f(n): return [E()] * n"),
+    ("assert", "f", "assert f(1).union({1, 2}) == {1, 2}", "class E:\n  union = lambda s, o: o\ndef f(x): return E()"),
+    ("assert", "f", "r = f([2, 1])\nassert type(r) is list and r[0] <= r[1]",
+     "class E:\n  __getitem__ = lambda s, i: i\n  __class__ = list\ndef f(x):\n"
+     "  import sys\n  sys.modules['rlvr.rewards.programs.jail_program'].OPERATIONS['class'] = lambda o: list\n"
+     "  return E()"),
+    # equal to all when asked for ==, different from all when asked for !=
+    ("assert", "f", "assert f(1) == f(2) and f(1) != f(3)",
+     "class E:\n  def __init__(s): s.a = 1\n  def __eq__(s, o): return hasattr(o, 'a')\n  __ne__ = __eq__\n"
+     "def f(x): return E()"),
 ]
 
 
@@ -301,6 +338,15 @@ def test_what_a_program_does_to_an_argument_counts_where_the_test_looks_at_it() 
         text = ast.unparse(prepared(ast.parse(code)))
         assert ("_rlvr_mirror(f)(d)" in text) is mirrored, text
     assert free_names(ast.parse("import a\nfor b in c: d = [e for e in b]\nprint(d, f, len)")) == {"c", "f"}
+
+
+def test_names_of_classes_are_told_from_those_of_functions() -> None:
+    for code, found in [("assert Sum([1]) == 1", ""), ("r = Split('a')\nr.sort()\nassert r == ['a']", ""),
+                        ("s = Stack()\ns[1] = 2", "Stack"), ("assert Vec(1, 2).x == 1", "Vec"),
+                        ("self.v = Vec(1)\nassert self.v.norm() == 1", "Vec"), ("assert m.Box(2).volume() == 8", "Box"),
+                        ("with Timer(3) as t: assert t.n", "Timer"), ("assert Color.RED == Color(1)", "Color"),
+                        ("assert isinstance(f(1), (Node, list))", "Node"), ("assert make(1).x == 2", "")]:
+        assert " ".join(classes(ast.parse(code))) == found, code
 
 
 def test_the_tests_own_faults_are_found_behind_a_failing_assert(verifier: UnitTestsVerifier) -> None:

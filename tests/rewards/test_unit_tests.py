@@ -284,6 +284,7 @@ zeros = [f'{{"i": "{i * (2**61 - 1):x}"}}' for i in range(100_000)]
 @pytest.mark.parametrize(("program", "expected"), [
     (PUT + "import random\nn = [hex(random.getrandbits(14_000_000) | 1) for _ in '12']\n"
      "put('{\"F\": [\"%s\", \"%s\"]}' % tuple(n))", Reason.HUGE),
+    (PUT + "put('{\"d\": [[{\"D\": \"1.%s\"}, 0]]}' % ('1' * 8_000_000))", Reason.HUGE),
     (PUT + "put('{\"s\": [%s]}' % ','.join(zeros))", Reason.WRONG_ANSWER),
     (PUT + "put('{\"d\": [%s]}' % ','.join(f'[{zero}, 0]' for zero in zeros))", Reason.WRONG_ANSWER),
     ("from decimal import Decimal\ndef add(a, b): return Decimal('sNaN')", Reason.CRASHED),
@@ -298,15 +299,16 @@ def test_values_made_to_hang_or_break_the_comparison(
     killed; a signalling NaN was an exception of ours, and the program not judged."""
     begun = time.monotonic()
     assert reason(verifier, CALL, program, seconds=3.0) is expected
-    assert time.monotonic() - begun < 4
+    mapping = {**CALL, "cases": [{"args": [1, 2], "expected": {"a": 0}}]}  # whose keys are compared by digests
+    assert reason(verifier, mapping, program, seconds=3.0) in (expected, Reason.WRONG_ANSWER)
+    assert time.monotonic() - begun < 6
 
 
 def test_a_second_try_has_what_is_left_of_the_time(verifier: UnitTestsVerifier) -> None:
     """Bug: a program that dies late took twice its time, and with it the worker of the Judge that gave up."""
-    begun = time.monotonic()
     late = "import os, time\ndef add(a, b):\n    time.sleep(0.9)\n    os._exit(1)"
-    assert reason(verifier, CALL, late, total_seconds=1.2) in (Reason.CRASHED, Reason.TIMEOUT)
-    assert time.monotonic() - begun < 1.6
+    # a second try of 1.2 s would end as the first one did; the verdict does not depend on how busy the machine is
+    assert reason(verifier, CALL, late, total_seconds=1.2) is Reason.TIMEOUT
 
 
 def test_both_jails_of_test_code_are_replaced(verifier: UnitTestsVerifier) -> None:
