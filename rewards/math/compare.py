@@ -22,7 +22,7 @@ from rlvr.rewards.math.equations import (
 )
 from rlvr.rewards.math.exact import CLOCK, as_numbers
 from rlvr.rewards.math.guards import bad_form, bomb, other_case, other_points, unreadable, with_floors
-from rlvr.rewards.math.inequalities import as_intervals, describes_points
+from rlvr.rewards.math.inequalities import as_intervals
 from rlvr.rewards.math.known_units import in_dollars, other_unit
 from rlvr.rewards.math.latex import split_top, squeezed
 from rlvr.rewards.math.letters import in_same_argument, in_same_letters
@@ -74,18 +74,16 @@ class Comparison:
         answer = spelled_out(gold, answer)
         if other_unit(gold, answer, dollars=(in_dollars(raw_gold), in_dollars(raw_answer))):
             return WRONG
-        if gold[:1] == "(" and _SIGNS.search(answer) and describes_points(question):
-            return WRONG
         answer = _last_of_deduction(gold, answer)
         if not CLOCK.fullmatch(gold):  # there AM and PM are no decoration
             gold, answer = without_decoration(gold, answer, question)
         gold, answer = without_conditions(*with_floors(turned(gold), answer))
         if gold == answer or bomb(gold, answer) is None:
             gold, answer = in_same_argument(*in_same_letters(gold, answer), question)
-        return self.compare(gold, answer)
+        return self.compare(gold, answer, f"{question} {gold}")
 
-    def compare(self, gold: str, answer: str) -> Outcome:
-        """Both normalized, in the same letters; gold is not empty."""
+    def compare(self, gold: str, answer: str, asked: str = "") -> Outcome:
+        """Both normalized, in the same letters; gold is not empty. `asked`: see `as_intervals`."""
         if not answer:
             return Outcome(Reason.UNPARSABLE, "guard")
         if squeezed(gold) == squeezed(answer) and words(gold) is None:
@@ -97,7 +95,7 @@ class Comparison:
         outcome = as_text(gold, answer) or as_numbers(gold, answer)
         if outcome is not None:
             return outcome
-        intervals = as_intervals(gold, answer, self.symbolic.constant)
+        intervals = as_intervals(gold, answer, self.symbolic.constant, asked)
         if intervals is not None:
             return self.compare(*intervals) if intervals else WRONG
         value = _value_of_quantity(gold, answer)
@@ -112,13 +110,13 @@ class Comparison:
         close = approximates(gold, answer, self.same, self.symbolic.constant)
         if close is not None:
             return Outcome(Reason.SYMBOLIC if close else Reason.FALSE_EQUATION, "symbolic")
-        return (self._as_equation(gold, answer) or self._as_sequences(gold, answer)
+        return (self._as_equation(gold, answer, asked) or self._as_sequences(gold, answer)
                 or self._as_ratio(gold, answer) or self._as_algebra(gold, answer))
 
     def same(self, gold: str, answer: str) -> bool:
         return self.compare(gold, answer).correct
 
-    def _as_equation(self, gold: str, answer: str) -> Outcome | None:
+    def _as_equation(self, gold: str, answer: str, asked: str) -> Outcome | None:
         """Refuses false equations; compares the right-hand sides where the left ones are mere names."""
         gold_sides, sides = sides_of(gold), sides_of(answer)
         if (len(gold_sides) == 1) != (len(sides) == 1) and out_of_order((gold_sides if len(sides) == 1 else sides)[0]):
@@ -142,7 +140,7 @@ class Comparison:
                 return WRONG
             return self.compare(gold, sides[-1])
         if is_name(gold_sides[0]) and (len(sides) == 1 or plain_name(gold_sides[0]) == plain_name(sides[0])):
-            return self.compare(gold_sides[-1], sides[-1])
+            return self.compare(gold_sides[-1], sides[-1], asked)
         return None
 
     def _as_sequences(self, gold: str, answer: str) -> Outcome | None:
@@ -197,7 +195,6 @@ def _last_of_deduction(gold: str, answer: str) -> str:
     return steps[-1] if names[-1] not in names[:-1] and all(steps) else answer
 
 
-_SIGNS = re.compile(r"[<>]|\\[lg]e(?![A-Za-z])")
 _ARROWS = frozenset({r"\Rightarrow", r"\implies", r"\Longrightarrow"})
 _OR = re.compile(r"(?<![A-Za-z\\])or(?![A-Za-z])|\\lor(?![A-Za-z])")
 

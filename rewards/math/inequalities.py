@@ -50,11 +50,11 @@ class Region(NamedTuple):
     union: str
 
 
-def as_intervals(gold: str, answer: str, value: Value) -> tuple[str, str] | bool | None:
+def as_intervals(gold: str, answer: str, value: Value, asked: str = "") -> tuple[str, str] | bool | None:
     """Both as unions of intervals where one is another description of a set and the other is one too or an interval.
 
-    False: one is a set, the other a list of values. `(1, 2)` alone is an interval where its ends are in order; where
-    the question asks for a point, `describes_points` says so.
+    False: one is a set, the other a list of values or a point. `(1, 2)` alone is an interval where its ends are in
+    order, unless `asked`, the question and its gold answer as it was given, is about points, pairs or vectors.
     """
     if not _DESCRIBES.search(gold) and not _DESCRIBES.search(answer):
         return None
@@ -69,7 +69,11 @@ def as_intervals(gold: str, answer: str, value: Value) -> tuple[str, str] | bool
             return of_gold.union, answer
         return False if _is_list(answer) else None
     assert of_answer is not None
-    return (gold, of_answer.union) if is_interval(gold) or _in_order(gold, value) else None
+    if is_interval(gold):
+        return gold, of_answer.union
+    if not _in_order(gold, value):
+        return None
+    return (_POINT.search(asked) is None or answer.endswith(gold)) and (gold, of_answer.union)
 
 
 def _is_list(text: str) -> bool:
@@ -86,12 +90,8 @@ def _in_order(text: str, value: Value) -> bool:
 
 
 _POINT = re.compile(r"(?i)\b(?:points?|ordered pairs?|pairs?|coordinates?|vertex|vertices|vectors?|cent(?:er|re)|"
-                    r"foc(?:us|i)|tuples?)\b|\(\s*[a-zA-Z]\s*,\s*[a-zA-Z]\s*\)")
-
-
-def describes_points(question: str) -> bool:
-    """Whether a question asks for points or pairs, so that no inequality can be the answer `(1, 2)`."""
-    return _POINT.search(question) is not None
+                    r"foc(?:us|i)|tuples?)\b|\(\s*[a-zA-Z]\s*,\s*[a-zA-Z]\s*\)|(?-i:\b[A-CE-HK-QT-Z]\s*=\s*\()")
+"""The last one: P = (3, 5), with a letter that is usual for no domain, interval, range or set."""
 
 
 def read_region(text: str, value: Value) -> Region | None:

@@ -74,7 +74,7 @@ _RULES: list[_Rule] = [(re.compile(pattern), replacement) for pattern, replaceme
     (r"\\langle(?![A-Za-z])((?:(?!\\[lr]angle).)*,(?:(?!\\[lr]angle).)*)\\rangle(?![A-Za-z])|"
      r"^\s*<([^<>=]*,[^<>=]*)>\s*$", lambda match: f"({match[1] or match[2]})"),  # a vector
     (r"(?<!\\)\\!", ""),
-    (r"(?<=\d)\{\s*(\\,|[.:])\s*\}(?=\d)", r"\1"),  # 3{:}30, 2{.}5, 12{\,}345
+    (r"(?<=\d)(?:\\(?:text|mathrm|mbox)\s*)?\{\s*(\\,|[.:])\s*\}(?=\d)", r"\1"),  # 3{:}30, 2\text{.}5, 12{\,}345
     (r"\\colon(?![A-Za-z])", ":"),
     (r"(?<![(][A-E][)])(?<![(][A-E][)][}])(?<=[\d})])\s*\\q?quad\s*(?=[-+]?\d)", ", "),
     (r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|\\thinspace(?![A-Za-z])|~", " "),

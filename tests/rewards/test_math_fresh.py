@@ -190,6 +190,89 @@ R_\oplus <- R_{\oplus}
 2\gcd(a,b) <- \gcd(a,b)\cdot 2
 f(x)=2x+1 <- y = 1+2x
 ①③④ <- ①③④
+18 <- \textbf{(E)}~18
+18 <- \mathrm{(E)}\ 18
+\frac{11}{4} <- 2\tfrac{3}{4}
+\frac{11}{4} <- 2\,\frac34
+\frac{11}{4} <- 2.750
+-\frac{5}{8} <- \dfrac{-5}{8}
+-\frac{5}{8} <- \frac{5}{-8}
+-\frac{5}{8} <- -\cfrac58
+3\sqrt{5} <- \sqrt{45}
+3\sqrt{5} <- 3√5
+\frac{3\sqrt{5}}{5} <- \frac{3}{\sqrt 5}
+2^{10} <- 1{,}024
+1024 <- 2^{10}
+12{,}500 <- 12500
+12500 <- 1.25\times 10^{4}
+12500 <- 1.25 \cdot 10^4
+\frac{5\pi}{3} <- \frac{5}{3}\pi
+\frac{5\pi}{3} <- 5\pi/3
+\log_2 5 <- \frac{\ln 5}{\ln 2}
+\ln\frac{3}{2} <- \ln 3-\ln 2
+\binom{9}{4} <- 126
+\binom{9}{4} <- C_9^4
+x=3,y=-2 <- (x,y)=(3,-2)
+(3,-2) <- x=3,\ y=-2
+\{2,5\} <- x=2 \text{ or } x=5
+\{2,5\} <- \{5, 2\}
+(-\infty,4] <- x\leq 4
+(-\infty,4] <- \left(-\infty;4\right]
+[-1,6) <- -1\leq x<6
+[-1,6) <- \{x\in\mathbb{R}: -1\le x<6\}
+(x-4)(x+3) <- x^2-x-12
+(x-4)(x+3) <- (3+x)(x-4)
+\frac{x+1}{x-2} <- -\frac{x+1}{2-x}
+72 <- 72 \text{ square units}
+72\text{ cm}^2 <- 72~\mathrm{cm}^{2}
+\$6.50 <- 6.50\text{ dollars}
+\$6.50 <- \$6.5
+35\% <- 35\text{ percent}
+\begin{pmatrix}1\\-2\\4\end{pmatrix} <- \begin{bmatrix} 1 \\ -2 \\ 4 \end{bmatrix}
+4+3i <- 3i+4
+7\text{:}45 <- 7:45
+\text{Thursday} <- Thursday
+17 <- n = 17
+17 <- |S| = 17
+7:45 <- 7\text{:}45
+2.5 <- 2\text{.}5
+f(x)=3x^2-1 <- 3x^2-1
+y=\frac{2}{3}x+4 <- y=\frac{2x}{3}+4
+y=\frac{2}{3}x+4 <- y=\frac{2x+12}{3}
+2x+3y=6 <- 4x+6y=12
+2x+3y=6 <- 3y+2x-6=0
+\frac{1}{n(n+1)} <- \frac1n-\frac1{n+1}
+n^2-n <- n(n-1)
+\cos 2\theta <- 1-2\sin^2\theta
+a_n=3\cdot 2^{n-1} <- 3\cdot 2^{n-1}
+\frac{\sqrt{6}-\sqrt{2}}{4} <- \frac{\sqrt{2}(\sqrt{3}-1)}{4}
+\frac{\sqrt{6}-\sqrt{2}}{4} <- \sin 15^\circ
+-2\pm\sqrt{7} <- -2+\sqrt7,-2-\sqrt7
+-2\pm\sqrt{7} <- x=-2\pm\sqrt7
+\{-2,0,2\} <- 0,\pm2
+(-3,-1)\cup(2,5) <- (2,5)\cup(-3,-1)
+(-3,-1)\cup(2,5) <- -3<x<-1 \text{ or } 2<x<5
+\mathbb{R} <- (-\infty,\infty)
+\mathbb{R}\setminus\{2\} <- x\neq 2
+\text{Yes} <- \text{yes}
+\text{True} <- true
+B, D <- \text{B and D}
+\frac{3}{8} <- 37.5\%
+0.375 <- \frac{3}{8}
+3:5 <- 6:10
+5\times 10^{-3} <- 0.005
+1.2\times10^6 <- 1{,}200{,}000
+101_2 <- 101_{2}
+\text{1011}_2 <- 1011_2
+25! <- 25\cdot 24!
+\sqrt[3]{2} <- 2^{1/3}
+\frac{e^2-1}{2} <- \frac12(e^2-1)
+i <- \sqrt{-1}
+-i <- \frac1i
+\begin{bmatrix}2&0\\0&3\end{bmatrix} <- \begin{pmatrix} 2 & 0 \\ 0 & 3 \end{pmatrix}
+6\text{ hours} <- 6\text{ hr}
+90\text{ km/h} <- 90\ \mathrm{km}/\mathrm{h}
+2\pi r^2 <- 2 \pi r^{2}
 """
 WRONG = r"""
 \gcd(m,n) <- 1
@@ -398,6 +481,94 @@ f(x)=2x+1 <- y=2t+1
 f(x)=2x+1 <- g(x)=2x+1
 f(y)=2y+1 <- y=2y+1
 f(x)=2x+y <- y=2x+y
+18 <- 18\text{ or }81
+18 <- 1.8
+18 <- 18 - \frac{1}{1000}
+\frac{11}{4} <- 2\cdot\frac{3}{4}
+\frac{11}{4} <- \frac{4}{11}
+\frac{11}{4} <- 2.74
+-\frac{5}{8} <- \frac{5}{8}
+-\frac{5}{8} <- \frac{-5}{-8}
+3\sqrt{5} <- \sqrt[3]{5}
+3\sqrt{5} <- 6.71
+3\sqrt{5} <- \sqrt{35}
+1024 <- 2^{11}
+12500 <- 1.25\times 10^{5}
+12500 <- 12.500
+\frac{5\pi}{3} <- \frac{5}{3\pi}
+\frac{5\pi}{3} <- -\frac{\pi}{3}
+\log_2 5 <- \log_5 2
+\log_2 5 <- \log 5
+\ln\frac{3}{2} <- \frac{\ln 3}{\ln 2}
+\binom{9}{4} <- \frac{9}{4}
+x=3,y=-2 <- x=-2,y=3
+(3,-2) <- (-2,3)
+(3,-2) <- \{3,-2\}
+\{2,5\} <- \{2,5,2.5\}
+\{2,5\} <- (2,5)
+(-\infty,4] <- x<4
+(-\infty,4] <- [4,\infty)
+[-1,6) <- -1<x\le 6
+[-1,6) <- \{-1,0,1,2,3,4,5\}
+(x-4)(x+3) <- x^2+x-12
+(x-4)(x+3) <- x=4,x=-3
+\frac{x+1}{x-2} <- \frac{x+1}{2-x}
+45^\circ <- 45\text{ rad}
+72 <- 72^{2}
+72\text{ cm}^2 <- 72\text{ cm}^3
+72\text{ cm}^2 <- 72\text{ m}^2
+\$6.50 <- 6.50\text{ cents}
+35\% <- 3.5
+35\% <- 0.035
+\begin{pmatrix}1\\-2\\4\end{pmatrix} <- \begin{pmatrix}1\\2\\4\end{pmatrix}
+4+3i <- 4-3i
+4+3i <- 5
+7\text{:}45 <- 7.45
+\text{Thursday} <- Tuesday
+17 <- 17 \text{ is a lower bound}
+17 <- 16 < n < 18
+17 <- n = 17k
+7:45 <- 7:54
+7:45 <- 745
+2.5 <- 2\text{,}5
+3x^2-1 <- f(x)=3x^2+1
+y=\frac{2}{3}x+4 <- y=\frac{3}{2}x+4
+2x+3y=6 <- 2x+3y=-6
+2x+3y=6 <- 2x+3y
+\frac{1}{n(n+1)} <- \frac1n+\frac1{n+1}
+\cos 2\theta <- 2\cos\theta
+\cos 2\theta <- 1-2\sin^2\phi
+a_n=3\cdot 2^{n-1} <- a_n=3\cdot 2^{n}
+a_n=3\cdot 2^{n-1} <- 6^{n-1}
+\frac{\sqrt{6}-\sqrt{2}}{4} <- \cos 15^\circ
+-2\pm\sqrt{7} <- 2\pm\sqrt7
+-2\pm\sqrt{7} <- -2+\sqrt7
+\{-2,0,2\} <- \pm 2
+(-3,-1)\cup(2,5) <- (-3,5)
+(-3,-1)\cup(2,5) <- [-3,-1]\cup[2,5]
+\mathbb{R} <- \mathbb{Q}
+\mathbb{R}\setminus\{2\} <- x=2
+\emptyset <- 0
+\text{Yes} <- \text{No}
+\text{Yes} <- \text{Yes and no}
+B, D <- B
+B, D <- B, C
+\frac{3}{8} <- 37.5
+3:5 <- 5:3
+5\times 10^{-3} <- 5\times 10^{3}
+101_2 <- 101
+101_2 <- 5_2
+25! <- 25
+25! <- 25!!
+\sqrt[3]{2} <- 3\sqrt{2}
+i <- -i
+i <- 1
+\begin{bmatrix}2&0\\0&3\end{bmatrix} <- \begin{bmatrix}3&0\\0&2\end{bmatrix}
+6\text{ hours} <- 6\text{ minutes}
+90\text{ km/h} <- 90\text{ m/s}
+2\pi r^2 <- 2\pi r
+(x,y)=(1,2) <- 1<x<2
+P=(3,5) <- 3<x<5
 """
 
 

@@ -134,15 +134,21 @@ def test_another_set_is_wrong(verifier: MathVerifier, pair: str) -> None:
     assert judged(verifier, pair) == {pair: False}
 
 
-@pytest.mark.parametrize(("question", "right"), [
-    ("Find the point where the two lines meet.", False),
-    ("Find the ordered pair $(x, y)$.", False),
-    ("What are the coordinates of the vertex?", False),
-    ("For which $x$ is $x^2 < 3x - 2$?", True),
-    ("", True),
+@pytest.mark.parametrize(("question", "gold", "right"), [
+    ("Find the point where the two lines meet.", "(1,2)", False),
+    ("Find the ordered pair $(x, y)$.", "(1,2)", False),
+    ("What are the coordinates of the vertex?", "(1,2)", False),
+    ("For which $x$ is $x^2 < 3x - 2$?", "(1,2)", True),
+    ("", "(1,2)", True), ("", "(x,y)=(1,2)", False), ("", "P=(1,2)", False),
 ])
-def test_an_inequality_is_no_point(verifier: MathVerifier, question: str, right: bool) -> None:
-    """The gold answer (1, 2) may be a point or an interval; where the question asks for points it is one."""
+def test_an_inequality_is_no_point(verifier: MathVerifier, question: str, gold: str, right: bool) -> None:
+    """The gold answer (1, 2) may be a point or an interval; where question or gold answer are about points it is one.
+    """
     for answer in ("1<x<2", r"\{x \mid 1 < x < 2\}"):
-        problem = Problem("m", question, "(1,2)", "math")
+        problem = Problem("m", question, gold, "math")
         assert verifier.verify(problem, rf"\boxed{{{answer}}}").correct is right
+
+
+def test_what_can_be_no_point_is_an_interval_whatever_the_question_asks_for(verifier: MathVerifier) -> None:
+    problem = Problem("m", "At which points does $f$ increase?", r"(1,\infty)", "math")
+    assert verifier.verify(problem, r"\boxed{x>1}").correct is True
