@@ -29,6 +29,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import json
 
+    from rlvr.cli.columns import usual_columns
     from rlvr.config.data import DataSpec
     from rlvr.config.overrides import apply_overrides
     from rlvr.config.presets import PRESETS, expand
@@ -38,8 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rlvr.judging.audit import run_audit, table
     from rlvr.runs.files import write_json_atomic
 
-    named = {"preset": arguments.data} if arguments.data in PRESETS else {"source": arguments.data}
-    spec = from_dict(DataSpec, expand(apply_overrides(named, arguments.overrides), "data"), "data")
+    overrides = [word.removeprefix("data.") for word in arguments.overrides]  # as errors about the rows name the keys
+    stated = {word.partition("=")[0] for word in overrides}
+    named = {"preset": arguments.data} if arguments.data in PRESETS else {
+        "source": arguments.data, **({} if stated & {"preset", "reader"} else usual_columns(arguments.data))}
+    spec = from_dict(DataSpec, expand(apply_overrides(named, overrides), "data"), "data")
     without_gold: list[str] = []
     problems = load_problems(spec, where="data", without_gold=without_gold)
     completions = read_texts(arguments.completions) if arguments.completions else []

@@ -18,9 +18,6 @@ QUESTIONS = {
     "algorithm": ("Algorithm: grpo, ppo, rloo, reinforce_pp, remax, dapo", "grpo"),
     "hardware": ("Hardware: cpu, or GPUs as in 8xh100", "cpu"),
 }
-PROMPTS = ("problem", "question", "prompt", "messages", "query", "instruction", "input")
-GOLDS = ("answer", "gold", "solution", "final_answer", "target", "label", "output")
-"""Usual names of the columns, the likeliest first."""
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
 IN_TAGS = "Think step by step, then give the final answer alone, as in <answer>12</answer>."
 """What the scorers of reasoning-gym read."""
@@ -87,6 +84,7 @@ def data_of(source: str, prompt: str | None, gold: str | None, *, chat: bool) ->
 
     Raises: UserError for columns that are not found.
     """
+    from rlvr.cli.columns import GOLDS, PROMPTS, column, first_row
     from rlvr.config.data import GYM, is_file
     from rlvr.config.presets import PRESETS
 
@@ -108,47 +106,12 @@ def data_of(source: str, prompt: str | None, gold: str | None, *, chat: bool) ->
         held = {"preset": source, "shuffle": 0, **asked}
         return {"train": {**held, "skip": HELD_OUT, "drop_bad_golds": True},
                 "probe": {**held, "size": HELD_OUT, "drop_bad_golds": True}}, None
-    found, rows = (_first_row(Path(source)) if is_file(source) else ({}, None))
-    columns: dict[str, Any] = {"prompt": _column(found, prompt, PROMPTS, source, "prompt"),
-                               "gold": _column(found, gold, GOLDS, source, "gold")}
+    found, rows = (first_row(Path(source)) if is_file(source) else ({}, None))
+    columns: dict[str, Any] = {"prompt": column(found, prompt, PROMPTS, source, "prompt"),
+                               "gold": column(found, gold, GOLDS, source, "gold")}
     if isinstance(found.get(columns["prompt"]), list):
         asked = {"chat": True}
     held = {"source": source, **columns, "verifier": "math", "shuffle": 0, **asked}
     size = HELD_OUT if rows is None else max(1, min(HELD_OUT, rows // 4))
     return {"train": {**held, "skip": size}, "probe": {**held, "size": size}}, (
         None if rows is None else rows - size)
-
-
-def _first_row(path: Path) -> tuple[dict[str, Any], int]:
-    """(first row, number of rows) of a local file."""
-    if not path.is_file():
-        raise UserError(f"no file {str(path)!r}", where="--data")
-    if path.suffix == ".parquet":
-        from pyarrow.parquet import ParquetFile
-
-        table = ParquetFile(path)
-        first = next(table.iter_batches(batch_size=1), None)
-        return (first.to_pylist()[0] if first is not None else {}), table.metadata.num_rows
-    with path.open(encoding="utf-8") as file:
-        lines = [line for line in file if line.strip()]
-    try:
-        row = json.loads(lines[0]) if lines else {}
-    except ValueError as error:
-        raise UserError(f"{path}: line 1 is not JSON ({error})", where="--data") from None
-    if not lines or not isinstance(row, dict):
-        raise UserError(f"{path}: found no rows, expected an object per line", where="--data")
-    return row, len(lines)
-
-
-def _column(row: dict[str, Any], given: str | None, usual: tuple[str, ...], source: str, name: str) -> str:
-    if given is not None:
-        if row and given not in row:
-            raise UserError(f"{source}: no column {given!r} (columns: {', '.join(row)})", where=f"--{name}")
-        return given
-    if not row:  # a hub dataset: not looked up here
-        return usual[0]
-    found = next((column for column in usual if column in row), None)
-    if found is None:
-        raise UserError(f"{source}: no column with a usual name (columns: {', '.join(row)}); say which it is",
-                        where=f"--{name}")
-    return found

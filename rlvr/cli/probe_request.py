@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlvr.cli.columns import usual_columns
 from rlvr.cli.model_paths import by_step, check_there, expanded
 from rlvr.config.overrides import apply_overrides
 from rlvr.config.probe_recipe import ProbeRecipe, ProbeRequest, validate_probe
@@ -111,7 +112,9 @@ def _recipe(
                         "file, a hub id or `lab`, or a model that lies in a run directory")
     tree = _skeleton() if run is None else _stored(run)
     if data is not None:
-        tree["data"] = {"probe": {"source": data}}
+        stated = {setting.partition("=")[0] for setting in settings}
+        found = {} if stated & {"data.probe.preset", "data.probe.reader"} else usual_columns(data)
+        tree["data"] = {"probe": {"source": data, **found}}
     if replace or "model" not in tree:
         tree["model"] = None if model is None else {"path": model}
     try:

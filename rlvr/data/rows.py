@@ -195,5 +195,5 @@ def _column(row: Mapping[str, Any], name: str, at: str, key: str) -> Any:
     if name not in row:
         close = difflib.get_close_matches(name, list(row), n=1)
         guess = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"{at}: no column {name!r} ({key}); {guess}(columns: {', '.join(map(str, row))})")
+        raise UserError(f"{at}: no column {name!r}; {guess}set {key} to one of: {', '.join(map(str, row))}")
     return row[name]

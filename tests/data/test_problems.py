@@ -131,9 +131,9 @@ def test_a_relative_path_is_taken_from_the_current_directory(jsonl, tmp_path: Pa
     ('{"problem": "a", "answer": 1}\n[1]\n', {}, ":2: found [1], expected one JSON object per line"),
     ("", {}, "data.train.source: found no rows in"),
     ("\n", {}, "data.train.source: found no rows in"),
-    ([{"problems": "a", "answer": 1}], {}, ":1: no column 'problem' (data.train.prompt); did you mean 'problems'? "
-                                           "(columns: problems, answer)"),
-    ([{"problem": "a"}], {}, ":1: no column 'answer' (data.train.gold); (columns: problem)"),
+    ([{"problems": "a", "answer": 1}], {}, ":1: no column 'problem'; did you mean 'problems'? set "
+                                           "data.train.prompt to one of: problems, answer"),
+    ([{"problem": "a"}], {}, ":1: no column 'answer'; set data.train.gold to one of: problem"),
     ([*ROWS, {"problem": "a", "answer": None}], {},
      ":3: no gold answer in column 'answer' (data.train.gold): found None"),
     ([{"problem": "a", "answer": " "}], {}, ":1: no gold answer in column 'answer' (data.train.gold): found ' '"),
@@ -147,8 +147,8 @@ def test_a_relative_path_is_taken_from_the_current_directory(jsonl, tmp_path: Pa
     (ROWS, {"gold_pattern": "#### (.+)"},
      ":1: no answer in column 'answer': data.train.gold_pattern '#### (.+)' does not match '2'; fix the pattern"),
     ([{"problem": "a", "answer": "#### "}], {"gold_pattern": "####(.*)"}, "does not match '####'"),
-    (ROWS, {"id": "answers"}, ":1: no column 'answers' (data.train.id); did you mean 'answer'?"),
-    (ROWS, {"extra": ("tests",)}, ":1: no column 'tests' (data.train.extra)"),
+    (ROWS, {"id": "answers"}, ":1: no column 'answers'; did you mean 'answer'? set data.train.id"),
+    (ROWS, {"extra": ("tests",)}, ":1: no column 'tests'; set data.train.extra to one of: problem"),
     ([{**ROWS[0], "k": None}], {"id": "k"}, ":1: no id in column 'k' (data.train.id); fill it"),
     ([{**ROWS[0], "k": "a\x1b[2J"}], {"id": "k"}, r":1: id 'a\x1b[2J' in column 'k' (data.train.id), expected text in"),
     (ROWS, {"size": 3}, "data.train.size: found 3, but the source has 2 rows; lower it"),
@@ -228,7 +228,7 @@ def test_hub_dataset(monkeypatch):
     assert problems == [Problem(id="org/sums/main/test/0", prompt="1+1?", gold="2", verifier="math")]
     assert asked == [(("org/sums", "main"), {"split": "test", "revision": "abc"})]
     assert error("org/sums", prompt="unuse").startswith(
-        "org/sums: row 0: no column 'unuse' (data.train.prompt); did you mean 'unused'? (columns: problem, answer, ")
+        "org/sums: row 0: no column 'unuse'; did you mean 'unused'? set data.train.prompt to one of: problem, ")
 
 
 def test_hub_failure_is_one_line(monkeypatch):
@@ -270,7 +270,7 @@ def test_a_real_repository_through_the_real_loader(tmp_path: Path, monkeypatch):
     ):
         assert cause in error("org/sums", **fields)
         assert "data.train.source: cannot load the hub dataset 'org/sums'" in error("org/sums", **fields)
-    assert "org/sums: row 0: no column 'answr' (data.train.gold); did you mean 'answer'?" in error(
+    assert "org/sums: row 0: no column 'answr'; did you mean 'answer'?" in error(
         "org/sums", config="hard", gold="answr")
 
 
