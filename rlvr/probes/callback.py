@@ -111,7 +111,7 @@ class BoundaryProbeCallback(ProbeCallback):
         run_dir: where probes.jsonl, boundary.jsonl and samples/ are written.
         every: optimizer steps between probes; the first is at step 0 (the base), the last at the end.
         listeners: called on rank 0 with each boundary row and its per-problem rows.
-        progress: called on rank 0 during a probe with (step, problems finished, problems).
+        progress: called on rank 0 during a probe with (step, problems finished, problems, samples judged).
         generated_tokens: tokens the training has generated so far, for the probe's share of the run.
         sampler, unwrap, truth: see `ProbeCallback`.
         settings: the other fields of `rlvr.probes.settings.ProbeSettings`: plan, base_plan, decoding, ks, seed,
@@ -129,7 +129,7 @@ class BoundaryProbeCallback(ProbeCallback):
         run_dir: str | Path,
         every: int,
         listeners: Sequence[Listener] = (),
-        progress: Callable[[int, int, int], None] | None = None,
+        progress: Callable[[int, int, int, int], None] | None = None,
         generated_tokens: Callable[[], int] | None = None,
         sampler: Callable[[], Sampler] | None = None,
         unwrap: Callable[[], AbstractContextManager[Any]] | None = None,

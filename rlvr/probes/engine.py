@@ -123,7 +123,7 @@ def run_probe(
     batch_size: int,
     journal: Journal | None = None,
     world: World | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
 ) -> ProbeResult:
     """Probe `problems` with `plan`; every rank of `world` must call this with equal arguments.
 
@@ -132,8 +132,8 @@ def run_probe(
         seed, stream: with problem id and sample index they determine every draw.
         batch_size: completions per generation batch over all ranks, or in flight.
         journal: on rank 0, where samples are recorded and replayed from; None elsewhere or for no record.
-        progress: called on every rank after each batch with (problems finished, problems); batches that are replayed
-            from the journal count, and only the last of them is shown.
+        progress: called on every rank after each batch with (problems finished, problems, samples judged); of batches
+            that are replayed from the journal only the last is shown.
 
     A problem with an answer that could not be judged leaves the probe: to count it as wrong would bias pass@k.
 
@@ -146,7 +146,7 @@ def run_probe(
     for rows in known:
         rounds.replay(rows)
     if known and progress is not None:
-        progress(rounds.finished, len(problems))
+        progress(rounds.finished, len(problems), rounds.judged)
     judging = Judging(problems, decoding, judge, seed, stream, journal, rounds.check_judged)
     feed: Feed
     if isinstance(sampler, AsyncSampler):
@@ -160,7 +160,7 @@ def run_probe(
             rows = feed.judged_rows(rounds.queue)
             rounds.settle(rows)
             if rows and progress is not None:
-                progress(rounds.finished, len(problems))
+                progress(rounds.finished, len(problems), rounds.judged)
     finally:
         feed.close()
     results = list(rounds.results.values())
@@ -187,6 +187,8 @@ class Rounds:
         """Problem id -> sample rows of that round so far."""
         self.unjudged: dict[str, str] = {}
         """Problem id -> what happened, of the problems that left the probe."""
+        self.judged = 0
+        """Samples so far, those of problems that left included."""
         self._total = len(problems)
         for result in self.results.values():
             self._start_round(result)
@@ -209,6 +211,7 @@ class Rounds:
 
     def settle(self, rows: list[dict[str, Any]]) -> None:
         """Add judged samples; rounds that they complete are counted, and the next ones start."""
+        self.judged += len(rows)
         for row in _not_judged(rows):
             self._leave(row)
         for row in rows:
@@ -246,6 +249,11 @@ class Rounds:
         if size:
             self._open[result.problem_id] = size
             self.queue.update(((result.problem_id, result.n + i), None) for i in range(size))
+
+
+def progress_words(finished: int, total: int, samples: int) -> str:
+    """`12/64 problems, 1,024 samples`: what `progress` of `run_probe` heard, for a person."""
+    return f"{finished}/{total} problems, {samples:,} samples"
 
 
 def _not_judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

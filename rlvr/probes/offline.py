@@ -23,6 +23,7 @@ from rlvr.models.prompts import check_prompt_lengths
 from rlvr.models.quiet import quiet
 from rlvr.probes.appearing import appearing, is_whole
 from rlvr.probes.conditions import Condition, ConditionProber, conditions_of, open_conditions
+from rlvr.probes.engine import progress_words
 from rlvr.probes.engines import opened, tokenizer_for
 from rlvr.probes.models import ProbedModel
 from rlvr.probes.prober import Prober
@@ -171,14 +172,16 @@ class ProgressLine:
     """How far a probe is, on one line of stderr. `with line:` around a probe ends the line, also where that raises."""
 
     def __init__(self) -> None:
-        self._begun = False
+        self._width = 0
+        """Of what the line shows, 0 before it begins."""
 
-    def of(self, names: Mapping[int, str], *, prefix: str = "") -> Callable[[int, int, int], None]:
+    def of(self, names: Mapping[int, str], *, prefix: str = "") -> Callable[[int, int, int, int], None]:
         """`Prober.progress` for the steps with these names."""
 
-        def show(step: int, finished: int, total: int) -> None:
-            sys.stderr.write(f"\r{prefix}{names.get(step, f'step {step}')}: {finished}/{total} problems")
-            self._begun = True
+        def show(step: int, finished: int, total: int, samples: int) -> None:
+            text = f"{prefix}{names.get(step, f'step {step}')}: {progress_words(finished, total, samples)}"
+            sys.stderr.write(f"\r{text:<{self._width}}")  # over what is left of a longer one
+            self._width = len(text)
 
         return show
 
@@ -186,6 +189,6 @@ class ProgressLine:
         pass
 
     def __exit__(self, *_: object) -> None:
-        if self._begun:
+        if self._width:
             sys.stderr.write("\n")
-        self._begun = False
+        self._width = 0

@@ -46,7 +46,7 @@ class Prober:
         judge: gives the verdicts, `rlvr.judging.judge.Judge`.
         run_dir: where probes.jsonl, boundary.jsonl and samples/ are written.
         listeners: called on rank 0 when the rows of a probe are on disk.
-        progress: called on rank 0 during a probe with (step, problems finished, problems).
+        progress: called on rank 0 during a probe with (step, problems finished, problems, samples judged).
         generated_tokens: tokens that the training has generated so far, for the probes' share of them.
         beside: run directories of further probe sets in the same run, whose tokens count in those shares too.
         world: the processes that share a probe, asked for at each probe.
@@ -60,7 +60,7 @@ class Prober:
         judge: CompletionJudge,
         run_dir: str | Path,
         listeners: Sequence[Listener] = (),
-        progress: Callable[[int, int, int], None] | None = None,
+        progress: Callable[[int, int, int, int], None] | None = None,
         generated_tokens: Callable[[], int] | None = None,
         beside: Sequence[RunDir] = (),
         world: Callable[[], World] = all_processes,

@@ -8,6 +8,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlvr.probes.engine import progress_words
 from rlvr.runs.metrics import IDLE_STEPS
 from rlvr.statistics.schedule import in_words
 
@@ -71,9 +72,9 @@ class ProgressLine(TrainerCallback):
             key, newest = list(row["sequential"]["verdicts"].items())[-1]
             self._show(**{f"boundary@{key.split('@')[1]}": newest["verdict"]})
 
-    def on_probe_progress(self, step: int, finished: int, total: int, *, what: str = "") -> None:
+    def on_probe_progress(self, step: int, finished: int, total: int, samples: int, *, what: str = "") -> None:
         """While a probe runs; `what` names the probe set or the condition that is measured, if there are several."""
-        self._show(probe=f"{f'{what}: ' * bool(what)}{finished}/{total} problems")
+        self._show(probe=f"{f'{what}: ' * bool(what)}{progress_words(finished, total, samples)}")
 
     def on_other(self, row: dict[str, Any], problem_rows: list[dict[str, Any]]) -> None:
         """After the probe of another set or condition: its numbers are not shown, they are not the run's own."""

@@ -101,6 +101,19 @@ def test_batches_are_full_while_there_is_work() -> None:
     assert sampler.calls[:3] == [8, 8, 8]  # 28 first-round samples of 7 problems
 
 
+def test_progress_goes_on_while_nothing_is_solved() -> None:
+    """Bug: the line stood at `0/7 problems` until the last round, as no problem finishes without right answers."""
+
+    class NeverRight(FakeJudge):
+        def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+            return [Verdict(False, Reason.WRONG_ANSWER)] * len(texts)
+
+    shown: list[tuple[int, int, int]] = []
+    probe(judge=NeverRight(), progress=lambda *place: shown.append(place))
+    assert [place for place in shown if place[0] == 0][:3] == [(0, 7, 10), (0, 7, 20), (0, 7, 30)]
+    assert shown[-1] == (7, 7, 7 * 16)
+
+
 def test_a_batch_is_judged_while_the_next_is_drawn() -> None:
     """The judge of each batch waits until the next is being drawn: in vain only once too few rounds are open."""
     sampler, overlapped = FakeSampler(), []

@@ -333,11 +333,11 @@ def test_an_error_does_not_share_its_line_with_the_progress(capsys: pytest.Captu
     line = offline_probe.ProgressLine()
     show = line.of({0: "base"})
     with pytest.raises(UserError), line:
-        show(0, 1, 3)
+        show(0, 1, 3, 12)
         raise UserError("x")
     with line:
         pass
-    assert capsys.readouterr().err == "\rbase: 1/3 problems\n"
+    assert capsys.readouterr().err == "\rbase: 1/3 problems, 12 samples\n"
 
 
 def test_a_budget_that_does_not_apply_is_said(tmp_path: Path) -> None:
@@ -393,10 +393,10 @@ def test_the_terminal_shows_arms_and_how_was_measured(tmp_path: Path) -> None:
 
 def test_progress_names_the_arm() -> None:
     progress = ProgressLine()
-    progress.on_probe_progress(0, 54, 64, what="arm hot")
-    assert progress.shown["probe"] == "arm hot: 54/64 problems"
-    progress.on_probe_progress(0, 1, 2)
-    assert progress.shown["probe"] == "1/2 problems"
+    progress.on_probe_progress(0, 54, 64, 2048, what="arm hot")
+    assert progress.shown["probe"] == "arm hot: 54/64 problems, 2,048 samples"
+    progress.on_probe_progress(0, 1, 2, 8)
+    assert progress.shown["probe"] == "1/2 problems, 8 samples"
 
 
 def test_sampling_plans_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,12 +84,12 @@ def test_listeners_hear_of_a_probe_when_its_rows_are_on_disk(tmp_path: Path) -> 
         run = RunDir(tmp_path / "run")
         heard.append((row, len(rows(run.boundary)), len(problem_rows)))
 
-    shown: list[tuple[int, int, int]] = []
+    shown: list[tuple[int, int, int, int]] = []
     probes = prober(tmp_path, listeners=[listen], progress=lambda *place: shown.append(place))
     written = [probes.measure(step, FakeModel(str(step))) for step in (0, 5)]
     assert [row for row, _, _ in heard] == written
     assert [counts for _, *counts in heard] == [[1, 7], [2, 7]]
-    assert shown[-1] == (5, 7, 7) and {step for step, _, _ in shown} == {0, 5}
+    assert shown[-1][:3] == (5, 7, 7) and {step for step, *_ in shown} == {0, 5}
 
 
 def test_a_base_is_sampled_once_for_all_runs_that_share_it(tmp_path: Path) -> None:
