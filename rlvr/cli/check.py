@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 from rlvr.cli.arguments import add_command, add_recipe, at_least_one
+
+TIMED = ("train.steps=3", "probes.enabled=false", "run_dir=runs/timed")
+"""Settings of a run that shows how long a step takes."""
 
 
 def add_parser(commands: Any) -> None:
@@ -30,7 +34,12 @@ def run(arguments: argparse.Namespace) -> None:
     from rlvr.config.recipe import load_recipe
     from rlvr.training.trackers import check_installed
 
-    recipe, lines = load_recipe(arguments.recipe, arguments.overrides), []
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    lines = [
+        ("time", "on a GPU: add --gpu NAME, as in --gpu h100. A CPU is not forecast; see the seconds per step:"),
+        ("", f"{shlex.join(['rlvr', 'train', arguments.recipe, *arguments.overrides])} \\"),
+        ("", f"    {shlex.join(TIMED)}"),
+    ]
     check_installed(recipe.tracking.to)
     if arguments.gpu is not None:
         lines = hardware_lines(recipe, processes=arguments.processes, gpu_name=arguments.gpu,

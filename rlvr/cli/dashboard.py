@@ -69,4 +69,4 @@ def make(
     sync = f"{shlex.join(['wandb', 'sync', *offline])}, " if offline else ""
     why = "WANDB_MODE is not online" if os.environ.get("WANDB_MODE", "online") != "online" else "W&B has no key here"
     sys.stdout.write(f"dashboard: {output} ({why}, so it is only written; to make it: wandb login, {sync}"
-                     f"{shlex.join(again)})\n")
+                     f"{shlex.join(again)}{'' if picture else '; to see it without W&B: --picture FILE.png'})\n")

@@ -55,7 +55,16 @@ def run(arguments: argparse.Namespace) -> None:
     notes += dropped
     output = arguments.output or Path(f"{tree['name']}.yaml")
     write_recipe(tree, header(answers, str(output), notes, launch), output)
-    sys.stdout.write(f"wrote {output}; next: rlvr check {output}\n")
+    sys.stdout.write(f"wrote {output}{_chosen(tree['data'], rows)}; next: rlvr check {output}\n")
+
+
+def _chosen(data: dict[str, Any], rows: int | None) -> str:
+    """What was decided about a file or a dataset with columns of its own; nothing for others."""
+    train, probe = data["train"], data["probe"]
+    if "prompt" not in train:
+        return ""
+    counts = "" if rows is None else f", {rows:,} problems to train on and {probe['size']:,} kept for the probes"
+    return f" (question: {train['prompt']}, answer: {train['gold']}{counts})"
 
 
 def _ask(name: str) -> str:

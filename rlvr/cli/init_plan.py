@@ -59,7 +59,9 @@ def tree_of(
                    "max_new_tokens": limit},
     }
     if gpu_name is None:
-        return tree, ["On CPUs only the lab's model and others of its size train in minutes."] * (not lab), "rlvr train"
+        note = ("On CPUs only the lab's model and others of its size train in minutes. These need larger steps than "
+                "1e-6: the lab's recipe has train.learning_rate 2e-4.")
+        return tree, [note] * (not lab), "rlvr train"
     tree["train"] |= {"bf16": True, "gradient_checkpointing": True, "rollout_batch_tokens": GENERATED_AT_A_TIME}
     notes, sharding = _sized(tree, processes, gpu_name)
     notes.append("Sampling is faster with vLLM: pip install 'rlvr[vllm]', and in train write vllm: {} in place "

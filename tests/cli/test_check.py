@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from rlvr.cli.main import main
 from rlvr.config.algorithm import critic_note
+from rlvr.config.recipe import load_recipe
 from rlvr.config.registry import resolve
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch, TokenBatch
 from rlvr.probes.budget_checks import generated_per_used
@@ -67,6 +69,19 @@ def test_data_decoding_and_reward_terms_are_named(capsys: pytest.CaptureFixture[
     assert "boxed {weight: 0.0, only_if_correct: true}; length {weight: 0.1, only_if_correct: true, free: 9" in terms
     assert main(["check", LAB, length.replace("free: 9", "free: 18")]) == 2
     assert "length.free: found 18 (whole number), expected less than train.max_new_tokens" in capsys.readouterr().err
+
+
+def test_who_has_no_gpu_is_told_how_to_time_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug: without --gpu not a word about time."""
+    assert main(["check", LAB, "algorithm.name=rloo"]) == 0
+    words, *command = capsys.readouterr().out.splitlines()[-3:]
+    assert words.startswith("time") and "A CPU is not forecast" in words
+    given = shlex.split(" ".join(command).replace("\\", ""))
+    assert given == ["rlvr", "train", LAB, "algorithm.name=rloo", "train.steps=3", "probes.enabled=false",
+                     "run_dir=runs/timed"]
+    assert load_recipe(LAB, given[3:]).train.steps == 3
+    assert main(["check", LAB, "--gpu", "h100"]) == 0
+    assert "A CPU is not forecast" not in capsys.readouterr().out
 
 
 def test_a_critic_slower_than_the_policy_is_noted(capsys: pytest.CaptureFixture[str]) -> None:

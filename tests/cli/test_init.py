@@ -80,11 +80,16 @@ def small_model(folder: Path) -> str:
     return str(folder / "small")
 
 
-def test_a_local_model_and_its_rows_pass_the_whole_check(folder: Path) -> None:
+def test_a_local_model_and_its_rows_pass_the_whole_check(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [{"question": f"{i} {i + 1}", "answer": str(i)} for i in range(1, 60)]
     (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["init", "--model", small_model(folder), "--data", "words.jsonl", "--algorithm", "grpo",
                  "--hardware", "cpu", "-o", "mine.yaml"]) == 0
+    assert ("wrote mine.yaml (question: question, answer: answer, 45 problems to train on and 14 kept for the probes); "
+            "next: rlvr check mine.yaml\n") in capsys.readouterr().out
+    assert "train.learning_rate 2e-4" in (folder / "mine.yaml").read_text()
     assert load_recipe("mine.yaml").train.prompts_per_step == 45  # 59 rows, a quarter of them held out
     assert main(["check", "--offline", "mine.yaml"]) == 0
 

@@ -50,6 +50,7 @@ def test_without_a_key_the_definition_is_written_and_said_how_to_apply(
     path = runs[0].parent / "dashboard.json"
     assert out.startswith(f"dashboard: {path} (W&B has no key here, so it is only written; to make it: wandb login, "
                           f"wandb sync {runs[0]}/wandb/offline-run-0 {runs[1]}/wandb/offline-run-1, rlvr dashboard ")
+    assert out.endswith("; to see it without W&B: --picture FILE.png)\n")
     definition = json.loads(path.read_text())
     assert (definition["entity"], definition["project"], definition["saved"]) == (None, "rlvr", {})
     spec = WorkspaceViewspec.model_validate(definition["workspace"])  # what W&B's own package reads
