@@ -225,4 +225,4 @@ def _samples(
 
 
 def _shortened(text: ProblemText | None) -> ProblemText | None:
-    return ProblemText(shorten(text.prompt), shorten(text.gold)) if text else None
+    return ProblemText(shorten(text.prompt), shorten(text.gold), shorten(text.question)) if text else None

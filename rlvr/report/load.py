@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rlvr.runs.rollouts import prompt_text
+from rlvr.runs.rollouts import prompt_text, question_text
 from rlvr.runs.run_dir import RunDir, null_to_nan, read_jsonl
 from rlvr.statistics.false_positives import FalsePositiveAudit, audit
 from rlvr.statistics.verdicts import BoundaryVerdict
@@ -116,6 +116,8 @@ class ProblemText:
 
     prompt: str
     gold: str
+    question: str
+    """The prompt without a system message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +339,8 @@ def _problem_row(row: dict[str, Any]) -> tuple[int, str, ProblemRow]:
 
 
 def _problem(row: dict[str, Any]) -> tuple[str, ProblemText]:
-    return str(row["id"]), ProblemText(prompt=prompt_text(row["prompt"]), gold=str(row["gold"]))
+    return str(row["id"]), ProblemText(prompt=prompt_text(row["prompt"]), gold=str(row["gold"]),
+                                      question=question_text(row["prompt"]))
 
 
 def _estimates(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Estimate]:

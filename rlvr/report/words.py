@@ -88,7 +88,7 @@ def headline(run: Run) -> Headline:
     idle = _without_signal(run)
     finding = (f"{idle[0]}{when} pass@1 changed by {points(one)}{doubt} and pass@{k} by {points(large)}: "
                f"{_says(last, k, verdict, large)}.")
-    notes = [*idle[1:], *_verdict_notes(last, k), *_exact_notes(run, last, k)]
+    notes = [*idle[1:], *_verdict_notes(run, last, k), *_exact_notes(run, last, k)]
     if verdict == "shrunk" and one.low > 0:  # else a crossing may well be noise
         notes += _crossing_notes(run, last)
     return Headline(finding, tuple(notes), verdict)
@@ -196,8 +196,8 @@ def _says(last: ProbePoint, k: int, verdict: str, large: Estimate) -> str:
     return "these samples show no significant change" if interval(large) else "no interval, so no change is claimed"
 
 
-def _verdict_notes(last: ProbePoint, k: int) -> list[str]:
-    """What the verdict holds over, and the verdicts at the other k."""
+def _verdict_notes(run: Run, last: ProbePoint, k: int) -> list[str]:
+    """What the verdict holds over, the verdicts at the other k, and earlier probes at which the boundary had shrunk."""
     if k not in last.verdicts:
         return []
     planned = last.planned_looks
@@ -209,6 +209,11 @@ def _verdict_notes(last: ProbePoint, k: int) -> list[str]:
     late = (f" The run was extended: this is probe {last.look}, for which no error was left to spend, so it has no "
             "bounds and can decide nothing new.") if beyond else ""
     also = f" At the other k: {', '.join(others)}." if others else ""
+    shrunk = [str(probe.step) for probe in run.probes
+              if probe is not last and k in probe.verdicts and probe.verdicts[k].verdict == "shrunk"]
+    if shrunk and last.verdicts[k].verdict != "shrunk":
+        steps = " and ".join([", ".join(shrunk[:-1]), shrunk[-1]] if shrunk[1:] else shrunk)
+        also += f" At step {steps} the boundary had shrunk."
     return [f"The verdict and its bounds of pass@{k} hold {looks}: a run whose boundary never shrank is called shrunk "
             f"with a chance of at most {100 * last.alpha:g}% at each k.{also}{late}"]
 

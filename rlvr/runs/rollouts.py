@@ -40,3 +40,11 @@ def _encodable(text: str) -> str:
 def prompt_text(prompt: str | list[dict[str, Any]]) -> str:
     """A prompt as one text: a chat as `role: content` paragraphs."""
     return prompt if isinstance(prompt, str) else "\n\n".join(f"{one['role']}: {one['content']}" for one in prompt)
+
+
+def question_text(prompt: str | list[dict[str, Any]]) -> str:
+    """What tells a prompt from the others of its set: of a chat the last message, without the system's before it."""
+    if isinstance(prompt, str):
+        return prompt
+    said = prompt[-1]["content"]
+    return said if isinstance(said, str) else " ".join(part["text"] for part in said if part.get("type") == "text")

@@ -147,6 +147,25 @@ def test_one_look_is_said_as_one(run_dir: Path, tmp_path: Path) -> None:
     assert "all 1 probes" not in page and "hold for the one probe" in page
 
 
+def test_a_boundary_that_had_shrunk_before_an_undecided_end_is_not_passed_over(run_dir: Path, tmp_path: Path) -> None:
+    """Bug: the page said undecided, and its table said shrunk two rows above."""
+    probes = [row["step"] for row in read_rows(run_dir / "boundary.jsonl") if row["kind"] == "probe"]
+
+    def decide(shrunk: list[int]) -> str:
+        def change_row(row: dict[str, Any]) -> None:
+            if row.get("sequential"):
+                verdict = "shrunk" if row["step"] in shrunk else "undecided"
+                row["sequential"]["verdicts"]["boundary/shrinkage@256"] |= {
+                    "verdict": verdict, "value": 0.02, "low": -0.01, "high": 0.05}
+
+        path = tmp_path / "-".join(map(str, ["run", *shrunk]))
+        return headline(load_run(edited(run_dir, path, change_row))).notes[0]
+
+    assert "had shrunk" not in decide([]) and "had shrunk" not in decide(probes)
+    assert decide(probes[:1]).endswith(f" At step {probes[0]} the boundary had shrunk.")
+    assert decide(probes[:2]).endswith(f" At step {probes[0]} and {probes[1]} the boundary had shrunk.")
+
+
 def test_a_run_killed_in_its_first_probe_is_told_to_go_on(run_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "run" / "boundary.jsonl").unlink()
@@ -301,6 +320,19 @@ def test_headline_of_a_probed_checkpoint_names_it(run_dir: Path, tmp_path: Path)
     header["recipe"]["probed"] = "models/tuned"
     (path / "recipe.json").write_text(json.dumps(header))
     assert headline(load_run(path)).finding.startswith("From the base to models/tuned pass@1 changed by +")
+
+
+def test_a_list_of_chats_shows_what_each_asks(run_dir: Path, tmp_path: Path) -> None:
+    """Bug: every row of a list began with the system's message, and was cut before the question."""
+
+    def as_chat(row: dict[str, Any]) -> None:
+        asked = [{"type": "image"}, {"type": "text", "text": f"What is {row['id']}?"}]
+        row["prompt"] = [{"role": "system", "content": "Reason."}, {"role": "user", "content": asked}]
+
+    page = render(load_report(edited(run_dir, tmp_path / "run", as_chat, "problems.jsonl")))
+    cells = re.findall(r'<span class="wide">(.*?)</span>', page)
+    asked = [cell for cell in cells if cell != "prompt"]
+    assert asked and all(cell.startswith("What is ") for cell in asked), asked
 
 
 def test_accuracy_bins_are_closed_above() -> None:
