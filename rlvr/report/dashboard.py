@@ -63,8 +63,7 @@ def logged(run_dir: Path) -> Logged:
             keys |= {f"arms/{name}/{key.removeprefix('boundary/')}" for key in flat_boundary(row)}
     if not keys:
         raise UserError(f"{run_dir}: found no metrics and no finished probe, so there is nothing to show yet")
-    id_file = run_dir / "wandb_id"
-    return Logged(id_file.read_text().strip() if id_file.is_file() else "", tracking.get("group"),
+    return Logged(files.wandb_id, tracking.get("group"),
                   tracking.get("project") or "rlvr", tracking.get("entity"), frozenset(keys),
                   bool(files.rollout_steps()))
 

@@ -230,10 +230,10 @@ def load_run(path: Path) -> Run:
 def _check_complete(files: RunDir, probes: Sequence[ProbePoint], counted: Mapping[int, Collection[str]]) -> None:
     """Raises UserError if probes.jsonl lacks rows of a probe that boundary.jsonl says was finished, or the reverse.
 
-    Nothing is compared without a probes.jsonl; rows behind the last finished probe are of one that was interrupted.
+    Rows behind the last finished probe are of one that was interrupted.
     """
     known = {probe.step: probe.problems for probe in probes}
-    for step in sorted({*known, *counted} if counted else ()):
+    for step in sorted({*known, *counted}):
         if step not in known and step < max(known):
             raise UserError(f"{files.boundary}: no row of step {step}, of which {files.probes.name} has "
                             f"{len(counted[step])}; restore the file")
@@ -255,6 +255,8 @@ def read_samples(run: Run, step: int) -> Iterator[dict[str, Any]]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for line in file:
                 row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("a row that is no mapping")
                 good += 1
                 if "problem_id" in row:  # the others are the header and the batch marks
                     yield row

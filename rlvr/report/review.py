@@ -75,8 +75,9 @@ def write_review(run_dir: Path, output: Path, *, max_accuracy: float = MAX_ACCUR
     if not 0.0 < max_accuracy <= 1.0:
         raise UserError(f"--max-accuracy is {max_accuracy}; expected a share of right samples in (0, 1], such as 0.05")
     run = load_run(run_dir)
-    if not any(True for _ in read_samples(run, run.base.step)):
-        raise UserError(f"{run.path / 'samples'}: holds no completions of step {run.base.step}; a review needs them")
+    for step in (run.base.step, run.probes[-1].step):
+        if not any(True for _ in read_samples(run, step)):
+            raise UserError(f"{run.path / 'samples'}: holds no completions of step {step}; a review needs them")
     rows = review_rows(run, max_accuracy=max_accuracy)
     try:
         output.write_text(writers[output.suffix](run, rows), encoding="utf-8", errors="replace")

@@ -6,6 +6,7 @@ from typing import Any
 
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_header, read_samples
+from rlvr.types import UserError
 
 TABLE_ROWS = 500
 """Most rows of a table for a tracker."""
@@ -13,9 +14,13 @@ TABLE = ("sample", "text", "correct", "reason", "extracted", "tokens", "reward",
 
 
 def read_rollouts(run_dir: RunDir, step: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Header and rows of what was kept at a step."""
+    """Header and rows of what was kept at a step. UserError for a damaged file."""
     path = run_dir.rollouts(step)
-    return read_header(path), list(read_samples(path))
+    header = read_header(path)
+    if "problems" not in header:
+        raise UserError("damaged at its beginning: restore the file, or delete it to do without these rollouts",
+                        where=str(path))
+    return header, list(read_samples(path))
 
 
 def rollout_table(run_dir: RunDir, *, after: int, until: int) -> list[dict[str, Any]]:

@@ -143,6 +143,15 @@ class RunDir:
         return {path.name: RunDir(path) for path in entries if RunDir(path).recipe.is_file()}
 
     @property
+    def wandb_id(self) -> str:
+        """The id of its run at W&B, "" where it has none. UserError for a file that holds no id."""
+        path = self.path / "wandb_id"
+        text = path.read_bytes() if path.is_file() else b""
+        if text and not re.fullmatch(rb"\s*[\w-]{1,64}\s*", text):
+            raise UserError(f"{path}: holds no id of a W&B run; restore it, or delete it to do without that run")
+        return text.decode().strip()
+
+    @property
     def entropy_matches(self) -> Path:
         """Of an arm with `match_entropy`: one row per trained model, what the search for its temperature found."""
         return self.path / "entropy_match.jsonl"

@@ -149,7 +149,7 @@ def _members(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], int]]:
             rows = [json.loads(line) for line in b"".join(parts).decode("utf-8").split("\n")[:-1]]
         except (zlib.error, ValueError):
             return
-        if not rows:
+        if not rows or not all(isinstance(row, dict) for row in rows):
             return
         yield rows, end
 

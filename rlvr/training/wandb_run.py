@@ -95,7 +95,7 @@ class WandbRun:
         self.run = wandb.init(
             mode=mode,
             dir=str(run_dir.path),
-            id=id_file.read_text().strip(),
+            id=run_dir.wandb_id,
             resume="allow" if mode == "online" else None,
             name=name,
             project=project,

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from rlvr.report.dashboard import logged
 from rlvr.report.load import load_run
 from rlvr.report.page import write_report
+from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
 from tests.support.fake_run import FakeRun, read_rows, write_fake_run
 
@@ -74,6 +76,10 @@ def spoil_counts(path: Path) -> None:
     (spoil_base, r"boundary\.jsonl: no base probe with pass@k"),
     (spoil_samples, r"step-000060\.jsonl\.gz:4: cannot be read"),
     (spoil_stream, r"step-000060\.jsonl\.gz:4: cannot be read"),
+    (lambda path: spoil_samples(path, gzip.compress(b"5\n")), r"step-000060\.jsonl\.gz:4: cannot be read"),
+    (lambda path: (path / "probes.jsonl").unlink(), r"probes\.jsonl: 0 problems of step 0, expected the 96"),
+    *((lambda path, rest=rest: (path / "rollouts" / "step-000001.jsonl.gz").write_bytes(gzip.compress(rest)),
+       r"rollouts/step-000001\.jsonl\.gz: damaged at its beginning") for rest in (b"", b'{"header": {}}\n', b"5\n")),
     (spoil_counts, r"probes\.jsonl, step 0: problem 'countdown/test/0': .*n=13"),
 ])
 def test_damage_is_one_clear_line(
@@ -94,3 +100,14 @@ def test_a_page_that_cannot_be_written_leaves_nothing_behind(run_dir: Path, tmp_
     with pytest.raises(UserError, match=r"report\.html: cannot be written \(Is a directory\)"):
         write_report(path)
     assert [entry.name for entry in path.glob("report.html*")] == ["report.html"]
+
+
+def test_an_id_of_a_wandb_run_that_can_be_none_is_said(run_dir: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(run_dir, tmp_path / "run")
+    for text, expected in ((b"1f2e3d4c\n", "1f2e3d4c"), (b"1f2e\xb63d", None), (b"a/../b", None)):
+        (path / "wandb_id").write_bytes(text)
+        if expected:
+            assert RunDir(path).wandb_id == expected
+        else:
+            with pytest.raises(UserError, match="holds no id of a W&B run"):
+                logged(path)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import ClassVar
@@ -102,3 +103,8 @@ def test_a_run_without_samples_says_so(run_dir: Path, tmp_path: Path) -> None:
     (path / "samples" / "step-000000.jsonl.gz").write_bytes(gzip.compress(json.dumps({"header": {}}).encode()))
     with pytest.raises(UserError, match="holds no completions of step 0"):
         write_review(path, tmp_path / "r.csv")
+    shutil.copytree(run_dir, tmp_path / "other")
+    (last,) = sorted((tmp_path / "other" / "samples").iterdir())[-1:]
+    last.unlink()
+    with pytest.raises(UserError, match=f"holds no completions of step {int(last.name[5:11])}"):
+        write_review(tmp_path / "other", tmp_path / "r.csv")
