@@ -73,6 +73,22 @@ def test_every_verifier_preset_and_plan_is_there() -> None:
     assert re.findall(r"^\| `([\w-]+)` \|", hooks().plans(), re.MULTILINE) == list(PLANS)
 
 
+def test_who_reads_the_markdown_is_told_where_a_part_is() -> None:
+    """Bug: the tables made from the code were a gap without a word. The site has the part in place of the line."""
+    hook = hooks()
+    for page in (page for page in PAGES if "<!-- from the code" in page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        parts = text.count("<!-- from the code")
+        assert parts == len(hook.MARKER.findall(text)) == text.count("*(A part of the site"), page
+    assert "A part of the site" not in hook.on_page_markdown(text_of("docs/probes.md"))
+
+
+def test_cells_of_numbers_stay_on_one_line() -> None:
+    row = "<td>13.6 / 63.3</td><td><strong>96.1</strong></td><td>GRPO, 3</td><td></td>"
+    assert hooks().on_post_page(row) == (
+        '<td class="numbers">13.6 / 63.3</td><td class="numbers"><strong>96.1</strong></td><td>GRPO, 3</td><td></td>')
+
+
 def test_the_map_has_every_file_that_says_what_it_is() -> None:
     made = hooks().code_map()
     for place, file in (("rlvr/statistics", "plan.py"), ("algorithms", "grpo.py"), ("rewards/math", "latex.py")):
