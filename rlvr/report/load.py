@@ -260,7 +260,12 @@ def read_samples(run: Run, step: int) -> Iterator[dict[str, Any]]:
                 good += 1
                 if "problem_id" in row:  # the others are the header and the batch marks
                     yield row
-    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+                elif "header" in row and (row["header"].get("step", step) != step or "kept" in row["header"]):
+                    raise UserError(f"{path}: holds the samples of something else ({str(row['header'])[:100]}); "
+                                    "restore the file or delete it")
+    except UserError:
+        raise
+    except (ValueError, AttributeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path}:{good + 1}: cannot be read ({error}); restore the file or delete it") from None
 
 

@@ -17,9 +17,9 @@ def read_rollouts(run_dir: RunDir, step: int) -> tuple[dict[str, Any], list[dict
     """Header and rows of what was kept at a step. UserError for a damaged file."""
     path = run_dir.rollouts(step)
     header = read_header(path)
-    if "problems" not in header:
-        raise UserError("damaged at its beginning: restore the file, or delete it to do without these rollouts",
-                        where=str(path))
+    if header.get("step") != step or "kept" not in header:
+        raise UserError(f"damaged at its beginning, or not of step {step}: restore the file, or delete it to do "
+                        "without these rollouts", where=str(path))
     return header, list(read_samples(path))
 
 

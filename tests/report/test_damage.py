@@ -69,7 +69,19 @@ def spoil_counts(path: Path) -> None:
     (path / "probes.jsonl").write_text(re.sub(r'"n": \d+', '"n": 13', text, count=1))
 
 
+def swap(path: Path, one: str, other: str) -> None:
+    aside = (path / one).read_bytes()
+    (path / other).replace(path / one)
+    (path / other).write_bytes(aside)
+
+
 @pytest.mark.parametrize(("spoil", "expected"), [
+    (lambda path: swap(path, "samples/step-000000.jsonl.gz", "samples/step-000060.jsonl.gz"),
+     r"step-0000\d0\.jsonl\.gz: holds the samples of something else"),
+    (lambda path: swap(path, "rollouts/step-000001.jsonl.gz", "rollouts/step-000060.jsonl.gz"),
+     r"rollouts/step-000001\.jsonl\.gz: damaged at its beginning, or not of step 1"),
+    (lambda path: shutil.copy(path / "rollouts/step-000060.jsonl.gz", path / "samples/step-000060.jsonl.gz"),
+     r"samples/step-000060\.jsonl\.gz: holds the samples of something else"),
     (lambda path: (path / "boundary.jsonl").unlink(), "interrupted before its first probe ended; continue it"),
     (spoil_boundary, r"boundary\.jsonl:2: not a JSON object"),
     (spoil_field, r"boundary\.jsonl, row 2: the field 'estimates' is missing"),
