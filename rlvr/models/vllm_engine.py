@@ -23,6 +23,8 @@ from rlvr.types import Completion, Decoding, UserError
 
 TOP_LOGPROBS = 20
 """Most likely tokens that bound an entropy: vLLM's own limit unless told otherwise."""
+CPU_TOKENS = 4096
+"""Tokens that a step of vLLM computes on CPUs, at most, unless told otherwise."""
 
 
 def check_installed() -> None:
@@ -57,7 +59,8 @@ class VllmSampler(BackgroundSampler):
             "model": self.path, "tokenizer": self.path, "revision": self._revision, "dtype": model.dtype,
             "max_model_len": spec.max_model_length or max_length, "tensor_parallel_size": spec.tensor_parallel,
             "data_parallel_size": spec.data_parallel, "gpu_memory_utilization": spec.gpu_memory,
-            "enable_log_requests": False, "disable_log_stats": True, **spec.options,
+            "enable_log_requests": False, "disable_log_stats": True,
+            **_of_the_platform(spec.max_model_length or max_length), **spec.options,
         }
         self._weights = files_hash(self.path, self._revision)
         self._numbers = count()
@@ -124,6 +127,16 @@ def files_hash(path: str, revision: str | None) -> str:
                 while chunk := opened.read(2**24):
                     digest.update(chunk)
     return digest.hexdigest()
+
+
+def _of_the_platform(length: int) -> dict[str, Any]:
+    """On CPUs a prompt is computed whole: where one is computed in parts vLLM turns its request's random numbers back,
+    which PyTorch's generators on CPUs cannot, and the engine dies."""
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+    if not current_platform.is_cpu():
+        return {}
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(length, CPU_TOKENS)}
 
 
 async def _started(options: dict[str, Any]) -> Any:

