@@ -2,6 +2,7 @@
 
     python tests/benchmarks/boundary_search.py OUT.jsonl --work DIR [--arms grpo maxrl] [--seeds 0 1] [--file FILE]
     python tests/benchmarks/boundary_search.py OUT.jsonl --table
+    python tests/benchmarks/boundary_search.py OUT.jsonl --chosen passk 0.3 T=0.7
 
 The arms are those of a comparison file, by default boundary_search.yaml beside this script. One JSON line a model: arm,
 seeds, step, share of the way from the base, tokens that its training generated, percent by decoding and split, and the
@@ -26,6 +27,7 @@ import numpy as np
 
 from rlvr.report.comparison.front import Model, Way, judged
 from rlvr.report.comparison.front_page import markdown
+from rlvr.report.comparison.standings import difference
 from rlvr.runs.files import append_jsonl, read_jsonl
 from rlvr.runs.run_dir import COMPLETE, RunDir
 from rlvr.types import Decoding
@@ -172,8 +174,7 @@ def _at(rows: Sequence[Mapping[str, Any]], share: float) -> list[Mapping[str, An
 
 
 def _model(label: str, rows: Sequence[Mapping[str, Any]], decoding: str, *, seedless: bool = False) -> Model:
-    p_SP = np.array([row["success"][decoding]["test"] for row in rows])
-    return Model(label, p_SP, -np.expm1(KS[-1] * np.log1p(-p_SP)), seedless)
+    return Model(label, _pass_SP(rows, decoding, "test", 1), _pass_SP(rows, decoding, "test", KS[-1]), seedless)
 
 
 def settings(output: Path) -> list[str]:
@@ -192,6 +193,33 @@ def settings(output: Path) -> list[str]:
     return lines
 
 
+def chosen(output: Path, arm: str, share: float, decoding: str) -> list[str]:
+    """One setting seed by seed, and its differences to GRPO's end and the base: intervals over seeds and problems."""
+    rows = [row for row in read_jsonl(output) if len(row["seeds"]) <= 1]
+    mine = [row for row in rows if row["arm"] == arm and row["share"] == share]
+    lines = ["seed | test | hard"]
+    lines += [f"{row['seeds'][0]} | " + " | ".join(_triple(row["exact"][decoding][split]) for split in SPLITS)
+              for row in mine]
+    lines.append("mean | " + " | ".join(_triple(_mean(row["exact"][decoding][split] for row in mine))
+                                        for split in SPLITS))
+    others = {name: [row for row in rows if row["arm"] == name and row["share"] == at]
+              for name, at in (("grpo", 1.0), ("base", 0.0))}
+    for name, of_other in ((name, found) for name, found in others.items() if found):
+        for at in dict.fromkeys((next(iter(DECODINGS)), decoding)):
+            for split in SPLITS:
+                for k in KS:
+                    a_SP, b_SP = _pass_SP(mine, decoding, split, k), _pass_SP(of_other, at, split, k)
+                    found = difference(a_SP, b_SP)
+                    lines.append(f"minus {name} ({len(of_other)}) at {at}, {split}, pass@{k}: "
+                                 f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
+    return lines
+
+
+def _pass_SP(rows: Sequence[Mapping[str, Any]], decoding: str, split: str, k: int) -> np.ndarray:
+    """pass@k of every problem, a row a seed."""
+    return -np.expm1(k * np.log1p(-np.array([row["success"][decoding][split] for row in rows])))
+
+
 def _mean(triples: Iterable[Sequence[float]]) -> list[float]:
     return [sum(values) / len(values) for values in zip(*triples, strict=True)]
 
@@ -208,6 +236,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=[], help="of the comparison (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--table", action="store_true", help="print what was found")
+    parser.add_argument("--chosen", nargs=3, metavar=("ARM", "SHARE", "DECODING"), help="print one setting in detail")
     arguments = parser.parse_args()
     if arguments.work is not None:
         search(arguments.output, arguments.work, arguments.file, arguments.arms, arguments.seeds)
@@ -216,6 +245,9 @@ def main() -> None:
             print(f"\n{decoding}\n", *table(arguments.output, decoding), sep="\n")
         print("\nT=1 and below\n", *table(arguments.output, "T=1", cooled=True), sep="\n")
         print("\nAll settings\n", *settings(arguments.output), sep="\n")
+    if arguments.chosen:
+        arm, share, decoding = arguments.chosen
+        print(*chosen(arguments.output, arm, float(share), decoding), sep="\n")
 
 
 if __name__ == "__main__":

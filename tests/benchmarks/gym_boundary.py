@@ -40,7 +40,7 @@ TEMPERATURES = (1.0, 0.8, 0.7, 0.6)
 SHARES = (0.3, 0.5, 1.0)
 LONGEST_PROMPT, LONGEST_ANSWER = 40, 6
 """In tokens."""
-RECIPES = {"grpo": "recipes/quickstart/lab_grpo.yaml", "maxrl": "recipes/quickstart/lab_keep.yaml"}
+RECIPES = {"grpo": "recipes/quickstart/lab_grpo.yaml", "keep": "recipes/quickstart/lab_keep.yaml"}
 
 
 def tokenizer_of(texts: Sequence[str]) -> PreTrainedTokenizerFast:
