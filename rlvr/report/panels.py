@@ -176,7 +176,6 @@ def truncation(run: Run, probe_rates: Mapping[int, float]) -> go.Figure | None:
     if not steps and len(probe_rates) < 2:
         return None
     fig = figure(250, yaxis_rangemode="tozero", y_percent=True, **steps_axis(run))
-    fig.update_yaxes(tickformat=".1%")
     if steps:
         add_line(fig, steps, values, "training", SECOND, width=1.25, markers=False, hover="step %{x}: %{y:.2%}")
     if probe_rates:

@@ -24,6 +24,8 @@ EXACT_DASH = "5px,4px"
 """Dashes mean exact values, which only the lab can compute."""
 TICK_PIXELS = {"x": 60, "y": 36}
 """Ticks of a percent axis are at least this far apart."""
+LABELLED, DIGIT = 60, 7
+"""Pixels beside a vertical axis: with a title and labels such as 100%; of one more digit."""
 WIDTH = 600
 """Pixels of a figure beside its legend, about."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
@@ -63,7 +65,7 @@ def _layout(y_percent: bool, legend: str) -> dict[str, Any]:
     """The layout of all figures; made once, because Plotly takes 30 ms for it, and a page has forty figures."""
     fig = go.Figure()
     fig.update_layout(
-        template="none", margin={"l": 60, "r": 12, "t": 26 if legend == "top" else 10, "b": 44},
+        template="none", margin={"l": LABELLED, "r": 12, "t": 26 if legend == "top" else 10, "b": 44},
         font={"family": FONT, "size": 12, "color": INK}, paper_bgcolor="white", plot_bgcolor="white",
         hovermode="closest", hoverlabel={"bgcolor": "white", "bordercolor": GRID, "font": {"size": 12, "color": INK}},
         dragmode=False, showlegend=legend != "none", legend=_LEGENDS[legend],
@@ -93,6 +95,8 @@ def settle_percent_ticks(fig: go.Figure) -> go.Figure:
             step = next(size * m for m in (1, 2, 5, 10) if size * m >= rough * (1 - 1e-9))
             digits = max(0, -math.floor(math.log10(100 * step) + 1e-9))
             axis.update(dtick=step, tick0=0, tickformat=f".{digits}%")
+            if name[0] == "y" and digits and axis.title.text:  # wider labels would reach into the axis's title
+                margin.l = max(margin.l, LABELLED + DIGIT * (digits + 1))
     return fig
 
 

@@ -10,7 +10,8 @@ import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +21,7 @@ from rlvr.report.export import markdown
 from rlvr.report.figures import BINS, binned, thinned
 from rlvr.report.load import ProbePoint, ProblemRow, load_run
 from rlvr.report.page import render, write_report
+from rlvr.report.panels import truncation
 from rlvr.report.report import Report, load_report
 from rlvr.report.style import figure, settle_percent_ticks
 from rlvr.report.summary import summary_table
@@ -114,6 +116,20 @@ def test_percent_ticks_have_the_digits_of_their_distance() -> None:
     assert across.layout.xaxis.dtick == pytest.approx(0.0002) and across.layout.xaxis.tickformat == ".2%"
     nats = settle_percent_ticks(figure(266))
     assert nats.layout.yaxis.dtick is None
+
+
+def test_labels_of_an_axis_have_room() -> None:
+    """Bugs: the axis title of a comparison's front lay on labels such as 95.5%; where no completion was truncated the
+    axis went to 100.0%, of which a panel showed 00.0%."""
+
+    def margin(low: float, high: float, title: str) -> int:
+        drawn = figure(266, y_percent=True, legend="none", yaxis_range=[low, high], yaxis_title_text=title)
+        return settle_percent_ticks(drawn).layout.margin.l
+
+    assert margin(0, 0.9, "pass@256") == margin(0.96, 0.98, "") == 60 < margin(0.96, 0.98, "pass@256")
+    run = SimpleNamespace(series=lambda key: ([1, 2], [0.0, 0.0]), probes=[SimpleNamespace(step=2)], metrics=[])
+    flat = truncation(cast(Any, run), {})
+    assert flat is not None and settle_percent_ticks(flat).layout.yaxis.tickformat == ".0%"
 
 
 def test_a_crossing_is_significant_only_where_both_sides_are(run_dir: Path, tmp_path: Path) -> None:
