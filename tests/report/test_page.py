@@ -144,7 +144,7 @@ def test_lost_problems_come_with_their_counts_and_completions(run_dir: Path, pag
     assert missing == {case.problem_id for case in (*lost, *unsure)}  # the numbers of the paragraph add up
     assert f"{len(missing)} of these have no right sample at step 60" in page.visible
     assert f"Counted as lost: {len(lost)}, as chance alone" in page.visible
-    assert f"the other {len(unsure)} may well be chance" in page.visible
+    assert f"Perhaps by chance: {len(unsure)}." in page.visible
     lost_by_chance, gained_by_chance = f"{view.lost_by_chance:.1f}", f"{view.gained_by_chance:.1f}"
     assert f"about {lost_by_chance} would be called lost and {gained_by_chance} gained" in page.visible
     stored = {(row["problem_id"], row["text"]) for row in read_samples(run, 0)}
