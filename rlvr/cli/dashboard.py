@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -38,6 +39,21 @@ def run(arguments: argparse.Namespace) -> None:
          project=arguments.project, text=text, again=["rlvr", "dashboard", *sys.argv[2:]], picture=arguments.picture)
 
 
+def _mixed(run_dirs: Sequence[Path]) -> str | None:
+    """The first arm whose runs differ in what they began with or are measured on."""
+    from rlvr.runs.run_dir import RunDir
+
+    trees = [RunDir(run_dir).read_recipe()["recipe"] for run_dir in run_dirs]
+    groups = [(tree.get("tracking") or {}).get("group") for tree in trees]
+    arms = groups if all(groups) else [tree["algorithm"]["name"] for tree in trees]
+    began: dict[str, str] = {}
+    for arm, tree in zip(arms, trees, strict=True):
+        measured = json.dumps([tree.get("model"), (tree.get("data") or {}).get("probe")], sort_keys=True)
+        if began.setdefault(arm, measured) != measured:
+            return str(arm)
+    return None
+
+
 def make(
     run_dirs: Sequence[Path], *, again: Sequence[str], output: Path | None = None, name: str | None = None,
     entity: str | None = None, project: str | None = None, text: str = "", picture: Path | None = None,
@@ -54,6 +70,9 @@ def make(
     output = output or home / NAME
     dashboard = Dashboard(run_dirs, name=name or f"rlvr {home.resolve().name}", entity=entity, project=project,
                           text=text)
+    if mixed := _mixed(run_dirs):
+        sys.stderr.write(f"note: arm {mixed} holds runs of several models or probe sets, whose mean says little; make "
+                         "one dashboard for each, or set tracking.group\n")
     if picture is not None:
         from rlvr.report.dashboard_picture import draw
 

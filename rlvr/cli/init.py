@@ -47,6 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     if answers["model"] == "lab" and answers["data"] != "lab":
         raise UserError(f"the lab's model reads the lab's problems alone, not {answers['data']!r}; write --data lab, "
                         "or choose a model of your own (a hub id or a directory)", where="--model")
+    model = answers["model"]
+    if model.startswith((".", "/", "~")) and not Path(model).is_dir():
+        raise UserError(f"no directory {model!r}; expected lab, a hub id or the directory of a model", where="--model")
     data, rows = data_of(answers["data"], arguments.prompt, arguments.gold, chat=_chats(answers["model"]))
     dropped = []
     if rows is not None and is_file(answers["data"]):
@@ -55,7 +58,12 @@ def run(arguments: argparse.Namespace) -> None:
     notes += dropped
     output = arguments.output or Path(f"{tree['name']}.yaml")
     write_recipe(tree, header(answers, str(output), notes, launch), output)
-    sys.stdout.write(f"wrote {output}{_chosen(tree['data'], rows)}; next: rlvr check {output}\n")
+    sys.stdout.write(f"wrote {output}{_chosen(tree['data'], rows)}{_hub(model)}; next: rlvr check {output}\n")
+
+
+def _hub(model: str) -> str:
+    """A word on a model that is no directory here: it may be a misspelt one."""
+    return "" if model == "lab" or Path(model).is_dir() else f"; the model {model} is a hub id, not looked up here"
 
 
 def _chosen(data: dict[str, Any], rows: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from rlvr.cli.arguments import add_command, add_recipe, add_resume
@@ -18,6 +19,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if sys.stderr.isatty():  # the libraries alone take ten seconds, and a silent terminal looks hung
+        sys.stderr.write("loading libraries, problems and model; then a progress line follows\n")
     from rlvr.train import run as train
 
     train(arguments.recipe, arguments.overrides, resume=arguments.resume)

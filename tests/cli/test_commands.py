@@ -77,3 +77,14 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
             f"atexit.register(lambda: print('loaded', sorted({HEAVY!r} & set(sys.modules)))); main({words!r})")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "loaded []", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_is_told_what_happens_before_the_first_step(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: ten seconds of silence, a minute on a busy machine. Logs and scripts stay as they were."""
+    monkeypatch.setattr("rlvr.train.run", lambda *words, resume: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert main(["train", "recipes/quickstart/lab_grpo.yaml"]) == 0
+    assert ("loading libraries" in capsys.readouterr().err) is terminal

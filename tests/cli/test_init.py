@@ -94,6 +94,12 @@ def test_a_local_model_and_its_rows_pass_the_whole_check(
     assert main(["check", "--offline", "mine.yaml"]) == 0
 
 
+def test_a_model_that_is_not_here_is_said_to_be_a_hub_id(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug: a directory in another place was taken for a hub id without a word."""
+    assert main(["init", "--model", "tiny", "--data", "my.jsonl", "--algorithm", "grpo", "--hardware", "cpu"]) == 0
+    assert "; the model tiny is a hub id, not looked up here; next: rlvr check" in capsys.readouterr().out
+
+
 def test_rows_that_cannot_be_judged_do_not_count(folder: Path) -> None:
     """Bug: the batch was as large as the number of rows, and its recipe did not pass the check."""
     golds = [r"\frac{1}{0}" if i % 2 else "" if i % 4 == 0 else str(i) for i in range(80)]
@@ -159,6 +165,7 @@ def test_questions_are_asked_on_a_terminal_alone(
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--hardware", "8xh1000"], "--hardware: unknown GPU 'h1000'; did you mean 'h100'?"),
+    (["--model", "./no_model"], "--model: no directory './no_model'; expected lab, a hub id or the directory"),
     (["--hardware", "eight"], "--hardware: unknown GPU 'eight'"),
     (["--algorithm", "grop"], "unknown name 'grop' in algorithms: did you mean 'grpo'?"),
     (["--data", "no.jsonl"], "--data: no file 'no.jsonl'"),

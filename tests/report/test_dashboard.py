@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,22 @@ def test_without_a_key_the_definition_is_written_and_said_how_to_apply(
     (runset,) = definition["workspace"]["section"]["runSets"]
     (which,) = runset["filters"]["filters"]
     assert (which["key"]["name"], which["op"], which["value"]) == ("name", "IN", ["id0", "id1"])
+
+
+def test_runs_that_share_an_arm_and_no_base_are_noted(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: two runs of GRPO on different models were drawn as one mean without a word."""
+    other = tmp_path / "other"
+    shutil.copytree(runs[0], other)
+    file = RunDir(other).recipe
+    tree = json.loads(file.read_text())
+    assert main(["dashboard", str(runs[0]), str(other), "-o", str(tmp_path / "d.json")]) == 0
+    assert "note:" not in capsys.readouterr().err
+    tree["recipe"]["model"] = {"path": "another"}
+    file.write_text(json.dumps(tree))
+    assert main(["dashboard", str(runs[0]), str(other), "-o", str(tmp_path / "d.json")]) == 0
+    assert "note: arm grpo holds runs of several models or probe sets" in capsys.readouterr().err
 
 
 def test_the_overview_has_the_boundary_by_arm_and_with_its_interval(runs: list[Path], tmp_path: Path) -> None:
