@@ -81,17 +81,17 @@ _CLONE, _CLONE3, _KILL, _TGKILL = (56, 220), (435, 435), (62, 129), (234, 131)
 _PRLIMIT, _SET_AFFINITY, _SOCKETPAIR = (302, 261), (203, 122), (53, 199)
 _AF_UNIX, _NOT_A_STREAM = 1, 0xE
 """SOCK_STREAM is 1; every other type of socket has one of these bits."""
-
-# (call, index of an argument, values of it that are refused)
 _IOCTL, _SOCKET_IOCTLS = (16, 29), (0x8900, 0x8A00)
 """Of sockets: owners to be signalled, and the addresses of the machine's network interfaces."""
+
+# (call, index of an argument, values of it that are refused)
 _REFUSED_ARGUMENTS: tuple[tuple[tuple[int, int], int, tuple[int, ...]], ...] = (
     # prctl: a candidate that clears its parent-death signal would survive a killed judge; one that is dumpable may
     # have its core written by the host's core handler, whatever RLIMIT_CORE says; 62: PR_SCHED_CORE names others
     ((157, 167), 0, (PR_SET_PDEATHSIG, PR_SET_DUMPABLE, 62)),
     # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX: any signal to any process by way of a pipe; F_SETLEASE, F_NOTIFY
     ((72, 25), 1, (8, 10, 15, 1024, 1026)),
-    ((16, 29), 1, (0x5412, 0x541C)),  # TIOCSTI, TIOCLINUX: typing on a terminal
+    (_IOCTL, 1, (0x5412, 0x541C)),  # TIOCSTI, TIOCLINUX: typing on a terminal
 )
 
 

@@ -8,8 +8,8 @@ JSON itself carries None, bool, float, str, list and integers up to 2**53; the r
 `{"i": hex}` int, `{"t": [...]}` tuple, `{"s": [...]}` set, `{"z": [...]}` frozenset, `{"d": [[key, value], ...]}`
 dict, `{"b": hex}` bytes, `{"c": [real, imaginary]}` complex, `{"q": [...]}` deque, `{"F": [n, d]}` Fraction,
 `{"D": text}` Decimal, `{"o": number, "type": name}` an object that stays where it is; one that can be awaited has
-"await" too, true for a coroutine. The rarer types, from ranges and
-dates to the linked nodes of LeetCode, are in `rlvr.rewards.programs.wire_rare`.
+"await" too, true for a coroutine. The rarer types, from ranges and dates to the linked nodes of LeetCode, are in
+`rlvr.rewards.programs.wire_rare`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ CHECK = "crc"
 _CHECKED = re.compile(rb', "crc": "([0-9a-f]{8})"}$')
 _CHECK_BYTES = 32
 """More than a checksum takes at the end of a file."""
+WHOLE = 2**26
+"""Bytes of a file that are read to see whether it is as it was saved: all gigabytes of a large model and its optimizer
+would take a minute each time."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -140,6 +143,37 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fingerprints(folder: Path, marker: str) -> dict[str, list[int]]:
+    """Size and checksum of every file below a folder but its `marker`, pictures and pages, by its name there. Of a
+    file above `WHOLE` bytes the checksum is of its two ends."""
+    return {str(path.relative_to(folder)): _fingerprint(path) for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.suffix not in (".md", ".png") and path != folder / marker}
+
+
+def _fingerprint(path: Path) -> list[int]:
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        found = zlib.crc32(file.read(WHOLE if size <= WHOLE else WHOLE // 2))
+        if size > WHOLE:
+            file.seek(size - WHOLE // 2)
+            found = zlib.crc32(file.read(), found)
+    return [size, found]
+
+
+def check_saved(folder: Path, marker: str) -> None:
+    """UserError for a folder of which a file is not as its `marker` says; one of an older version says nothing."""
+    text = (folder / marker).read_bytes()
+    try:
+        saved = json.loads(text or b"{}")
+        changed = [name for name, fingerprint in saved.items()
+                   if not (folder / name).is_file() or _fingerprint(folder / name) != fingerprint]
+    except (ValueError, AttributeError):
+        changed = [marker]
+    if changed:
+        raise UserError(f"{folder / changed[0]}: not as it was saved; restore it, or delete the directory "
+                        f"{folder.name} to go on from what was saved before it")
 
 
 def nan_to_null(value: Any) -> Any:

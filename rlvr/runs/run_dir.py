@@ -24,6 +24,7 @@ from rlvr.runs.files import (
     append_jsonl,
     checksum,
     dumps,
+    fingerprints,
     jsonl_lines,
     nan_to_null,
     null_to_nan,
@@ -304,13 +305,12 @@ class RunDir:
 
     @staticmethod
     def mark_complete(checkpoint: Path) -> None:
-        """Write the marker after everything else in the checkpoint is on the disk."""
+        """Write the marker, which `files.check_saved` reads, after everything else is on the disk."""
         for folder, _, files in os.walk(checkpoint):
             for name in files:
                 sync(Path(folder, name))
             sync(Path(folder))
-        (checkpoint / COMPLETE).touch()
-        sync(checkpoint)
+        write_json_atomic(checkpoint / COMPLETE, fingerprints(checkpoint, COMPLETE))
 
     # ---------------------------------------------------------------- files
 

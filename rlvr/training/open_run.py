@@ -12,7 +12,8 @@ from typing import Any
 from rlvr.data.problem_sets import problem_rows
 from rlvr.models.loading import source
 from rlvr.probes import past
-from rlvr.runs.run_dir import RunDir
+from rlvr.runs.files import check_saved
+from rlvr.runs.run_dir import COMPLETE, RunDir
 from rlvr.training.processes import world_size
 from rlvr.types import Problem, UnsoundError, UserError
 
@@ -39,6 +40,7 @@ def open_run(
         if tree["train"]["save_only_model"]:
             raise UserError("found true: the checkpoints of this run hold no optimizer state, so it cannot be resumed; "
                             "start anew in another run_dir", where="train.save_only_model")
+        check_saved(checkpoint, COMPLETE)
         check_checkpoint(checkpoint, source(tree["model"]["path"]), tree["model"]["revision"],
                          trust_remote_code=tree["model"]["trust_remote_code"])
     run_dir.truncate_after(int(checkpoint.name.split("-")[1]) if checkpoint else -1)

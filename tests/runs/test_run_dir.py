@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from rlvr.runs import files
 from rlvr.runs import run_dir as run_dir_module
-from rlvr.runs.files import jsonl_lines, rewrite_jsonl
+from rlvr.runs.files import check_saved, jsonl_lines, rewrite_jsonl
 from rlvr.runs.run_dir import COMPLETE, RunDir, git_commit, nan_to_null, null_to_nan, versions
 from rlvr.types import UserError
 
@@ -431,7 +432,7 @@ def test_latest_checkpoint_is_the_newest_complete_one(run: RunDir, caplog):
         assert run.latest_checkpoint(discard_incomplete=True) == newest
     assert f"{half}: deleted, its save was interrupted (no file COMPLETE)" in caplog.text
     assert not half.exists() and old.exists() and older_half.exists()
-    assert (newest / COMPLETE).read_bytes() == b""
+    assert list(json.loads((newest / COMPLETE).read_bytes())) == ["sub/weights"]
 
 
 def test_only_incomplete_checkpoints_means_start_again(run: RunDir):
@@ -451,6 +452,35 @@ def test_the_marker_is_written_last(run: RunDir, monkeypatch):
     with pytest.raises(OSError, match="input/output error"):
         run.mark_complete(path)
     assert run.latest_checkpoint() is None
+
+
+@pytest.mark.parametrize("whole", [2**26, 8])
+def test_a_checkpoint_that_is_not_as_it_was_saved_is_said(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    """Bug: a flipped bit of the weights went on as other numbers, and a cut file was a traceback of torch."""
+    monkeypatch.setattr(files, "WHOLE", whole)
+    path = make_checkpoint(run, 10, complete=False)
+    (path / "weights").mkdir()
+    (path / "weights" / "optimizer.pt").write_bytes(bytes(range(40)))
+    (path / "model.safetensors").write_bytes(b"tensors")
+    (path / "README.md").write_text("a card")
+    run.mark_complete(path)
+    (path / "README.md").write_text("another card")
+    check_saved(path, COMPLETE)
+    for name in ("weights/optimizer.pt", "model.safetensors"):
+        data = (path / name).read_bytes()
+        for changed in (b"", data[:-1], 2 * data, bytes([data[0] ^ 8]) + data[1:], data[:-1] + bytes([data[-1] ^ 1])):
+            (path / name).write_bytes(changed)
+            with pytest.raises(UserError, match=f"{name}: not as it was saved; restore it, or delete the directory"):
+                check_saved(path, COMPLETE)
+        (path / name).write_bytes(data)
+    marker = (path / COMPLETE).read_bytes()
+    (path / COMPLETE).write_bytes(marker[:-9])
+    with pytest.raises(UserError, match="COMPLETE: not as it was saved"):
+        check_saved(path, COMPLETE)
+    (path / COMPLETE).write_bytes(b"")  # of version 0.1
+    check_saved(path, COMPLETE)
 
 
 def test_importing_the_run_directory_needs_nothing_heavy():
