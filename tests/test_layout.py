@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,6 +53,11 @@ def sources() -> list[Path]:
                   if "__pycache__" not in path.parts)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def room_of(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
     return (parts[1] if parts[0] == "rlvr" else parts[0]).removesuffix(".py")
@@ -60,7 +66,7 @@ def room_of(path: Path) -> str:
 def imported(path: Path) -> set[str]:
     """Full names of the modules that a file imports anywhere, also inside functions."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -95,7 +101,7 @@ def test_files_and_rooms_stay_small() -> None:
 
 def test_a_function_fits_on_a_screen() -> None:
     long = {f"{path.relative_to(ROOT)}:{node.name}"
-            for path in sources() for node in ast.walk(ast.parse(path.read_text()))
+            for path in sources() for node in ast.walk(parsed(path))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             and node.end_lineno is not None and node.end_lineno - node.lineno >= 60}
     assert not long, f"{sorted(long)}: at most 60 lines, split them"

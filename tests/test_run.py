@@ -26,6 +26,7 @@ from rlvr.runs.samples import read_samples
 from rlvr.statistics.boundary_row import sequential_verdicts
 from rlvr.training.tracking import MetricsCallback
 from rlvr.types import DEFAULT_KS
+from tests.support import warm
 from tests.support.fake_keys import KEYS, keys_in_files
 from tests.support.small_run import command, file_hash, kill_when, rows, write_recipe
 from tests.support.wandb_offline import read_history, read_records
@@ -239,8 +240,8 @@ def test_killed_anywhere_it_resumes_to_the_same_end(whole: Path, tmp_path: Path,
         drawn = len(list(read_samples(run.samples(4))))
         assert drawn > 0
     assert main(["train", *arguments]) == 2  # never over an existing run by accident
-    if moment == "training":  # in a fresh interpreter; the others in this one, which saves the start
-        done = subprocess.run(command("train", *arguments, "--resume"), capture_output=True, text=True, timeout=300)
+    if moment == "training":  # in a process of its own; the others in this one
+        done = warm.run(command("train", *arguments, "--resume"), timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
     else:
         assert main(["train", *arguments, "--resume"]) == 0

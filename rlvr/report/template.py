@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,13 @@ def page_of(name: str, *, parts: Sequence[str], **values: Any) -> str:
     css, js = (Markup("".join((here / f"{part}.{kind}").read_text(encoding="utf-8") for part in parts))
                for kind in ("css", "js"))
     plotly = Markup((here / PLOTLY).read_text(encoding="utf-8")) if "figures" in values else ""
-    pages = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=PackageLoader("rlvr.report", ""))
-    return pages.get_template(f"{name}.html").render(css=css, js=js, plotly=plotly, **values)
+    return _templates().get_template(f"{name}.html").render(css=css, js=js, plotly=plotly, **values)
+
+
+@cache
+def _templates() -> Environment:
+    """Made once: it keeps the templates that it has compiled, which takes longer than filling them."""
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=PackageLoader("rlvr.report", ""))
 
 
 def as_json(figures: Mapping[str, go.Figure]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rlvr import train
 from rlvr.cli.main import main
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch
 from rlvr.runs.run_dir import RunDir
+from tests.support import warm
 from tests.support.probe_processes import LAUNCH
 from tests.support.small_run import RECIPE, command, rows, write_recipe
 
@@ -311,9 +312,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     try:
         arguments = write_recipe(tmp_path)
         arguments[1] = f"run_dir={disk}/run"
-        done = subprocess.run(
-            command("train", *arguments, "tracking.wandb=disabled"), capture_output=True, text=True, timeout=200
-        )
+        done = warm.run(command("train", *arguments, "tracking.wandb=disabled"), timeout=200)
         assert done.returncode == 2, done.stderr[-2000:]
         assert "Traceback" not in done.stderr
         last = done.stderr.strip().splitlines()[-1]

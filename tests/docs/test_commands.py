@@ -11,11 +11,13 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +26,7 @@ from rlvr.config.comparison import load_comparison
 from rlvr.config.recipe import load_recipe
 from rlvr.lab.model import BASE_DIR
 from tests.docs.pages import PAGES, ROOT, SHELLS, blocks, text_of
+from tests.support import warm
 from tests.support.openai_server import serving
 
 NOT_RUN = {
@@ -121,6 +124,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("RLVR_CACHE", str(folder / "cache"))
         patch.setattr("rlvr.training.distillation.CANDIDATES", 64)
         patch.setattr("rlvr.probes.appearing.POLL", 0.01)
+        patch.setattr("rlvr.cli.comparison_runs.subprocess", SimpleNamespace(Popen=warm.Popen, PIPE=subprocess.PIPE))
         server = stack.enter_context(serving(models=("qwen-base", "qwen-step-200")))
         patch.setenv("STUB", server.url)
         for page, language, name in (("docs/algorithms.md", "python", "my_algorithms.py"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from rlvr.cli.main import main
 from rlvr.runs.run_dir import RunDir
+from tests.support import warm
 from tests.support.probe_processes import LAUNCH, ROOT, difference
 
 WORDS = ["probe", "lab", "--data", "lab", "data.probe.split=test", "data.probe.size=12", "--plan", "cheap",
@@ -22,10 +22,8 @@ def test_two_processes_draw_what_one_draws(tmp_path: Path, monkeypatch: pytest.M
     one, two = tmp_path / "one", tmp_path / "two"
     monkeypatch.setenv("RLVR_CACHE", str(tmp_path / "cache-one"))
     assert main([*WORDS, "-o", str(one)]) == 0
-    done = subprocess.run(
-        [sys.executable, *LAUNCH, "-m", "rlvr.cli", *WORDS, "-o", str(two)], capture_output=True, text=True,
-        timeout=300, cwd=ROOT, env=os.environ | {"RLVR_CACHE": str(tmp_path / "cache-two")},
-    )
+    done = warm.run([sys.executable, *LAUNCH, "-m", "rlvr.cli", *WORDS, "-o", str(two)], timeout=300, cwd=ROOT,
+                    env=os.environ | {"RLVR_CACHE": str(tmp_path / "cache-two")})
     assert done.returncode == 0, done.stderr[-4000:]
     differ, total = difference(RunDir(one).samples(0), RunDir(two).samples(0))
     assert differ == 0 and total >= 12 * 8

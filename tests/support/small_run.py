@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
+
 RECIPE = """
 name: small
 model: {path: lab}
@@ -58,7 +60,7 @@ def file_hash(path: Path) -> str:
 
 def kill_when(arguments: list[str], condition: Callable[[], bool], timeout: float = 120.0) -> None:
     """Start a run and SIGKILL it, with all its processes, as soon as `condition` holds."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    process = warm.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + timeout
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -21,7 +21,7 @@ from rlvr.cli.main import main
 from rlvr.lab.model import build_tokenizer
 from rlvr.models.weights import weights_hash
 from rlvr.runs.run_dir import RunDir
-from tests.support import six_processes
+from tests.support import six_processes, warm
 from tests.support.small_run import file_hash, rows, write_recipe
 from tests.support.tiny import tiny_model
 
@@ -33,7 +33,7 @@ CASES = [f"{name}-{kind}" for kind in ("full", "lora")
 def train(folder: Path, name: str, *launcher: str) -> dict[str, Any]:
     output = folder / f"{name}.pt"
     script = ["-m", "tests.support.six_processes", str(folder / "model"), str(output)]
-    done = subprocess.run([sys.executable, *launcher, *script], capture_output=True, text=True, timeout=900, cwd=ROOT)
+    done = warm.run([sys.executable, *launcher, *script], timeout=900, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-4000:]
     return torch.load(output)
 
@@ -97,7 +97,7 @@ def test_a_process_of_fsdp2_is_killed_and_the_run_resumes_to_the_same_bits(tmp_p
     before = rows(run.metrics)
     assert main(["train", *arguments, *settings]) == 2  # never over an existing run by accident
 
-    done = subprocess.run([*launch, "--resume"], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    done = warm.run([*launch, "--resume"], timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-4000:]
     assert (third / "pytorch_model_fsdp.bin").is_file()  # as FSDP2 saves its parts
     assert file_hash(third / "model.safetensors") == file_hash(lost / "model.safetensors")

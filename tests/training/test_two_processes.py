@@ -14,14 +14,10 @@ import torch
 from rlvr.runs.rollouts import read_rollouts
 from rlvr.runs.run_dir import RunDir
 from rlvr.runs.samples import read_samples
+from tests.support import warm
 from tests.support.probe_processes import LAUNCH, ROOT, difference
 from tests.support.small_run import rows, write_recipe
 from tests.support.two_processes import AGGREGATIONS, main
-
-
-def run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +25,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """What one process and two processes wrote."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     main(one)
-    run(sys.executable, *LAUNCH, "-m", "tests.support.two_processes", str(two))
+    done = warm.run([sys.executable, *LAUNCH, "-m", "tests.support.two_processes", str(two)], timeout=300, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-4000:]
     return one, two
 
 
@@ -82,7 +79,9 @@ def test_no_process_is_kept_in_a_collective_while_another_is_slow(folders: tuple
 
 def test_the_lab_recipe_on_two_processes(tmp_path: Path) -> None:
     arguments = write_recipe(tmp_path)
-    run(sys.executable, *LAUNCH, "-m", "rlvr.train", *arguments, "train.steps=2", "train.micro_batch_size=8")
+    command = [sys.executable, *LAUNCH, "-m", "rlvr.train", *arguments, "train.steps=2", "train.micro_batch_size=8"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)  # started as users do
+    assert done.returncode == 0, done.stderr[-4000:]
     run_dir = RunDir(tmp_path / "run")
     assert [r["step"] for r in rows(run_dir.metrics)] == [1, 2]
     assert [r["step"] for r in rows(run_dir.boundary)] == [0, 2]
