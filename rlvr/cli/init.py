@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = answers["model"]
     if model.startswith((".", "/", "~")) and not Path(model).is_dir():
         raise UserError(f"no directory {model!r}; expected lab, a hub id or the directory of a model", where="--model")
-    data, rows = data_of(answers["data"], arguments.prompt, arguments.gold, chat=_chats(answers["model"]))
+    data, rows = data_of(answers["data"], arguments.prompt, arguments.gold, chat=reads_chats(answers["model"]))
     dropped = []
     if rows is not None and is_file(answers["data"]):
         rows, dropped = usable_rows(data)
@@ -86,7 +86,7 @@ def _ask(name: str) -> str:
     return sys.stdin.readline().strip() or default
 
 
-def _chats(model: str) -> bool:
+def reads_chats(model: str) -> bool:
     """Whether a model reads chat messages: by its files, or by its name on the hub."""
     folder = Path(model)
     if not folder.is_dir():

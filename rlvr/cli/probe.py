@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlvr.cli.arguments import add_command, add_resume, at_least_one, count
 from rlvr.types import UserError
+
+if TYPE_CHECKING:
+    from rlvr.config.probe_recipe import ProbeRecipe
 
 
 def add_parser(commands: Any) -> None:
@@ -62,6 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--until and --wandb: found without --watch; remove them, or give the directory to watch")
     if rank() == 0:
         RunDir(arguments.output).check_usable(resume=arguments.resume)
+        if arguments.data is not None and samples is None:
+            sys.stderr.write(_chat_note(request.recipe))
     from rlvr.probes.elsewhere import judge_file  # loads torch: only once the request is valid
     from rlvr.probes.offline import probe
     from rlvr.runs.files import full_disk_explained
@@ -80,3 +86,15 @@ def run(arguments: argparse.Namespace) -> None:
                        resume=arguments.resume)
         if rank() == 0:
             write_and_print(arguments.output)
+
+
+def _chat_note(recipe: ProbeRecipe) -> str:
+    """A line for a model with a chat template whose prompts go as plain text, as `--data` alone sends them; else ""."""
+    from rlvr.cli.init import reads_chats
+    from rlvr.config.probe_recipe import data_of_sets
+
+    if recipe.model is None or not reads_chats(recipe.model.path) or any(
+            spec.chat for spec in data_of_sets(recipe).values()):
+        return ""
+    return (f"note: {recipe.model.path} reads chats, and prompts are sent as plain text: data.probe.chat=true uses its "
+            "template, data.probe.system='...' asks for the form of answer\n")

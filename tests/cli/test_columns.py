@@ -10,6 +10,7 @@ import pytest
 
 from rlvr.cli.columns import usual_columns
 from rlvr.cli.main import main
+from rlvr.cli.probe import _chat_note
 from rlvr.cli.probe_request import probe_request
 
 SUMS = [{"question": "1 + 1?", "answer": "2", "note": "x"}, {"question": "2 + 3?", "answer": "5", "note": "y"}]
@@ -61,3 +62,16 @@ def test_an_unusual_name_is_answered_with_the_key_that_says_it(
     assert main(["audit", "--data", data, "--workers", "1"]) == 2
     assert "d.jsonl:1: no column 'problem'; set data.prompt to one of: text, answer" in capsys.readouterr().err
     assert main(["audit", "--data", data, "--workers", "1", "data.prompt=text", "--second", "exact_string"]) == 0
+
+
+def test_a_chat_model_that_is_sent_plain_text_is_noted(tmp_path: Path) -> None:
+    """Bug: such a model was measured as one that solves hardly anything, without a word."""
+    data = write(tmp_path / "d.jsonl", SUMS)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "chat_template.jinja").write_text("{{ messages }}")
+    (tmp_path / "tiny" / "config.json").write_text("{}")
+    tiny = str(tmp_path / "tiny")
+    assert "tiny reads chats, and prompts are sent as plain text: data.probe.chat=true" in _chat_note(
+        probe_request([tiny], data=data).recipe)
+    assert _chat_note(probe_request([tiny, "data.probe.chat=true"], data=data).recipe) == ""
+    assert _chat_note(probe_request(["lab"], data=data).recipe) == ""
