@@ -29,6 +29,9 @@ os.environ.update(
     WANDB_SILENT="true",
     TORCH_EXTENSIONS_DIR=str(CACHE / "torch_extensions"),
 )
+# Bytecode is kept whatever the shell says: else pytest rewrites every test, and hundreds of processes compile rlvr.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 PROCESSES = ("tests/training/test_two_processes.py", "tests/training/test_distributed.py", "tests/test_run.py",
              "tests/algorithms/test_plugin.py", "tests/cli/test_bad_input.py")
