@@ -5,6 +5,7 @@ Usage: accelerate launch ... -m tests.gpu.train PEAK_FILE RECIPE [key=value ...]
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def main() -> int:
 
     if not torch.cuda.is_available():
         fsdp2_on_cpu.allow()
+    if folder := os.environ.get("RLVR_TESTS_PIDS"):  # for a test that kills a rank
+        Path(folder, f"rank{rank()}").write_text(str(os.getpid()))
     code = train.main(sys.argv[2:])
     if rank() == 0 and torch.cuda.is_available():
         Path(sys.argv[1]).write_text(str(torch.cuda.max_memory_allocated() / 2**30))

@@ -7,13 +7,13 @@ Run: python -m pytest tests/training/test_distributed.py
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
@@ -84,14 +84,13 @@ def test_a_process_of_fsdp2_is_killed_and_the_run_resumes_to_the_same_bits(tmp_p
         "--num_processes", "2", "--mixed_precision", "no", "--main_process_port", "0", "-m", "tests.gpu.train",
         os.devnull, *arguments, *settings,
     ]
-    launcher = subprocess.Popen(launch, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT)
+    env = os.environ | {"RLVR_TESTS_PIDS": str(tmp_path)}
+    launcher = warm.Popen(launch, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT, env=env)
     third = tmp_path / "run/checkpoints/checkpoint-3"
     while not any(step == 3 for step, _ in run.complete_checkpoints()):
         assert launcher.poll() is None, launcher.communicate()[1].decode()[-4000:]
         time.sleep(0.005)
-    (victim,) = (child for child in psutil.Process(launcher.pid).children(recursive=True)
-                 if "tests.gpu.train" in child.cmdline() and child.environ().get("RANK") == "1")
-    victim.kill()
+    os.kill(int((tmp_path / "rank1").read_text()), signal.SIGKILL)
     assert launcher.wait(120) != 0  # and with it the other rank, which torchrun ends
     lost = third.rename(tmp_path / "lost")
     before = rows(run.metrics)
