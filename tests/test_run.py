@@ -31,6 +31,7 @@ from tests.support.fake_keys import KEYS, keys_in_files
 from tests.support.small_run import command, file_hash, kill_when, rows, write_recipe
 from tests.support.wandb_offline import read_history, read_records
 
+PROBLEMS = 6
 WEIGHTS = "checkpoints/checkpoint-4/model.safetensors"
 
 
@@ -38,8 +39,8 @@ WEIGHTS = "checkpoints/checkpoint-4/model.safetensors"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
-    done = subprocess.run(command("train", *write_recipe(folder)), capture_output=True, text=True, timeout=300,
-                          env={**os.environ, **KEYS})
+    done = subprocess.run(command("train", *write_recipe(folder, PROBLEMS)), capture_output=True, text=True,
+                          timeout=300, env={**os.environ, **KEYS})
     assert done.returncode == 0, done.stderr[-3000:]
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
@@ -50,8 +51,8 @@ def test_run_directory_is_complete(whole: Path) -> None:
     run = RunDir(whole / "run")
     assert [r["step"] for r in rows(run.metrics)] == [1, 2, 3, 4]
     assert [r["step"] for r in rows(run.boundary)] == [0, 2, 4]
-    assert [r["step"] for r in rows(run.probes)] == [0] * 12 + [2] * 12 + [4] * 12
-    assert len(rows(run.problems)) == 12 and run.report.stat().st_size > 1_000_000
+    assert [r["step"] for r in rows(run.probes)] == [0] * PROBLEMS + [2] * PROBLEMS + [4] * PROBLEMS
+    assert len(rows(run.problems)) == PROBLEMS and run.report.stat().st_size > 1_000_000
     for row in rows(run.boundary):
         of_step = [r for r in rows(run.probes) if r["step"] == row["step"]]
         samples = list(read_samples(run.samples(row["step"])))
@@ -62,7 +63,7 @@ def test_run_directory_is_complete(whole: Path) -> None:
             assert sorted(s["sample"] for s in mine) == list(range(r["n"]))
         if row["step"]:  # two probes after the base: the run knew from its steps and `every`
             assert (row["sequential"]["look"], row["sequential"]["planned_looks"]) == (row["step"] // 2, 2)
-        assert row["exact"]["boundary/pass@1"] == pytest.approx(sum(r["exact_p"] for r in of_step) / 12, rel=1e-9)
+        assert row["exact"]["boundary/pass@1"] == pytest.approx(sum(r["exact_p"] for r in of_step) / PROBLEMS, rel=1e-9)
 
 
 def test_every_checkpoint_has_its_card(whole: Path) -> None:
@@ -132,9 +133,9 @@ def test_wandb_mirrors_the_boundary(whole: Path) -> None:
 def test_wandb_holds_the_curves_the_ledger_and_samples_as_tables(whole: Path) -> None:
     media = next((whole / "run").glob("wandb/offline-run-*/files/media/table/boundary"))
     tables = {p.name.split("_")[0]: json.loads(p.read_text()) for p in sorted(media.glob("*.table.json"))}
-    assert len(tables["ledger"]["data"]) % 12 == 0
+    assert len(tables["ledger"]["data"]) % PROBLEMS == 0
     samples = tables["samples"]
-    assert len({row[0] for row in samples["data"]}) == 12
+    assert len({row[0] for row in samples["data"]}) == PROBLEMS
     assert {row[samples["columns"].index("correct")] for row in samples["data"]} == {True, False}
     assert any("curves" in name for name in tables)
     kept = [json.loads(path.read_text()) for path in sorted(media.parent.glob("train/rollouts_*.table.json"))]
@@ -156,7 +157,7 @@ def test_wandb_holds_the_figures_of_the_report_and_how_they_were_measured(whole:
     assert any({"base", "step 2", "step 4"} <= each for each in names)
     for each in (figure for found in drawn.values() for figure in found):
         (said,) = [note["text"] for note in each["layout"]["annotations"] if "problems" in note["text"]]
-        assert said.startswith("12 problems; temperature 1, top_p 1, at most 18 new tokens; plan ")
+        assert said.startswith(f"{PROBLEMS} problems; temperature 1, top_p 1, at most 18 new tokens; plan ")
         assert said.endswith("graded by countdown/1.")
 
 
@@ -194,7 +195,7 @@ def without_times(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_probes_do_not_change_the_training(whole: Path, tmp_path: Path) -> None:
-    assert main(["train", *write_recipe(tmp_path), "probes.enabled=false", "tracking.wandb=disabled"]) == 0
+    assert main(["train", *write_recipe(tmp_path, PROBLEMS), "probes.enabled=false", "tracking.wandb=disabled"]) == 0
     assert file_hash(tmp_path / "run" / WEIGHTS) == file_hash(whole / "run" / WEIGHTS)
     without, with_probes = (rows(p / "run" / "metrics.jsonl") for p in (tmp_path, whole))
     for a, b in zip(without, with_probes, strict=True):
@@ -203,7 +204,7 @@ def test_probes_do_not_change_the_training(whole: Path, tmp_path: Path) -> None:
 
 def test_same_seed_same_run_other_seed_other_run(whole: Path, tmp_path: Path) -> None:
     overrides = ["probes.enabled=false", "tracking.wandb=disabled", "train.steps=2"]
-    assert main(["train", *write_recipe(tmp_path), *overrides, "seed=1"]) == 0
+    assert main(["train", *write_recipe(tmp_path, PROBLEMS), *overrides, "seed=1"]) == 0
     first = rows(whole / "run" / "metrics.jsonl")[0]
     assert rows(tmp_path / "run" / "metrics.jsonl")[0]["train/entropy"] != first["train/entropy"]
 
@@ -224,7 +225,7 @@ def assert_same_end(killed: Path, whole: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["base probe", "training", "probe"])
 def test_killed_anywhere_it_resumes_to_the_same_end(whole: Path, tmp_path: Path, moment: str) -> None:
-    arguments = write_recipe(tmp_path)
+    arguments = write_recipe(tmp_path, PROBLEMS)
     run = RunDir(tmp_path / "run")
 
     def reached() -> bool:
@@ -260,7 +261,7 @@ def test_a_finished_run_is_extended_to_what_a_longer_one_would_be(
 ) -> None:
     """Bug: `train.steps` could not be raised on resume. Weights, counts and rows are those of a run of 4 steps from the
     start; the error of the verdicts was for one probe, and is spent."""
-    arguments = ["train", *write_recipe(tmp_path), "tracking.wandb=disabled"]
+    arguments = ["train", *write_recipe(tmp_path, PROBLEMS), "tracking.wandb=disabled"]
     assert main([*arguments, "train.steps=2"]) == 0
     assert main([*arguments, "--resume"]) == 0
     said = "note: the run is extended from 2 to 4 steps; its verdicts on the boundary were planned for 1 probe and hold"

@@ -37,10 +37,11 @@ tracking: {wandb: offline}
 """
 
 
-def write_recipe(folder: Path) -> list[str]:
-    """Arguments of `rlvr train`: a recipe whose run directory is `folder/run`, with a baseline store of its own."""
+def write_recipe(folder: Path, problems: int = 12) -> list[str]:
+    """Arguments of `rlvr train`: a recipe whose run directory is `folder/run`, with a baseline store of its own. Its
+    probes ask `problems`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "recipe.yaml").write_text(RECIPE.replace("size: 12", f"size: {problems}"))
     return [str(folder / "recipe.yaml"), f"run_dir={folder}/run", f"probes.baselines={folder}/baselines"]
 
 
