@@ -76,8 +76,8 @@ def test_an_installed_algorithm_is_listed_beside_a_broken_one(site: Path) -> Non
 
 
 def test_an_installed_algorithm_trains(site: Path, tmp_path: Path) -> None:
-    done = rlvr(site, "train", *write_recipe(tmp_path), "algorithm.name=batch_mean", "algorithm.scale=0.5",
-                "train.steps=2")
+    done = rlvr(site, "train", *write_recipe(tmp_path, 2), "tracking.wandb=disabled", "algorithm.name=batch_mean",
+                "algorithm.scale=0.5", "train.steps=2")
     assert done.returncode == 0, done.stderr
     run = RunDir(tmp_path / "run")
     assert run.read_recipe()["recipe"]["algorithm"] == {"name": "batch_mean", "scale": 0.5}

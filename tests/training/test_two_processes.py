@@ -78,7 +78,7 @@ def test_no_process_is_kept_in_a_collective_while_another_is_slow(folders: tuple
 
 
 def test_the_lab_recipe_on_two_processes(tmp_path: Path) -> None:
-    arguments = write_recipe(tmp_path)
+    arguments = write_recipe(tmp_path, 6)
     command = [sys.executable, *LAUNCH, "-m", "rlvr.train", *arguments, "train.steps=2", "train.micro_batch_size=8"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)  # started as users do
     assert done.returncode == 0, done.stderr[-4000:]
