@@ -92,9 +92,13 @@ def small(command: str) -> list[str]:
         words = shlex.split(re.sub("trl-output(.*)--until 200", r"their_output\1--until 2", shlex.join(words)))
         return [*words, "data.probe.size=4", "--plan", "cheap", "judge.workers=1"]
     if "--base-url" in words:
-        return [*words, "data.probe.size=2", "--plan", "cheap"]
+        return [*words, "data.probe.size=2", "--plan", "cheap", "judge.workers=1"]
+    if verb == "probe" and "--from" in words:
+        return [*words, "judge.workers=1"]
     if verb == "probe" and "lab" in words and "--from" not in words:
         return [*words, "data.probe.size=4", "--plan", "cheap", "judge.workers=1"]
+    if verb == "audit":
+        return [*words, "--workers", "1"]
     return [*words, "--problems", "4"] if words[:2] == ["lab", "exact"] else words
 
 
