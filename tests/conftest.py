@@ -82,9 +82,10 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop() -> None:
-    """All is imported, and nothing has run."""
-    warm.serve()
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """All is imported, and nothing has run. Of xdist's processes those that run tests do this."""
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        warm.serve()
 
 
 class ByFile(LoadScopeScheduling):
