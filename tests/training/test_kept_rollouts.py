@@ -86,7 +86,7 @@ def test_the_draw_is_seeded_and_uniform() -> None:
 def kept(run_dir: RunDir, step: int, count: int) -> None:
     row = {"problem_id": "p", "sample": 0, "text": "\ud800", "correct": None, "reason": "harness_error",
            "extracted": None, "tokens": 3, "reward": None, "credit": None, "truncated": False}
-    write_samples(run_dir.rollouts(step), {"step": step, "problems": [{"id": "p", "prompt": [
+    write_samples(run_dir.rollouts(step), {"step": step, "kept": "all", "problems": [{"id": "p", "prompt": [
         {"role": "user", "content": "1 + 1"}], "gold": "2"}]}, [row | {"sample": i} for i in range(count)])
 
 
