@@ -18,8 +18,7 @@ import builtins
 from collections.abc import Iterator
 
 _LEAVES = (ast.Constant, ast.Load, ast.Store, ast.Del)
-_OF_PLAIN_VALUES = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, float, complex)
-                             for name in dir(kind))
+_OF_PLAIN_VALUES = [frozenset(dir(kind)) for kind in (str, bytes, list, dict, set, tuple, int, float, complex)]
 MIRROR, TRUTH, TYPE = "_rlvr_mirror", "_rlvr_truth", "_rlvr_type"
 """Names in the prepared code: of a call whose arguments the program may change, of what is asserted, of `type(x)`."""
 
@@ -99,8 +98,8 @@ def derived_classes(tree: ast.AST, programs: set[str]) -> list[str]:
 def classes(tree: ast.AST) -> frozenset[str]:
     """Names in capitals that the code uses as classes of the program's, and not as functions, as in `Sum(x) == [1]`.
 
-    It calls them without arguments, asks them, or what calling them gave, for an attribute that no plain value has, or
-    asks whether something is an instance of them.
+    It calls them without arguments, asks them, or what calling them gave, for attributes that no plain value has, or
+    none has together (`find` and `union`), or asks whether something is an instance of them.
     """
     calls: dict[str, ast.Call] = {}
     for node in walk(tree):
@@ -109,14 +108,17 @@ def classes(tree: ast.AST) -> frozenset[str]:
             [(node.optional_vars, node.context_expr)] if isinstance(node, ast.withitem) else [])
         calls.update({_dotted(target): call for target, call in pairs if target and isinstance(call, ast.Call)})
     found: set[str] = set()
+    asked: dict[tuple[str, str | ast.expr], set[str]] = {}
     for node in walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr not in _OF_PLAIN_VALUES:
+        if isinstance(node, ast.Attribute):
             call = node.value if isinstance(node.value, ast.Call) else calls.get(_dotted(node.value))
-            found.add(_name_of(call.func if call else node.value))
+            name, value = _name_of(call.func if call else node.value), _dotted(node.value) or node.value
+            asked.setdefault((name, value), set()).add(node.attr)
         elif isinstance(node, ast.Call) and _name_of(node.func) in ("isinstance", "issubclass", "assertIsInstance"):
             found |= {_name_of(part) for kind in node.args[1:2] for part in walk(kind) if isinstance(part, ast.expr)}
         elif isinstance(node, ast.Call) and not (node.args or node.keywords):
             found.add(_name_of(node.func))
+    found |= {name for (name, _), attributes in asked.items() if not any(map(attributes.issubset, _OF_PLAIN_VALUES))}
     return frozenset(name for name in found if name[:1].isupper())
 
 

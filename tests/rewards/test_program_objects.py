@@ -153,6 +153,9 @@ HONEST: list[tuple[str, str, str]] = [
      "  def __add__(s, o): return Money(s.n + getattr(o, 'n', o))\n  __radd__ = __add__\n"
      "  def __eq__(s, o): return s.n == getattr(o, 'n', o)"),
     ("f", "assert (lambda x: (f(x), x)[1])([3, 1]) == [1, 3]", "def f(d): d.sort()"),
+    ("Sets", "s = Sets(3)\ns.union(0, 1)\ns.union(1, 2)\nassert s.find(0) == s.find(2)",
+     "class Sets:\n  def __init__(s, n): s.p = list(range(n))\n  def find(s, x): return s.p[x]\n"
+     "  def union(s, a, b): s.p = [s.p[b] if p == s.p[a] else p for p in s.p]"),
 ]
 
 
@@ -345,6 +348,8 @@ def test_names_of_classes_are_told_from_those_of_functions() -> None:
                         ("s = Stack()\ns[1] = 2", "Stack"), ("assert Vec(1, 2).x == 1", "Vec"),
                         ("self.v = Vec(1)\nassert self.v.norm() == 1", "Vec"), ("assert m.Box(2).volume() == 8", "Box"),
                         ("with Timer(3) as t: assert t.n", "Timer"), ("assert Color.RED == Color(1)", "Color"),
+                        ("s = Sets(3)\ns.union(0, 1)\nassert s.find(0) == 1", "Sets"),
+                        ("Join('a').sort()\nJoin('b').upper()", ""),
                         ("assert isinstance(f(1), (Node, list))", "Node"), ("assert make(1).x == 2", "")]:
         assert " ".join(classes(ast.parse(code))) == found, code
 
