@@ -90,8 +90,9 @@ def _in_order(text: str, value: Value) -> bool:
 
 
 _POINT = re.compile(r"(?i)\b(?:points?|ordered pairs?|pairs?|coordinates?|vertex|vertices|vectors?|cent(?:er|re)|"
-                    r"foc(?:us|i)|tuples?)\b|\(\s*[a-zA-Z]\s*,\s*[a-zA-Z]\s*\)|(?-i:\b[A-CE-HK-QT-Z]\s*=\s*\()")
-"""The last one: P = (3, 5), with a letter that is usual for no domain, interval, range or set."""
+                    r"foc(?:us|i)|tuples?)\b|\(\s*[a-zA-Z]\s*,\s*[a-zA-Z]\s*\)|(?-i:\b[A-CE-HK-QT-Z]\s*=\s*\([^()=]*\)\s*$)")
+"""The last one: a gold answer P = (3, 5), with a letter that is usual for no domain, interval, range or set. In the
+question A = (0, 2) may well be an interval."""
 
 
 def read_region(text: str, value: Value) -> Region | None:

@@ -139,6 +139,7 @@ def test_another_set_is_wrong(verifier: MathVerifier, pair: str) -> None:
     ("Find the ordered pair $(x, y)$.", "(1,2)", False),
     ("What are the coordinates of the vertex?", "(1,2)", False),
     ("For which $x$ is $x^2 < 3x - 2$?", "(1,2)", True),
+    ("Let $A=(0,2)$ and $B=(1,5)$ be intervals. Find $A\\cap B$.", "(1,2)", True),
     ("", "(1,2)", True), ("", "(x,y)=(1,2)", False), ("", "P=(1,2)", False),
 ])
 def test_an_inequality_is_no_point(verifier: MathVerifier, question: str, gold: str, right: bool) -> None:
