@@ -40,9 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     from rlvr.runs.files import write_json_atomic
 
     overrides = [word.removeprefix("data.") for word in arguments.overrides]  # as errors about the rows name the keys
-    stated = {word.partition("=")[0] for word in overrides}
+    stated = {key: value for key, _, value in (word.partition("=") for word in overrides)}
     named = {"preset": arguments.data} if arguments.data in PRESETS else {
-        "source": arguments.data, **({} if stated & {"preset", "reader"} else usual_columns(arguments.data))}
+        "source": arguments.data, **({} if stated.keys() & {"preset", "reader"} else usual_columns(
+            arguments.data, stated.get("prompt")))}
     spec = from_dict(DataSpec, expand(apply_overrides(named, overrides), "data"), "data")
     without_gold: list[str] = []
     problems = load_problems(spec, where="data", without_gold=without_gold)

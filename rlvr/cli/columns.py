@@ -15,16 +15,17 @@ GOLDS = ("answer", "gold", "solution", "final_answer", "target", "label", "outpu
 """Usual names of the columns, the likeliest first."""
 
 
-def usual_columns(source: str) -> dict[str, Any]:
-    """The keys `prompt`, `gold` and `chat` of a data section for a file, each where its first row has such a column.
+def usual_columns(source: str, stated: str | None = None) -> dict[str, Any]:
+    """The keys `prompt`, `gold` and `chat` of a data section for a file, each where its first row has such a column;
+    with the prompt's column `stated`, `chat` goes by that one.
 
     Empty for what is no file, and for a file that cannot be read: loading it says what is wrong.
     """
     row: dict[str, Any] = {}
     if is_file(source):
         with suppress(UserError, OSError, ValueError):
-            row, _ = first_row(Path(source))
-    found = {"prompt": _usual(row, PROMPTS), "gold": _usual(row, GOLDS)}
+            row, _ = first_row(Path(source).expanduser())
+    found = {"prompt": stated or _usual(row, PROMPTS), "gold": _usual(row, GOLDS)}
     chat = {"chat": True} if isinstance(row.get(found["prompt"] or ""), list) else {}
     return {key: column for key, column in found.items() if column is not None} | chat
 

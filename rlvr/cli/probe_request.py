@@ -112,8 +112,9 @@ def _recipe(
                         "file, a hub id or `lab`, or a model that lies in a run directory")
     tree = _skeleton() if run is None else _stored(run)
     if data is not None:
-        stated = {setting.partition("=")[0] for setting in settings}
-        found = {} if stated & {"data.probe.preset", "data.probe.reader"} else usual_columns(data)
+        stated = {key: value for key, _, value in (setting.partition("=") for setting in settings)}
+        found = {} if stated.keys() & {"data.probe.preset", "data.probe.reader"} else usual_columns(
+            data, stated.get("data.probe.prompt"))
         tree["data"] = {"probe": {"source": data, **found}}
     if replace or "model" not in tree:
         tree["model"] = None if model is None else {"path": model}

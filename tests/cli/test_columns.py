@@ -45,6 +45,10 @@ def test_a_probe_finds_them(tmp_path: Path) -> None:
     assert (spec.prompt, spec.gold) == ("question", "answer")
     spec = probe_request(["lab", "data.probe.gold=note"], data=data).recipe.data.probe_set
     assert (spec.prompt, spec.gold) == ("question", "note")
+    chats = write(tmp_path / "c.jsonl", [{"messages": [{"role": "user", "content": "1 + 1?"}], "plain": "1 + 1?",
+                                          "answer": "2"}])
+    assert probe_request(["lab"], data=chats).recipe.data.probe_set.chat
+    assert not probe_request(["lab", "data.probe.prompt=plain"], data=chats).recipe.data.probe_set.chat
     spec = probe_request(["lab", "data.probe.preset=math500"], data=data).recipe.data.probe_set
     assert spec.prompt == "problem"  # a preset names its own
 
