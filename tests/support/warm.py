@@ -62,8 +62,14 @@ class Popen(subprocess.Popen[Any]):
             return 0, 0
 
     def _internal_poll(self, _deadstate: Any = None, **_: Any) -> int | None:
-        poll: Any = super()._internal_poll  # pyright: ignore[reportAttributeAccessIssue]
-        return poll(_deadstate, _waitpid=lambda pid, flags: self._try_wait(flags))
+        base: Any = super()
+        if ADDRESS not in os.environ:
+            return base._internal_poll(_deadstate)
+        if self.returncode is None:
+            pid, status = self._try_wait(os.WNOHANG)
+            if pid:
+                base._handle_exitstatus(status)
+        return self.returncode
 
 
 def run(command: Sequence[str], *, timeout: float, **settings: Any) -> subprocess.CompletedProcess[str]:
