@@ -19,7 +19,9 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if sys.stderr.isatty():  # the libraries alone take ten seconds, and a silent terminal looks hung
+    from rlvr.training.processes import rank
+
+    if rank() == 0 and sys.stderr.isatty():  # the libraries alone take ten seconds, and a silent terminal looks hung
         sys.stderr.write("loading libraries, problems and model; then a progress line follows\n")
     from rlvr.train import run as train
 

@@ -117,7 +117,7 @@ class ProblemText:
     prompt: str
     gold: str
     question: str
-    """The prompt without a system message."""
+    """The prompt; of a chat its last message alone."""
 
 
 @dataclass(frozen=True, slots=True)

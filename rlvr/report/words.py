@@ -213,7 +213,7 @@ def _verdict_notes(run: Run, last: ProbePoint, k: int) -> list[str]:
               if probe is not last and k in probe.verdicts and probe.verdicts[k].verdict == "shrunk"]
     if shrunk and last.verdicts[k].verdict != "shrunk":
         steps = " and ".join([", ".join(shrunk[:-1]), shrunk[-1]] if shrunk[1:] else shrunk)
-        also += f" At step {steps} the boundary had shrunk."
+        also += f" At step{'s' * bool(shrunk[1:])} {steps} the boundary had shrunk."
     return [f"The verdict and its bounds of pass@{k} hold {looks}: a run whose boundary never shrank is called shrunk "
             f"with a chance of at most {100 * last.alpha:g}% at each k.{also}{late}"]
 

@@ -48,7 +48,7 @@ def prompt_text(prompt: str | list[dict[str, Any]]) -> str:
 
 
 def question_text(prompt: str | list[dict[str, Any]]) -> str:
-    """What tells a prompt from the others of its set: of a chat the last message, without the system's before it."""
+    """What tells a prompt from the others of its set: of a chat the text of its last message."""
     if isinstance(prompt, str):
         return prompt
     said = prompt[-1]["content"]

@@ -79,12 +79,14 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "loaded []", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(("terminal", "rank", "told"), [(True, "0", True), (False, "0", False), (True, "1", False)])
 def test_a_terminal_is_told_what_happens_before_the_first_step(
-    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    terminal: bool, rank: str, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bug: ten seconds of silence, a minute on a busy machine. Logs and scripts stay as they were."""
+    """Bug: ten seconds of silence, a minute on a busy machine. Logs and scripts stay as they were, and of several
+    processes one says it."""
+    monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr("rlvr.train.run", lambda *words, resume: None)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     assert main(["train", "recipes/quickstart/lab_grpo.yaml"]) == 0
-    assert ("loading libraries" in capsys.readouterr().err) is terminal
+    assert ("loading libraries" in capsys.readouterr().err) is told

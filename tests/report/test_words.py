@@ -179,7 +179,7 @@ def test_a_boundary_that_had_shrunk_before_an_undecided_end_is_not_passed_over(r
 
     assert "had shrunk" not in decide([]) and "had shrunk" not in decide(probes)
     assert decide(probes[:1]).endswith(f" At step {probes[0]} the boundary had shrunk.")
-    assert decide(probes[:2]).endswith(f" At step {probes[0]} and {probes[1]} the boundary had shrunk.")
+    assert decide(probes[:2]).endswith(f" At steps {probes[0]} and {probes[1]} the boundary had shrunk.")
 
 
 def test_a_run_killed_in_its_first_probe_is_told_to_go_on(run_dir: Path, tmp_path: Path) -> None:
