@@ -119,7 +119,22 @@ def classes(tree: ast.AST) -> frozenset[str]:
         elif isinstance(node, ast.Call) and not (node.args or node.keywords):
             found.add(_name_of(node.func))
     found |= {name for (name, _), attributes in asked.items() if not any(map(attributes.issubset, _OF_PLAIN_VALUES))}
+    found |= {name for other, name in _other_names(tree) if other in found - {""}}
     return frozenset(name for name in found if name[:1].isupper())
+
+
+def _other_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """(`new`, `Vec`) for `new = Vec`, `import Vec as new` and `check(Vec)` with a `def check(new)`."""
+    parameters = {node.name: [parameter.arg for parameter in node.args.args] for node in walk(tree)
+                  if isinstance(node, ast.FunctionDef)}
+    for node in walk(tree):
+        if isinstance(node, ast.Assign):
+            yield from ((_dotted(target), _name_of(node.value)) for target in node.targets)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((alias.asname or alias.name, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Call):
+            for parameter, value in zip(parameters.get(_name_of(node.func), ()), node.args, strict=False):
+                yield parameter, _name_of(value)
 
 
 def prepared(tree: ast.Module) -> ast.Module:

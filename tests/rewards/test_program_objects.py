@@ -349,6 +349,11 @@ def test_names_of_classes_are_told_from_those_of_functions() -> None:
                         ("self.v = Vec(1)\nassert self.v.norm() == 1", "Vec"), ("assert m.Box(2).volume() == 8", "Box"),
                         ("with Timer(3) as t: assert t.n", "Timer"), ("assert Color.RED == Color(1)", "Color"),
                         ("s = Sets(3)\ns.union(0, 1)\nassert s.find(0) == 1", "Sets"),
+                        ("def check(new): assert new(1).x == 1\ncheck(Vec)", "Vec"),
+                        ("def check(new): assert new(1) == 1\ncheck(Sum)", ""),
+                        ("from solution import Vec as new\nv = new(1)\nassert v.x == 1", "Vec"),
+                        ("d['new'] = Sum\nassert d['new'](1).x() == 1", ""),
+                        ("new = Vec\nassert new(1).x == 1", "Vec"),
                         ("Join('a').sort()\nJoin('b').upper()", ""),
                         ("assert isinstance(f(1), (Node, list))", "Node"), ("assert make(1).x == 2", "")]:
         assert " ".join(classes(ast.parse(code))) == found, code
