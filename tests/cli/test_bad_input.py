@@ -15,7 +15,7 @@ import pytest
 from rlvr import train
 from rlvr.cli.main import main
 from rlvr.interfaces import Algorithm, Credit, RolloutBatch
-from rlvr.runs.run_dir import RunDir
+from rlvr.runs.run_dir import COMPLETE, RunDir
 from tests.support import warm
 from tests.support.probe_processes import LAUNCH
 from tests.support.small_run import RECIPE, command, rows, write_recipe
@@ -265,14 +265,19 @@ def test_resuming_with_another_recipe(finished: Path, capsys: pytest.CaptureFixt
 def test_a_checkpoint_of_another_model(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = failure(capsys, "lab", "exact", str(finished))
     assert str(finished) in line and "lab" in line
-    config = finished / "run" / "checkpoints" / "checkpoint-2" / "config.json"
-    original = config.read_text()
-    config.write_text(json.dumps(json.loads(original) | {"hidden_size": 48}))
+    checkpoint = RunDir(finished / "run").checkpoint(2)
+    changed = checkpoint / "config.json", checkpoint / COMPLETE
+    originals = [path.read_bytes() for path in changed]
+    changed[0].write_text(json.dumps(json.loads(originals[0]) | {"hidden_size": 48}))
     try:
+        line = failure(capsys, "train", *arguments_of(finished), "--resume")
+        assert "checkpoint-2" in line and "not as it was saved" in line
+        RunDir.mark_complete(checkpoint)  # as if it had been saved so
         line = failure(capsys, "train", *arguments_of(finished), "--resume")
         assert "checkpoint-2" in line and "hidden_size" in line
     finally:
-        config.write_text(original)
+        for path, original in zip(changed, originals, strict=True):
+            path.write_bytes(original)
 
 
 def test_a_torn_tail_is_repaired_and_reported(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
