@@ -1,12 +1,12 @@
 """Does the setting that keeps the lab's boundary keep another's? The same recipe on a task of reasoning-gym.
 
 The task: products of two numbers of two digits, asked in words. A model of the lab's size learns them from the train
-half of the task, so well that it is right in some tries and in most of many; then `lab_keep.yaml` and `lab_grpo.yaml`
-train it, changed in nothing but model, data and the tokens of a prompt. Prints pass@k of both, of the dial, and of the
-base, at several temperatures. A right answer is its digits and the end, so its probability is exact; reasoning-gym
-accepts leading zeros as well, which a model that never saw them hardly writes.
+half of the task, for so short a time that it is seldom right in one try and often in many; then `lab_keep.yaml` and
+`lab_grpo.yaml` train it, changed in nothing but model, data and the tokens of a prompt. Prints pass@k of both, of the
+dial, and of the base, at several temperatures. A right answer is its digits and the end, so its probability is exact;
+reasoning-gym accepts leading zeros as well, which a model that never saw them hardly writes.
 
-Usage: python tests/benchmarks/gym_boundary.py WORK [--steps 3000] [--softening 1.35] [--seeds 0 1]
+Usage: python tests/benchmarks/gym_boundary.py WORK [--steps 700] [--softening 1.35] [--seeds 0 1]
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def trained(work: Path, algorithm: str, seed: int, base: Path) -> RunDir:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", type=int, default=3000, help="of the base's own training")
+    parser.add_argument("--steps", type=int, default=700, help="of the base's own training")
     parser.add_argument("--softening", type=float, default=1.35, help="what the base's logits are divided by")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     arguments = parser.parse_args()

@@ -64,7 +64,7 @@ def compare(runs: list[Path], output: Path) -> int:
     print(f"first 8 samples of every problem: chi-square {statistic:.1f} with {freedom} degrees of freedom, "
           f"p = {chi2.sf(statistic, freedom):.2f}")
     base, other = (str(output / f"{path.name}.jsonl") for path in runs)
-    return rlvr(["probe", "--from", other, "--base", base, *PROBLEMS, "-o", str(output / "page")])
+    return rlvr(["probe", "--from", other, "--base", base, *PROBLEMS, "-o", str(output / "two-engines")])
 
 
 def counts(rows: list[dict[str, object]]) -> dict[str, int]:
