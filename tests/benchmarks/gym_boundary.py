@@ -3,8 +3,8 @@
 The task: products of two numbers of two digits, asked in words. A model of the lab's size learns them from the train
 half of the task, for so short a time that it is seldom right in one try and often in many; then `lab_keep.yaml` and
 `lab_grpo.yaml` train it, changed in nothing but model, data and the tokens of a prompt. Prints pass@k of both, of the
-dial, and of the base, at several temperatures. A right answer is its digits and the end, so its probability is exact;
-reasoning-gym accepts leading zeros as well, which a model that never saw them hardly writes.
+dial, and of the base, at several temperatures. A right answer is its digits in `<answer>` tags, so its probability is
+exact; reasoning-gym accepts leading zeros as well, which a model that never saw them hardly writes.
 
 Usage: python tests/benchmarks/gym_boundary.py WORK [--steps 700] [--softening 1.35] [--seeds 0 1]
 """
@@ -38,7 +38,7 @@ TRAIN, TEST = {**TASK, "split": "train", "size": 3600}, {**TASK, "split": "test"
 KS = (1, 16, 256)
 TEMPERATURES = (1.0, 0.8, 0.7, 0.6)
 SHARES = (0.3, 0.5, 1.0)
-LONGEST_PROMPT, LONGEST_ANSWER = 40, 6
+LONGEST_PROMPT = 40
 """In tokens."""
 RECIPES = {"grpo": "recipes/quickstart/lab_grpo.yaml", "keep": "recipes/quickstart/lab_keep.yaml"}
 
@@ -57,7 +57,7 @@ def tokenizer_of(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 def build_base(folder: Path, problems: Sequence[Problem], steps: int, softening: float) -> None:
     """Next-token prediction of the answers to the train half, with the lab's optimizer, then softened as the lab's."""
     torch.manual_seed(0)
-    tokenizer = tokenizer_of([str(problem.prompt) for problem in problems])
+    tokenizer = tokenizer_of([f"{problem.prompt}{answer_of(problem)}" for problem in problems])
     model = build_model(tokenizer)
     rows = [encoded(tokenizer, problem) for problem in problems]
     width = max(len(prompt) + len(answer) for prompt, answer in rows)
@@ -90,8 +90,12 @@ def build_base(folder: Path, problems: Sequence[Problem], steps: int, softening:
 
 def encoded(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> tuple[list[int], list[int]]:
     """Tokens of the prompt, and of the right answer with its end."""
-    answer = tokenizer.encode(problem.gold, add_special_tokens=False)
+    answer = tokenizer.encode(answer_of(problem), add_special_tokens=False)
     return tokenizer.encode(str(problem.prompt), add_special_tokens=False), [*answer, tokenizer.eos_token_id]
+
+
+def answer_of(problem: Problem) -> str:
+    return f"<answer>{problem.gold}</answer>"
 
 
 @torch.inference_mode()
