@@ -9,6 +9,7 @@ import builtins
 import io
 import operator
 import sys
+from collections import deque
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -95,7 +96,7 @@ class Program:
         if do == "find":
             return {"names": {name: self._found(name) for name in on if name in self.module.__dict__}}
         arguments = [unpack(argument, self._object) for argument in request.get("args", ())]
-        if do == "call":
+        if do in ("call", "make"):
             return self._call(request, on, arguments)
         target = self.objects[on]
         if do == "next":
@@ -118,13 +119,21 @@ class Program:
         given = [*arguments, *keywords.values()]
         before = [pack(argument, self._keep) for argument in given] if request.get("echo") else []
         result = target(*arguments, **keywords)
-        reply = {"value": pack(result, self._keep)}
+        reply = {"value": self._made(result) if request["do"] == "make" else pack(result, self._keep)}
         if before:
             after = [pack(argument, self._keep) for argument in given]
             if after != before:
                 reply["args"] = after
             reply["same"] = next((place for place, argument in enumerate(given) if argument is result), None)
         return reply
+
+    def _made(self, value: Any) -> Any:
+        """What the test made by calling a class: a list or dict of the program's own kind is an object, for its
+        methods; the same returned as a value goes as plain data."""
+        kind = type(value)
+        if issubclass(kind, (list, dict, set, deque)) and kind.__module__ == self.module.__name__:
+            return {"o": self._keep(value), "type": kind.__name__[:100]}
+        return pack(value, self._keep)
 
     def _operation(self, name: str, target: Any, arguments: list[Any], swap: bool) -> dict[str, Any]:
         operation = OPERATIONS.get(name) or getattr(operator, f"{name}_" if name in ("and", "or") else name)

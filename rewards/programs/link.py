@@ -107,7 +107,7 @@ class Link:
 
     def exchange(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to a request. Raises what the candidate raised."""
-        self.calls += request["do"] == "call"
+        self.calls += request["do"] in ("call", "make")
         frame = dump({"ask": request})
         if len(frame) > MAX_FRAME:
             self.refuse("too much is handed to the program at once")

@@ -77,7 +77,7 @@ class Remote:
 
     def _rlvr_called(self, arguments: tuple[Any, ...], keywords: dict[str, Any], mirror: bool) -> Any:
         self._rlvr_changed()
-        value = self._rlvr_ask("call", *arguments, mirror=mirror, **keywords)
+        value = self._rlvr_ask("make" if self._rlvr_maker else "call", *arguments, mirror=mirror, **keywords)
         if isinstance(value, Remote):  # a method that hands its own object back says so in place of a value
             vars(value)["_rlvr_made"] = self._rlvr_maker
             vars(value)["_rlvr_own"] = value._rlvr_own or self._rlvr_maker

@@ -156,6 +156,14 @@ HONEST: list[tuple[str, str, str]] = [
     ("Sets", "s = Sets(3)\ns.union(0, 1)\ns.union(1, 2)\nassert s.find(0) == s.find(2)",
      "class Sets:\n  def __init__(s, n): s.p = list(range(n))\n  def find(s, x): return s.p[x]\n"
      "  def union(s, a, b): s.p = [s.p[b] if p == s.p[a] else p for p in s.p]"),
+    # lists and dicts of a kind of its own, with further methods
+    ("Stack", "s = Stack()\ns.push(1)\ns.push('b')\nassert len(s) == 2 and s.pop() == 'b' and s.peek() == 1\n"
+     "assert list(s) == [1] and s == [1] and 1 in s and s[0] == 1",
+     "class Stack(list):\n  push = list.append\n  def peek(self): return self[-1]"),
+    ("Bag", "b = Bag()\nb.put('a')\nb.put('a')\nassert b.count('a') == 2 and b.count('z') == 0 and dict(b) == {'a': 2}",
+     "class Bag(dict):\n  def put(self, x): self[x] = self.get(x, 0) + 1\n  def count(self, x): return self.get(x, 0)"),
+    ("Sorted", "s = Sorted([2, 1])\ns.append(3)\nassert s == [1, 2, 3]",
+     "class Sorted(list):\n  def __init__(self, items): super().__init__(sorted(items))"),
 ]
 
 
@@ -234,6 +242,10 @@ WRONG: list[tuple[str, str, str, str]] = [
      "class E:\n  def __eq__(s, o): return isinstance(o, int)\ndef Sum(x): return E()"),
     ("assert", "Solution", "assert Solution().Add(1, 2) == 3",
      "class Solution:\n  def Add(s, *a): return s\n  def __eq__(s, o): return isinstance(o, int)"),
+    ("assert", "Stack", "s = Stack()\ns.push(3)\nassert s.peek() == 3",
+     "class Stack(list):\n  def push(s, x): pass\n  def peek(s): return s\n  def __eq__(s, o): return type(o) is int"),
+    ("assert", "make", "s = make()\ns.push(3)\nassert s == [3]",
+     "class Stack(list):\n  def push(s, x): pass\n  def __eq__(s, o): return True\ndef make(): return Stack()"),
     # an object that the test made, handed back in place of a value
     *(("assert", "Stack", f"import asyncio\ns = Stack()\ns.push(3)\n{look}",
        "class Stack:\n  n = 0\n  size = property(lambda s: s)\n  def push(s, x): pass\n  async def get(s): return s\n"
