@@ -61,7 +61,7 @@ def build_base(folder: Path, problems: Sequence[Problem], steps: int, softening:
     model = build_model(tokenizer)
     rows = [encoded(tokenizer, problem) for problem in problems]
     width = max(len(prompt) + len(answer) for prompt, answer in rows)
-    tokens_NT = torch.full((len(rows), width), tokenizer.eos_token_id)
+    tokens_NT = torch.full((len(rows), width), end_of(tokenizer))
     labels_NT = torch.full((len(rows), width), -100)
     for row, (prompt, answer) in enumerate(rows):
         end = len(prompt) + len(answer)
@@ -91,7 +91,11 @@ def build_base(folder: Path, problems: Sequence[Problem], steps: int, softening:
 def encoded(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> tuple[list[int], list[int]]:
     """Tokens of the prompt, and of the right answer with its end."""
     answer = tokenizer.encode(answer_of(problem), add_special_tokens=False)
-    return tokenizer.encode(str(problem.prompt), add_special_tokens=False), [*answer, tokenizer.eos_token_id]
+    return tokenizer.encode(str(problem.prompt), add_special_tokens=False), [*answer, end_of(tokenizer)]
+
+
+def end_of(tokenizer: PreTrainedTokenizerFast) -> int:
+    return tokenizer.get_vocab()[EOS]
 
 
 def answer_of(problem: Problem) -> str:
