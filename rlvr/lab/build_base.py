@@ -55,7 +55,7 @@ def build_base(
             tokenizer = build_tokenizer()
             model = build_model(tokenizer, layers, hidden)
             next_batch = training_batches(tokenizer, seed, batch_size, progress)
-            _train(model, next_batch, steps, lr, weight_decay, progress)
+            train(model, next_batch, steps, lr, weight_decay, progress)
             with torch.no_grad():
                 model.lm_head.weight /= SOFTENING
         results = {n: exact_pass_at_k(exact_success(model, tokenizer, problems("test", n), CARD_DECODING))
@@ -96,7 +96,7 @@ def training_batches(
     return next_batch
 
 
-def _train(
+def train(
     model: Qwen2ForCausalLM,
     next_batch: Callable[[], tuple[torch.Tensor, torch.Tensor]],
     steps: int,
@@ -104,7 +104,8 @@ def _train(
     weight_decay: float,
     progress: bool,
 ) -> None:
-    """AdamW with a short warm-up, then a cosine to zero."""
+    """AdamW with a short warm-up, then a cosine to zero, on batches as `training_batches` draws them. Leaves the model
+    in eval mode."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)
     warmup = max(1, min(100, steps // 10))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from rlvr.config.data import DataSpec
 from rlvr.data.gym import gym_problems
+from rlvr.lab.build_base import train
 from rlvr.lab.model import EOS, build_model
 from rlvr.models.merge import between
 from rlvr.runs.run_dir import COMPLETE, RunDir
@@ -67,21 +66,13 @@ def build_base(folder: Path, problems: Sequence[Problem], steps: int, softening:
         end = len(prompt) + len(answer)
         tokens_NT[row, :end] = torch.tensor([*prompt, *answer])
         labels_NT[row, len(prompt):end] = torch.tensor(answer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: min((i + 1) / 100, 0.5 * (1 + math.cos(math.pi * i / steps))))
     generator = torch.Generator().manual_seed(0)
-    for step in (bar := tqdm(range(steps), desc="base")):
+
+    def next_batch() -> tuple[torch.Tensor, torch.Tensor]:
         chosen_B = torch.randint(len(rows), (128,), generator=generator)
-        logits = model(input_ids=tokens_NT[chosen_B, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels_NT[chosen_B, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+        return tokens_NT[chosen_B], labels_NT[chosen_B]
+
+    train(model, next_batch, steps, lr=2e-3, weight_decay=0.01, progress=True)
     with torch.no_grad():
         model.lm_head.weight /= softening
     model.save_pretrained(folder)
