@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import random
 import re
-from itertools import islice
+from itertools import combinations_with_replacement, islice
 
 import pytest
 from transformers import AutoTokenizer
 
-from rlvr.lab.countdown import LARGEST_NUMBER, MAX_VALUE, derivations, problems, reachable, split_of, stream
+from rlvr.lab.countdown import (
+    HARD_ANSWERS,
+    LARGEST_NUMBER,
+    MAX_VALUE,
+    NUM_NUMBERS,
+    SPLITS,
+    derivations,
+    problems,
+    reachable,
+    split_of,
+    stream,
+)
 from rlvr.lab.model import build_tokenizer, vocabulary
 from rlvr.types import UserError
 
@@ -106,6 +117,17 @@ def test_splits_share_no_set_of_numbers():
         problems("test", 9309)
     with pytest.raises(UserError, match="'dev' does not exist: choose one of train, test"):
         problems("dev", 1)
+
+
+def test_the_splits_have_as_many_problems_as_they_say() -> None:
+    """Too many, and a list of them never ends."""
+    counted = dict.fromkeys(SPLITS, 0)
+    for numbers in combinations_with_replacement(range(1, LARGEST_NUMBER + 1), NUM_NUMBERS):
+        split, targets = split_of(numbers), reachable(numbers, MAX_VALUE) - {0}
+        counted[split] += len(targets)
+        if split == "test":
+            counted["hard"] += sum(len(derivations(numbers, each, MAX_VALUE)) <= HARD_ANSWERS for each in targets)
+    assert counted == SPLITS
 
 
 def test_verifier_agrees_with_the_solver():
