@@ -9,8 +9,8 @@ from typing import Any
 
 from rlvr.cli.arguments import add_command, add_recipe, at_least_one
 
-TIMED = ("train.steps=3", "probes.enabled=false", "run_dir=runs/timed")
-"""Settings of a run that shows how long a step takes."""
+TIMED = 'train.steps=3 probes.enabled=false run_dir="$(mktemp -d)/timed"'
+"""Settings of a run that shows how long a step takes, as a shell reads them; its folder is new every time."""
 
 
 def add_parser(commands: Any) -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     lines = [
         ("time", "on a GPU: add --gpu NAME, as in --gpu h100. A CPU is not forecast; see the seconds per step:"),
         ("", f"{shlex.join(['rlvr', 'train', arguments.recipe, *arguments.overrides])} \\"),
-        ("", f"    {shlex.join(TIMED)}"),
+        ("", f"    {TIMED}"),
     ]
     check_installed(recipe.tracking.to)
     if arguments.gpu is not None:

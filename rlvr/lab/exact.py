@@ -89,15 +89,6 @@ def answer_logits(
     return model(input_ids=tokens, use_cache=False, logits_to_keep=width).logits.float(), targets
 
 
-def answer_logps(
-    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], model: PreTrainedModel, decoding: Decoding
-) -> np.ndarray:
-    """Log-probability of sampling each answer's tokens after its prompt: float64 (B,), -inf where impossible. Shapes
-    are as in `answer_logits`."""
-    logits, targets = answer_logits(prompts, answers, model)
-    return step_logps(logits, targets, decoding).sum(dim=1).cpu().numpy()
-
-
 def step_logps(logits: torch.Tensor, targets: torch.Tensor, decoding: Decoding) -> torch.Tensor:
     """Log-probability of drawing `targets` (B, T) from `logits` (B, T, V) with `decoding`: float64 (B, T).
 

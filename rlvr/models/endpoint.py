@@ -87,8 +87,6 @@ class EndpointSampler(BackgroundSampler):
         self._wanted = spec.top_logprobs
         self._raw_logprobs = False
         self._jitter = random.Random()
-        self.faults = 0
-        """Requests that failed and were sent again."""
         self.promises: Promises | None = None
 
     # ---------------------------------------------------------------- what the servers can do
@@ -224,7 +222,6 @@ class EndpointSampler(BackgroundSampler):
                 what = f"{type(error).__name__} {error}".strip()
             finally:
                 self._in_flight[chosen] -= 1
-            self.faults += 1
             if attempt == self.spec.retries:
                 raise EndpointError(f"{chosen}: {attempt + 1} tries failed, the last with: {what}. No sample that was "
                                     "drawn is lost: mend the endpoint and go on with --resume")

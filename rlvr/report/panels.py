@@ -15,6 +15,7 @@ from rlvr.report.figures import in_points
 from rlvr.report.load import Run
 from rlvr.report.style import BASE, EXACT_DASH, SECOND, THIRD, TRAINED, add_band, add_line, figure, interval_text
 from rlvr.runs.files import read_jsonl
+from rlvr.types import Estimate
 
 FloatArray = npt.NDArray[np.float64]
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -66,8 +67,7 @@ def _of_rollouts(run: Run) -> list[tuple[str, str, go.Figure]]:
         (f"pass@{k} of training problems", "higher is better; the model learns from these", over_steps(
             run, {f"pass@{k}": ("probes", TRAINED)}, training={f"train/pass@{k}": ("rollouts", THIRD)})),
         ("pass@256 predicted from rollouts", "training problems; a Beta fit with its 95% interval", over_steps(
-            run, {}, training={predicted: ("predicted", SECOND), f"{predicted}/low": ("low", BASE),
-                               f"{predicted}/high": ("high", BASE)})),
+            run, {}, training={predicted: ("predicted", SECOND)})),
     ]
 
 
@@ -114,7 +114,8 @@ def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool
 
     Args:
         curves: probe metric (`delta_se`) -> (label, colour); drawn with band, and dashed exact values where known.
-        training: metric of metrics.jsonl (`train/entropy`) -> (label, colour); drawn as a thin line.
+        training: metric of metrics.jsonl (`train/entropy`) -> (label, colour); drawn as a thin line, with a band if
+            its `/low` and `/high` are there.
         percent: values are fractions, shown in percent.
         zero: mark the line at 0.
         bare: curves drawn without their band, where several would cover each other.
@@ -127,6 +128,9 @@ def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool
     for name, (label, colour) in (training or {}).items():
         steps, values = run.series(name)
         if steps:
+            low, high = (dict(zip(*run.series(f"{name}/{end}"), strict=True)) for end in ("low", "high"))
+            add_band(fig, steps, [Estimate(value, low.get(step, math.nan), high.get(step, math.nan))
+                                  for step, value in zip(steps, values, strict=True)], colour)
             add_line(fig, steps, values, label, colour, width=1.25, markers=False,
                      hover=f"step %{{x}}: {label} %{{y:{'.1%' if percent else '.3g'}}}")
     for name, (label, colour) in curves.items():

@@ -168,7 +168,11 @@ def verdict_text(probe: ProbePoint, verdict: str) -> str:
 def over_probes(run: Run) -> str:
     """Which probes the verdicts hold over: `over all 4 probes`, `for the one probe`, `over all probes`."""
     planned = run.last.planned_looks if run.last else None
-    return "for the one probe" if planned == 1 else f"over all {planned} probes" if planned else "over all probes"
+    return _looks(planned) if planned else "over all probes"
+
+
+def _looks(planned: int) -> str:
+    return {1: "for the one probe", 2: "over both probes"}.get(planned, f"over all {planned} probes")
 
 
 def _base_only(run: Run) -> str:
@@ -201,8 +205,8 @@ def _verdict_notes(run: Run, last: ProbePoint, k: int) -> list[str]:
     if k not in last.verdicts:
         return []
     planned = last.planned_looks
-    looks = "for the one probe of this run" if planned == 1 else (
-        f"over all {planned} probes of this run together" if planned else "over any number of probes of this run")
+    looks = "over any number of probes of this run" if planned is None else (
+        f"{_looks(planned)} of this run{' together' if planned > 1 else ''}")
     others = [f"k = {size} {verdict_text(last, one.verdict)}" for size, one in sorted(last.verdicts.items())
               if size != k]
     beyond = last.look is not None and planned is not None and last.look > planned

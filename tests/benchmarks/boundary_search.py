@@ -127,7 +127,7 @@ def _add(output: Path, row: dict[str, Any], folders: Sequence[Path]) -> None:
 
 
 def _percent(p_P: Sequence[float]) -> list[float]:
-    return [round(100 * float(-np.expm1(k * np.log1p(-np.array(p_P))).mean()), 3) for k in KS]
+    return [round(100 * float((1 - (1 - np.array(p_P)) ** k).mean()), 3) for k in KS]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -217,7 +217,7 @@ def chosen(output: Path, arm: str, share: float, decoding: str) -> list[str]:
 
 def _pass_SP(rows: Sequence[Mapping[str, Any]], decoding: str, split: str, k: int) -> np.ndarray:
     """pass@k of every problem, a row a seed."""
-    return -np.expm1(k * np.log1p(-np.array([row["success"][decoding][split] for row in rows])))
+    return 1 - (1 - np.array([row["success"][decoding][split] for row in rows])) ** k
 
 
 def _mean(triples: Iterable[Sequence[float]]) -> list[float]:

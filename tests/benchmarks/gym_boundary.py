@@ -112,7 +112,7 @@ def success(folder: Path, weights: Mapping[str, torch.Tensor] | None, problems: 
 
 def line(name: str, p_TP: np.ndarray) -> str:
     """pass@1 / pass@16 / pass@256 in percent at each temperature."""
-    cells = [" / ".join(f"{100 * -np.expm1(k * np.log1p(-p_P)).mean():.1f}" for k in KS) for p_P in p_TP]
+    cells = [" / ".join(f"{100 * (1 - (1 - p_P) ** k).mean():.1f}" for k in KS) for p_P in p_TP]
     return f"| {name} | {' | '.join(cells)} |"
 
 

@@ -78,7 +78,7 @@ def test_who_has_no_gpu_is_told_how_to_time_a_step(capsys: pytest.CaptureFixture
     assert words.startswith("time") and "A CPU is not forecast" in words
     given = shlex.split(" ".join(command).replace("\\", ""))
     assert given == ["rlvr", "train", LAB, "algorithm.name=rloo", "train.steps=3", "probes.enabled=false",
-                     "run_dir=runs/timed"]
+                     "run_dir=$(mktemp -d)/timed"]
     assert load_recipe(LAB, given[3:]).train.steps == 3
     assert main(["check", LAB, "--gpu", "h100"]) == 0
     assert "A CPU is not forecast" not in capsys.readouterr().out

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rlvr.lab.countdown import derivations, problems
-from rlvr.lab.exact import answer_logps
+from rlvr.lab.exact import answer_logits, step_logps
 from rlvr.lab.model import build_tokenizer, load_lab_model
 from rlvr.probes.perplexity import Surprise, Text, measure, summary, surprises
 from rlvr.report.panels import perplexities
@@ -38,7 +38,9 @@ def test_equals_the_exact_log_probability(batch_size: int) -> None:
     for text, surprise in zip(texts, found, strict=True):
         answer: Any = tokenizer.encode(text.text, add_special_tokens=False) + [tokenizer.eos_token_id] * text.ended
         prompt: Any = tokenizer.encode(str(text.problem.prompt), add_special_tokens=False)
-        logp = answer_logps([prompt], [answer], model, Decoding(1.0, 1.0, 18))[0]
+        with torch.no_grad():
+            logits, targets = answer_logits([prompt], [answer], model)
+        logp = step_logps(logits, targets, Decoding(1.0, 1.0, 18)).sum().item()
         assert surprise.tokens == len(answer)
         assert surprise.nll == pytest.approx(-logp, rel=1e-5)
         assert surprise.perplexity == pytest.approx(np.exp(-logp / len(answer)), rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from rlvr.report.changes import exact_change
 from rlvr.report.export import markdown
+from rlvr.report.load import load_run
 from rlvr.report.page import write_report
+from rlvr.report.panels import panels
 from rlvr.report.report import load_report
 from tests.report.test_page import Page
 from tests.support.fake_run import FakeRun, write_fake_run
@@ -125,3 +128,16 @@ def test_the_key_of_colours_is_printed(shrunk: Path) -> None:
     printed = css[css.index("@media print"):]
     assert re.search(r"\.key i, i\.arm \{ print-color-adjust: exact; \}", printed)
     assert shrunk.read_text().count('<li><i style="background:') >= 3
+
+
+def test_a_prediction_from_rollouts_has_its_interval_as_a_band(tmp_path: Path) -> None:
+    """Bug: its bounds were two more lines, and hid it."""
+    path = write_fake_run(tmp_path / "run")
+    name, free = "train/predicted_pass@256", {"train/pass@2": 0.5}
+    rows = [{"step": 1, name: 0.5, f"{name}/low": 0.25, f"{name}/high": 0.75, **free},
+            {"step": 2, name: 0.5, **free}, {"step": 3, name: 1.0, f"{name}/low": 0.5, f"{name}/high": 1.0, **free}]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (drawn,) = [figure for title, _, figure in panels(load_run(path)) if title == "pass@256 predicted from rollouts"]
+    band, line = drawn.data
+    assert band.fill == "toself" and list(band.x) == [1, 3, 3, 1] and list(band.y) == [0.75, 1.0, 0.5, 0.25]
+    assert line.name == "predicted" and list(line.x) == [1, 2, 3] and list(line.y) == [0.5, 0.5, 1.0]

@@ -152,15 +152,17 @@ def test_a_crossing_is_significant_only_where_both_sides_are(run_dir: Path, tmp_
     assert (tries_text(128.7), tries_text(5.66)) == ("130", "5.7")
 
 
-def test_one_look_is_said_as_one(run_dir: Path, tmp_path: Path) -> None:
-    def one_look(row: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("planned", "words"), [(1, "for the one probe of this run:"),
+                                                (2, "over both probes of this run together:")])
+def test_one_look_and_two_are_said_as_such(run_dir: Path, tmp_path: Path, planned: int, words: str) -> None:
+    def few_looks(row: dict[str, Any]) -> None:
         if row.get("sequential"):
-            row["sequential"]["planned_looks"] = 1
+            row["sequential"]["planned_looks"] = planned
 
-    path = edited(run_dir, tmp_path / "run", one_look)
-    assert "hold for the one probe of this run:" in headline(load_run(path)).notes[0]
+    path = edited(run_dir, tmp_path / "run", few_looks)
+    assert f"hold {words}" in headline(load_run(path)).notes[0]
     page = render(load_report(path))
-    assert "all 1 probes" not in page and "hold for the one probe" in page
+    assert f"all {planned} probes" not in page and f"hold {words.split(' of')[0]}" in page
 
 
 def test_a_boundary_that_had_shrunk_before_an_undecided_end_is_not_passed_over(run_dir: Path, tmp_path: Path) -> None:
