@@ -153,6 +153,16 @@ def test_an_unjudged_problem_leaves_and_its_late_samples_change_nothing() -> Non
     expected = probe(AnyOrder(everyone, 4), 30)
     assert list(result.unjudged) == ["5"]
     assert rows(result) == [row for row in rows(expected) if row["problem_id"] != "5"]
+    drawn = []
+
+    class OneByOne(SimulatedSampler):
+        def one(self, request: SampleRequest, seed: int, stream: str) -> tuple[float, Completion]:
+            drawn.append((request.problem.id, request.sample))
+            return super().one(request, seed, stream)
+
+    assert rows(probe(OneByOne(everyone, mean=0.0), 30, room=1, judge=Unable())) == rows(result)
+    # The second is drawn while the first is judged; then nothing more is.
+    assert [key for key in drawn if key[0] == "5"] == [("5", 0), ("5", 1)]
 
 
 def test_an_engine_belongs_to_one_process() -> None:

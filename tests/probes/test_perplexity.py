@@ -16,6 +16,7 @@ import torch
 from rlvr.lab.countdown import derivations, problems
 from rlvr.lab.exact import answer_logits, step_logps
 from rlvr.lab.model import build_tokenizer, load_lab_model
+from rlvr.probes import perplexity
 from rlvr.probes.perplexity import Surprise, Text, measure, summary, surprises
 from rlvr.report.panels import perplexities
 from rlvr.runs.run_dir import RunDir
@@ -50,12 +51,14 @@ def test_a_completion_ends_by_any_stop_token() -> None:
     """Bug: the tokenizer's EOS was charged, though the model stops by another token just as well."""
     model, tokenizer = load_lab_model("lab")
     (text,) = solutions(1)
+    text = text._replace(text=" ".join(text.text.split()[:5]))  # where the tokenizer's EOS is unlikely
     answer: Any = tokenizer.encode(text.text, add_special_tokens=False)
     prompt: Any = tokenizer.encode(str(text.problem.prompt), add_special_tokens=False)
     with torch.no_grad():
         logp = model(torch.tensor([[*prompt, *answer]])).logits[0].float().log_softmax(-1)
     of_answer = sum(logp[len(prompt) - 1 + place, token].item() for place, token in enumerate(answer))
-    other = answer[0]
+    other = int(logp[-1].argmax())
+    assert logp[-1, tokenizer.eos_token_id] < -5 and other != tokenizer.eos_token_id  # else this tests nothing
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, other]
     stop = (logp[-1, tokenizer.eos_token_id].exp() + logp[-1, other].exp()).log().item()
     cut = text._replace(text="3", ended=False)  # another length, so the batch is padded
@@ -91,13 +94,26 @@ def test_the_report_draws_quartiles(tmp_path: Path) -> None:
     assert not perplexities(SimpleNamespace(path=tmp_path / "other")).data  # pyright: ignore[reportArgumentType]
 
 
-def test_a_run_is_measured_at_its_probed_checkpoints(tmp_path: Path) -> None:
+def test_a_run_is_measured_at_its_probed_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: perplexity loaded models its own way, without the recipe's revision and chat template."""
     from rlvr.train import run
 
+    asked: list[Any] = []
+    for name in ("model_of", "processing_of"):
+        real = getattr(perplexity, name)
+
+        def load(spec: Any, path: str | None = None, *, real: Any = real) -> Any:
+            asked.append((spec.revision, spec.chat_template, path))
+            return real(spec, path)
+
+        monkeypatch.setattr(perplexity, name, load)
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages[0].content }}")
     recipe, *overrides = write_recipe(tmp_path)
     done = run(recipe, [*overrides, "train.steps=2", "train.save_every=2", "probes.every=2",
-                         "tracking.wandb=disabled"])
+                         "tracking.wandb=disabled", "model.revision=v2", f"model.chat_template={template}"])
     rows = RunDir.read_jsonl(measure(done.path, samples=2))
+    assert asked == [("v2", str(template), path) for path in (None, None, str(done.checkpoint(2)))]
     count = len(RunDir.read_jsonl(done.problems))
     sizes = {key: sum((r["step"], r["texts"], r["model"]) == key for r in rows) for key in [
         (0, "base", "base"), (0, "reference", "base"), (2, "trained", "base"), (2, "trained", "trained")]}

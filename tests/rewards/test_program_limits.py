@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from rlvr.judging.judge import Judge
-from rlvr.rewards.programs import test_rows
+from rlvr.rewards.programs import jail, test_rows
 from rlvr.rewards.programs.code_block import in_block
 from rlvr.rewards.programs.code_rows import code_r1, humaneval_plus, livecodebench, mbpp_plus
 from rlvr.rewards.programs.compare import Clock, TooLong, received, same_value
@@ -120,6 +120,26 @@ def test_a_busy_machine_fails_no_program(verifier: UnitTestsVerifier, kind: str)
             spinner.kill()
             spinner.join()
     assert verdict.reason is Reason.TESTS_PASSED and asleep.reason is Reason.TIMEOUT
+
+
+def test_the_time_in_which_others_had_the_cpu_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, since a scheduler may give each session its share, whatever the load of another one: 3 s of wall time,
+    of which the program waited for 2.5 s, are within a limit of 1 s, and 3.6 s are not."""
+    now, waited = [100.0], [7.0]
+    monkeypatch.setattr(jail.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(jail, "waited", lambda pid: waited[0])
+    budget = jail.Budget(1.0, at_most=10.0)
+    clock = jail._Clock(0, None, 1.0, budget)
+    clock.look()
+    now[0], waited[0] = 103.0, 9.5
+    clock.check()
+    assert budget.deadline == pytest.approx(103.5)
+    now[0] = 103.6
+    with pytest.raises(jail.Stopped) as stopped:
+        clock.check()
+    assert stopped.value.reason is Reason.TIMEOUT
+    budget.extend(100.0)
+    assert budget.deadline == pytest.approx(110.0)  # all patience ends
 
 
 @pytest.mark.parametrize(("reader", "row", "seconds"), [

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from torch.utils.file_baton import FileBaton
 
+from rlvr.cli.main import main
 from rlvr.training import build_locks
 from rlvr.training.build_locks import extension_folder, remove_dead_locks
 
@@ -32,6 +36,32 @@ def test_a_lock_of_a_killed_build_is_removed_and_told(
     assert not lock.exists()
     assert capsys.readouterr().err == (
         f"{lock}: left by a build that was killed; removed, and the operator is built anew\n")
+
+
+def test_a_start_under_deepspeed_removes_them(lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one process of each machine, and only where DeepSpeed builds."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    lock.touch()
+    for deepspeed, first in (("", True), ("true", False), ("true", True)):
+        assert lock.exists()
+        monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", deepspeed)
+        build_locks.clear_build_locks(SimpleNamespace(local_main_process_first=nullcontext,
+                                                      is_local_main_process=first))
+    assert not lock.exists()
+
+
+def test_a_training_looks_for_them_and_its_processes_have_the_recipes_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: `train.ddp_timeout` came too late to count, as the processes had met before."""
+    def ends(state: object) -> None:
+        raise SystemExit(repr(state))
+
+    monkeypatch.setattr("accelerate.PartialState", lambda **how: how)
+    monkeypatch.setattr("rlvr.train.clear_build_locks", ends)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "recipes/quickstart/lab_grpo.yaml", "train.ddp_timeout=77", f"run_dir={tmp_path / 'run'}"])
+    assert f"'timeout': {timedelta(seconds=77)!r}" in str(end.value)
 
 
 def test_a_lock_of_a_build_that_runs_stays(lock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
