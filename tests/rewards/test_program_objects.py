@@ -237,6 +237,13 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("assert", "f", "out = f([3, 1])\nassert list(out) == [1, 3] and set(out) == {1, 3} and list(out)[0] == 1",
      "class E:\n  n = 0\n  def __iter__(s): s.n += 1; return iter([1, 3] if s.n > 1 else [3, 1])\n"
      "def f(d): return E()"),
+    ("assert", "f", "out = f([3, 1])\nassert sorted(out) == [1, 3]\nfirst, second = out\nassert first <= second",
+     "class E:\n  n = 0\n  def __iter__(s): s.n += 1; return iter([1, 1] if s.n > 1 else [3, 1])\n"
+     "def f(d): return E()"),
+    # what the tests do with an answer fails as if it were their own fault
+    ("assert", "f", "import importlib\nassert importlib.import_module(f(1)).dumps(1) == '1'",
+     "def f(x): return 'no_such_module'"),
+    ("assert", "f", "assert open(f(1)).read() == ''", "def f(x): return '/no/such/file'"),
     # a function whose name has a capital is no class, and what it returns was not made by the test
     ("assert", "Sum", "assert Sum([1, 2]) == 3",
      "class E:\n  def __eq__(s, o): return isinstance(o, int)\ndef Sum(x): return E()"),
