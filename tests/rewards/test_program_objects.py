@@ -156,6 +156,8 @@ HONEST: list[tuple[str, str, str]] = [
     ("Sets", "s = Sets(3)\ns.union(0, 1)\ns.union(1, 2)\nassert s.find(0) == s.find(2)",
      "class Sets:\n  def __init__(s, n): s.p = list(range(n))\n  def find(s, x): return s.p[x]\n"
      "  def union(s, a, b): s.p = [s.p[b] if p == s.p[a] else p for p in s.p]"),
+    ("Line", "s = Line([1, 2, 3])\nassert s[:2] == [1, 2] and s[-1] == 3 and s[::-1] == [3, 2, 1] and len(s[1:]) == 2",
+     "class Line:\n  def __init__(s, x): s.x = x\n  def __getitem__(s, i): return s.x[i]"),
     # lists and dicts of a kind of its own, with further methods
     ("Stack", "s = Stack()\ns.push(1)\ns.push('b')\nassert len(s) == 2 and s.pop() == 'b' and s.peek() == 1\n"
      "assert list(s) == [1] and s == [1] and 1 in s and s[0] == 1",
@@ -211,6 +213,7 @@ WRONG: list[tuple[str, str, str, str]] = [
      "class X: pass\ndef f(*a): return X()"),
     ("unittest", "f", RAISES.format("Exception", "f(-1)"), "def f(x): return 'x' * (9 << 20)"),
     ("unittest", "f", RAISES.format("NameError", "f(-1)"), "x = 1"),
+    ("unittest", "f", RAISES.format("NameError", "f(-1)").replace("with", "g()\n    with"), "def g(): pass"),
     ("pytest", "f", "from pytest import raises\ndef test_f():\n  with raises(TypeError):\n    assert f('a', 1) == 'a1'",
      "class X: pass\ndef f(*a): return X()"),
     ("assert", "f", "try: r = f(1) == 5\nexcept BaseException: r = True\nassert r",
