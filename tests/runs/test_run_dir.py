@@ -362,6 +362,19 @@ def test_write_json_atomic_replaces_whole_files(run: RunDir):
     assert sorted(os.listdir(run.path)) == ["problems.jsonl", "recipe.json"]
 
 
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(run: RunDir, monkeypatch):
+    """Bug: after a power cut a base measurement was empty. First the new bytes are flushed, then the new name."""
+    run.write_json_atomic(run.recipe, {"a": 1})
+    flushed: list[tuple[str, object]] = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")).name, json.loads(run.recipe.read_text())))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    run.write_json_atomic(run.recipe, {"b": 1})
+    assert flushed == [("recipe.json.tmp", {"a": 1}), (run.path.name, {"b": 1})]
+
+
 def test_a_kill_in_the_middle_of_a_replace_keeps_the_old_file(run: RunDir, monkeypatch):
     run.write_json_atomic(run.recipe, {"a": 1})
 

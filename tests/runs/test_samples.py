@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def written(path: Path, batches: int = 4, text: str = "x") -> list[int]:
         journal.append([{"problem_id": f"p{batch}", "sample": sample, "text": f"{text} {batch}/{sample}"}
                         for sample in range(2)])
     return [*sizes, path.stat().st_size]
+
+
+def test_a_batch_is_on_the_disk_when_it_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[str, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        flushed.append((Path(name).name, os.fstat(descriptor).st_size if name.endswith(".gz") else 0))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    _, *sizes = written(tmp_path / "samples.gz", 2)
+    header = flushed[0]
+    assert flushed == [header, (tmp_path.name, 0), *(("samples.gz", size) for size in sizes)] and header[1] > 0
 
 
 def flip(path: Path, byte: int) -> None:
