@@ -46,8 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Remove locks of DeepSpeed's builds that were killed, for which every later build would wait, unless another test
-    run is alive that may hold them."""
+    run is alive that may hold them. A worker of xdist imports what is slow to import once torch is loaded."""
     if hasattr(config, "workerinput"):
+        warm.load(warm.LATE[:1])
         return
     CACHE.mkdir(exist_ok=True)
     users = (CACHE / "users").open("w")
@@ -73,11 +74,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What was imported stays: collections of garbage, which every trainer asks for, need not walk over it, and
     accelerate need not read the metadata of packages at each step to see whether they are installed."""
     if imports := sys.modules.get("accelerate.utils.imports"):
         setattr(imports, "_is_package_available", functools.cache(imports._is_package_available))  # noqa: B010
+    if hasattr(session.config, "workerinput"):
+        warm.load()
     gc.freeze()
 
 
