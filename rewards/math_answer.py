@@ -64,7 +64,7 @@ class MathVerifier(Verifier):
     """
 
     name = "math"
-    version = "+".join(["9", *(f"{package}-{installed(package)}" for package in _PARSERS)])
+    version = "+".join(["10", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
         from rlvr.rewards.math import symbolic  # sympy: not for those who only ask for the version

@@ -39,6 +39,7 @@ _NOT_UNITS = re.compile(
     r"\b(?:or|and|not|no|nor|either|neither|maybe|perhaps|but|if|is|are|to|than|isn|base|"
     # a doubt or a condition
     r"unless|when|where|wrong|false|incorrect|mistake|otherwise|alternatively|versus|vs|except|guess|about|almost|"
+    r"least|most|"  # a bound, also where the question asks "how many squares at least"
     # an operation: "5 squared" is 25
     r"(?<![a-z]\s)(?:squared|cubed)(?!\s*[a-z])|factorial|plus|minus|less|over|by|point|times\s+\S+|divided|doubled|tripled|"
     r"halved|off|choose|roots?|powers?|times|twice|thrice|doubles?|triples?|sums?|products?|differences?|remainders?|"

@@ -467,6 +467,19 @@ def test_gold_answers(verifier: MathVerifier, gold: str, complaint: str | None) 
 
 
 @pytest.mark.parametrize(("question", "answer", "correct"), [
+    ("How many squares at least should be marked?", r"7\text{ squares}", True),
+    ("How many squares at least should be marked?", r"7\text{ at least}", False),
+    ("How many rooks at most can be placed?", r"7\text{ rooks}", True),
+    ("How many rooks at most can be placed?", r"7\text{ rooks at most}", False),
+])
+def test_a_bound_is_no_unit_though_the_question_asks_for_it(
+    verifier: MathVerifier, question: str, answer: str, correct: bool
+) -> None:
+    """Bug: "squares at least" were the things that BeyondAIME counts."""
+    assert verifier.verify(Problem("m", question, "7", "math"), rf"\boxed{{{answer}}}").correct is correct
+
+
+@pytest.mark.parametrize(("question", "answer", "correct"), [
     ("How many dozens of eggs will she eat?", r"7\text{ dozen}", True),
     ("How many dozen eggs will she eat?", r"7\text{ dozen eggs}", True),
     ("How many dozen eggs will she eat?", r"8\text{ dozen eggs}", False),
