@@ -46,7 +46,8 @@ PRESETS: dict[str, Preset] = {
         "source": "HuggingFaceH4/MATH-500", "revision": "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
         "split": "test", "prompt": "problem", "gold": "answer", "verifier": "math"}),
     "minerva": Preset("Minerva Math: 272 problems of university science courses", {
-        "source": "math-ai/minervamath", "split": "test", "prompt": "question", "gold": "answer", "verifier": "math"}),
+        "source": "math-ai/minervamath", "revision": "ee46ddc498933b1977577953250ca5c66be64f96",
+        "split": "test", "prompt": "question", "gold": "answer", "verifier": "math"}),
     "olympiadbench": Preset("OlympiadBench: its 674 open-ended English mathematics problems without images", {
         "source": "Hothan/OlympiadBench", "config": "OE_TO_maths_en_COMP",
         "revision": "91184b52131e7fc9455fef848035173aea8cc01a",
@@ -97,12 +98,14 @@ PRESETS: dict[str, Preset] = {
         "source": "ganler/code-r1-12k", "split": "train", "reader": "code_r1", "verifier": "unit_tests"},
         train_split="train"),
     "geometry3k": Preset("Geometry3K: 2,101 train, 601 test problems with pictures", {
-        "source": "hiyouga/geometry3k", "split": "test", "prompt": "problem", "image": "images", "chat": True,
-        "gold": "answer", "verifier": "visual_answer"},
+        "source": "hiyouga/geometry3k", "revision": "fd21e533e1e50d0662a2bf7b223e60511bd5f8b7",
+        "split": "test", "prompt": "problem", "image": "images", "chat": True, "gold": "answer",
+        "verifier": "visual_answer"},
         train_split="train"),
     "mathvista": Preset("MathVista testmini: its 460 problems that are not multiple choice, with pictures", {
-        "source": "AI4Math/MathVista", "split": "testmini", "prompt": "question", "image": "decoded_image",
-        "chat": True, "gold": "answer", "id": "pid", "choices": "choices", "multiple_choice": "drop",
+        "source": "AI4Math/MathVista", "revision": "2b6ad69445fbb5695c9b165475e8decdbeb97747",
+        "split": "testmini", "prompt": "question", "image": "decoded_image", "chat": True,
+        "gold": "answer", "id": "pid", "choices": "choices", "multiple_choice": "drop",
         "extra": ("precision",), "verifier": "visual_answer"}),
     "mathvision": Preset("MathVision testmini: its problems that are not multiple choice, with pictures", {
         "source": "MathLLMs/MathVision", "split": "testmini", "prompt": "question", "image": "decoded_image",

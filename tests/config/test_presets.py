@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,12 @@ def test_rows_of_the_newest_pass_an_audit(name: str, tmp_path: Path, capsys: pyt
     found = json.loads((tmp_path / "audit.json").read_text())
     assert (found["verifier"], found["problems"], found["golds_accepted"]) == ("math", len(recorded), len(recorded))
     assert found["false_positives"]["accepted"] == 0 < 50 * len(recorded) < found["false_positives"]["wrong_answers"]
+
+
+def test_which_presets_are_read_at_no_fixed_commit() -> None:
+    commits = {name: preset.fields.get("revision") for name, preset in PRESETS.items()}
+    assert {name for name, commit in commits.items() if commit is None} == {"omni_math_rule", "code_r1", "mathvision"}
+    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in commits.values() if commit)
 
 
 def test_every_preset_has_a_row_and_every_recorded_row_its_origin() -> None:
