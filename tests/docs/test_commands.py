@@ -66,6 +66,13 @@ def commands_in(text: str) -> list[str]:
     return [shlex.join(words) for words in found if words]
 
 
+def bare_globs(text: str) -> list[str]:
+    """Settings without quotes that a shell takes for names of files: zsh stops at seeds=[0]."""
+    lines = "\n".join(blocks(text, *SHELLS)).replace("\\\n", " ").splitlines()
+    words = [word for line in lines for word in shlex.split(line, comments=True, posix=False)]
+    return [word for word in words if re.search(r"=.*[\[*?{]", re.sub(r"'[^']*'|\"[^\"]*\"", "", word))]
+
+
 def all_commands() -> list[str]:
     return list(dict.fromkeys(command for page in PAGES for command in commands_in(page.read_text(encoding="utf-8"))))
 
@@ -77,6 +84,13 @@ def reason(command: str) -> str | None:
 
 SKIPPED = [command for command in all_commands() if reason(command) is not None]
 RUN = [*FIRST, *(command for command in all_commands() if reason(command) is None and command not in FIRST)]
+
+
+def test_no_shell_takes_a_setting_for_names_of_files() -> None:
+    """Bug: `seeds=[0]` without quotes is an error in zsh."""
+    assert bare_globs("```bash\nrlvr compare a.yaml seeds=[0] 'b=[1]'  # or c=[2]\n```") == ["seeds=[0]"]
+    assert {page.name: bare_globs(page.read_text(encoding="utf-8")) for page in PAGES} == {
+        page.name: [] for page in PAGES}
 
 
 def small(command: str) -> list[str]:
