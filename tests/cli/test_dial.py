@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -80,6 +82,17 @@ def test_from_a_run_to_a_page_and_a_model(run: RunDir, capsys: pytest.CaptureFix
     assert "No merge is shown to keep pass@8 within 0.01 points" in capsys.readouterr().out
     assert "its dial has percents [50, 100], this one [50]" in failure(
         capsys, "dial", str(run.path), "-o", str(output), "--points", "0.5", "--keep", "8", "--resume")
+
+
+def test_a_full_disk_is_one_line(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
+
+    monkeypatch.setattr("rlvr.probes.dial.dial", full)
+    assert "model.safetensors: no space left on the device; nothing written before is lost" in failure(
+        capsys, "dial", str(run.path), "-o", str(tmp_path / "new"), "--keep", "8")
 
 
 def test_what_cannot_be_dialled_is_said_before_a_model_loads(

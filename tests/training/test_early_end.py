@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,19 @@ def test_the_last_line_says_how_to_go_on(
     monkeypatch.undo()
     assert main(["train", *arguments, "--resume"]) == 0
     assert [row["step"] for row in rows(tmp_path / "run/metrics.jsonl")] == [1, 2, 3, 4]
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: a bare OSError. Whichever library wrote, its error says that there is no space."""
+    def full(credit: Credit) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "samples/some.gz")
+
+    ends(monkeypatch, 1, full)
+    assert main(["train", *write_recipe(tmp_path), "probes.enabled=false", "tracking.wandb=disabled"]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("error: samples/some.gz: no space left on the device; nothing written before is lost")
 
 
 def test_before_the_first_checkpoint_it_says_so(
