@@ -153,15 +153,16 @@ def test_lost_problems_come_with_their_counts_and_completions(run_dir: Path, pag
 
 
 def test_gained_and_regained_problems_show_who_solved_them(tmp_path: Path) -> None:
-    """Counts by hand: a is gained, b is one lucky sample and no news, c was lost and is back, d never moved."""
+    """Counts by hand: a is gained, b is one lucky sample and no news, c was lost and is back, d never moved, and e was
+    solved by the probe between alone. Bug: a problem with 0 of 512 at the base was called lost."""
     path = write_fake_run(tmp_path / "run", FakeRun(steps=(0, 20, 40), problems=30))
-    counts = {0: (256, 0), 1: (256, 0), 2: (12, 9), 3: (12, 9)}
-    later = {20: {0: (256, 0), 1: (256, 0), 2: (256, 0), 3: (12, 9)},
-             40: {0: (12, 9), 1: (256, 1), 2: (12, 5), 3: (12, 9)}}
+    counts = {0: (256, 0), 1: (256, 0), 2: (12, 9), 3: (12, 9), 4: (256, 0)}
+    later = {20: {0: (256, 0), 1: (256, 0), 2: (256, 0), 3: (12, 9), 4: (12, 9)},
+             40: {0: (12, 9), 1: (256, 1), 2: (12, 5), 3: (12, 9), 4: (256, 0)}}
     rows = read_rows(path / "probes.jsonl")
     for row in rows:
         index = int(row["problem_id"].split("/")[-1])
-        if index < 4:
+        if index in counts:
             row["n"], row["c"] = (counts if row["step"] == 0 else later[row["step"]])[index]
     (path / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     view = cases.ledger_view(load_run(path))
@@ -169,6 +170,7 @@ def test_gained_and_regained_problems_show_who_solved_them(tmp_path: Path) -> No
     groups = view.groups.values()
     names = {case.problem_id.split("/")[-1]: group.name for group in groups for case in group.cases}
     assert (names["0"], names.get("1"), names["2"], names.get("3")) == ("gained", None, "regained", None)
+    assert names["4"] == "gained and lost"
     story = next(case.story for group in groups for case in group.cases if case.problem_id.endswith("/2"))
     assert story[0] == "first solved by the base" and story[1] == "lost at step 20 (by chance: <0.1%)"
     assert story[2] == "regained at step 40"
