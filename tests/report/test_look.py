@@ -30,6 +30,13 @@ def test_the_change_curve_is_the_first_thing_below_the_headline(written: Path) -
     assert body.index('data-figure="change"') < body.index("<table") < body.index('data-figure="curves"')
 
 
+def test_the_navigation_leads_to_every_section(written: Path) -> None:
+    page = written.read_text()
+    nav = page[page.index('<nav aria-label="sections">') : page.index("</nav>")]
+    sections = re.findall(r'<(?:section|footer) [^>]*?id="([^"]+)"', page)
+    assert re.findall(r'href="#([^"]+)"', nav) == ["top", *sections] and len(sections) > 6
+
+
 def test_visible_figures_are_numbered_without_gaps(written: Path) -> None:
     """Bug: figure 5 lay inside a closed fold, so that the reader met 4 and then 6."""
     page = written.read_text()
