@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,25 @@ def test_the_sampler_is_kept_fed() -> None:
         if ratio <= 1.15:
             break
     assert ratio <= 1.15
+
+
+def test_completions_are_collected_while_others_are_judged() -> None:
+    collected, meanwhile = Event(), []
+
+    class Engine(AnyOrder):
+        def collect(self, timeout: float | None = None) -> list[Completion]:
+            collected.set()
+            return super().collect(timeout)
+
+    class Slow(OneIsRight):
+        def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+            if not meanwhile:
+                collected.clear()
+                meanwhile.append(collected.wait(5.0))
+            return super().judge(problems, texts)
+
+    probe(Engine(spread(9), 0), judge=Slow())
+    assert meanwhile == [True]
 
 
 class Killed(Exception):

@@ -412,6 +412,8 @@ def test_refill_counts_and_chooses() -> None:
     assert refill.done and (refill.all_right, refill.all_wrong) == (1, 2)
     chosen, used = refill.chosen()
     assert used == [True, False] and chosen[0].mixed and not chosen[1].mixed
+    # The rollouts of a group that can no longer be chosen are dropped at once: they may be gigabytes.
+    assert [(group.row, group.rollouts) == (None, None) for group in refill.groups] == [False, True, True, False]
 
 
 # --- single rollouts, KL in the reward, entropy target, likelihood term, token loss
