@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.metadata import version as installed
 
 from rlvr.interfaces import Verifier
@@ -60,21 +60,28 @@ class MathVerifier(Verifier):
     \sqrt2), or for a gold answer with a decimal point, may be off by a millionth, relative below 1 and absolute above.
     A unit that contradicts the gold answer's own is wrong; one that either of them leaves out is not missed.
 
-    The constructor imports sympy and math-verify and warms them up (about a second).
+    The first verdict imports sympy and math-verify and warms them up (about a second), unless `warm_up` did.
     """
 
     name = "math"
     version = "+".join(["10", *(f"{package}-{installed(package)}" for package in _PARSERS)])
 
     def __init__(self) -> None:
+        self._without_value = lru_cache(maxsize=4096)(self._why_without_value)
+
+    @cached_property
+    def comparison(self) -> Comparison:
         from rlvr.rewards.math import symbolic  # sympy: not for those who only ask for the version
 
-        self.comparison = Comparison(symbolic)
-        self._without_value = lru_cache(maxsize=4096)(self._why_without_value)
         symbolic.warm_up()
+        return Comparison(symbolic)
+
+    def warm_up(self) -> None:
+        _ = self.comparison
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """`tier` names the path that decided: extract, text, exact, guard or symbolic."""
+        self.warm_up()  # not on the clock of a comparison
         gold = normalized(problem.gold)
         if not gold or CONTROL.search(gold):
             return Verdict(None, Reason.GOLD_ERROR)
@@ -90,6 +97,7 @@ class MathVerifier(Verifier):
 
     def check_gold(self, problem: Problem) -> str | None:
         """Complains of an empty gold answer, of one that is not a bare answer, and of one that the parser misreads."""
+        self.warm_up()
         try:
             complaint = within(2 * CPU_SECONDS, lambda: self._complaint(problem))
         except OutOfTime:

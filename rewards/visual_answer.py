@@ -53,6 +53,7 @@ class VisualVerifier(MathVerifier):
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """`tier` names the path that decided: extract, choice, rounded or one of `math`'s."""
+        self.warm_up()
         options = _options(problem)
         if not options:
             verdict = MathVerifier.verify(self, _as_words(problem), text)

@@ -247,6 +247,9 @@ class Verifier(ABC):
     """Whether the verdict is about a final answer, which can be given without reasoning; False where the completion is
     itself the derivation or the program."""
 
+    def warm_up(self) -> None:  # noqa: B027
+        """Load what the first verdict would wait for. A worker calls it before it times anything; others need not."""
+
     @abstractmethod
     def verify(self, problem: Problem, text: str) -> Verdict:
         """Judge one completion text. An exception that escapes becomes `harness_error`: not judged, never wrong."""

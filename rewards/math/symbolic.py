@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import sympy
@@ -46,6 +46,7 @@ _USUAL = (
 """What answers look like: one for each branch of the grammar that they usually take."""
 
 
+@cache
 def warm_up() -> None:
     """Build the parser's tables (about a second), so that no verdict pays for it."""
     for text in _USUAL:

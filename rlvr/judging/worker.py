@@ -8,6 +8,7 @@ when its pipe is closed, and in the middle of an item when the parent dies.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import mmap
@@ -33,8 +34,8 @@ FLUSH_NS = 4_000_000
 """Outcomes wait this long at most (plus one item) before they are sent."""
 
 NOTE_CHARS = 500
-INTERFACE = ("name", "version", "verify", "check_gold", "gold_completion", "own_limit")
-"""What every verifier must have; the last two are inherited."""
+INTERFACE = ("name", "version", "verify", "check_gold", "gold_completion", "own_limit", "warm_up")
+"""What every verifier must have; the last three are inherited."""
 
 SHARED_BYTES = 16
 ITEM, SINCE = 0, 1
@@ -102,6 +103,7 @@ class Worker:
     def _load(self, name: str) -> Verifier:
         self.shared[ITEM] = STARTING
         _limit_memory(None)
+        gc.disable()  # most of what is made here stays
         try:
             verifier_class = resolve("verifiers", name)
             if missing := [part for part in INTERFACE if not hasattr(verifier_class, part)]:
@@ -109,11 +111,15 @@ class Worker:
                                 "rlvr.interfaces.Verifier and give it a name and a version")
             takes_packages = self.packages and "packages" in inspect.signature(verifier_class).parameters
             verifier = verifier_class(packages=self.packages) if takes_packages else verifier_class()
+            verifier.warm_up()
             version = verifier.version
         except UserError:
             raise
         except Exception as error:
             raise UserError(f"verifier {name!r} cannot be constructed: {_describe(error)}") from error
+        finally:
+            gc.freeze()  # no collection walks over it again
+            gc.enable()
         _limit_memory(self.memory_bytes)
         self.verifiers[name] = verifier
         self._send("loaded", (name, version))

@@ -298,6 +298,22 @@ def test_verifiers_outside_the_package_are_found(tmp_path: Path, monkeypatch: py
     assert (verdict.correct, verdict.version) == (True, "7")
 
 
+def test_what_a_verifier_loads_first_counts_for_no_completion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_load.py").write_text(
+        "import time\n"
+        "from tests.support.verifiers_for_tests import Obedient\n"
+        "class Slow(Obedient):\n"
+        "    def warm_up(self): time.sleep(0.8)\n"
+        "    def verify(self, problem, text): return super().verify(problem, 'tell time')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Judge(workers=1, timeout=0.4) as judge:
+        begun = time.monotonic()
+        [verdict] = judge.judge([problem(verifier="slow_to_load:Slow")], ["yes"])
+    assert verdict.correct and verdict.ms < 400 and float(verdict.extracted or 0) - begun > 0.8
+
+
 @pytest.mark.parametrize(
     ("verifier", "message"),
     [

@@ -375,3 +375,21 @@ def test_a_fault_of_ours_is_no_answer_without_a_value(monkeypatch: pytest.Monkey
     symbolic._parse.cache_clear()
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         symbolic._parse("17x")
+
+
+def test_the_first_verdict_loads_the_algebra_on_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it loaded before, as who only asks how a gold answer is written waits a second for it."""
+    def load() -> None:
+        begun = time.process_time()
+        while time.process_time() < begun + 0.3:
+            pass
+        loaded.append(True)
+
+    loaded: list[bool] = []
+    monkeypatch.setattr("rlvr.rewards.math.symbolic.warm_up", load)
+    monkeypatch.setattr("rlvr.rewards.math_answer.CPU_SECONDS", 0.1)
+    asked = math("4")
+    for first in (lambda v: v.verify(asked, r"\boxed{4}").correct, lambda v: v.check_gold(asked) is None):
+        verifier = MathVerifier()
+        assert verifier.gold_completion(asked) and not loaded
+        assert first(verifier) is True and loaded.pop()
