@@ -18,6 +18,7 @@ from typing import Any
 
 from rlvr.config.algorithm import build_algorithm
 from rlvr.config.comparison import DISTILL, TRAIN, PlannedRun
+from rlvr.config.distillation import distilled
 from rlvr.config.recipe import Recipe, resolved
 from rlvr.config.steps import plan_of_steps
 from rlvr.runs.run_dir import RunDir
@@ -70,11 +71,9 @@ def check_runs(runs: Sequence[PlannedRun], *, resume: bool, processes: int | Non
 
 
 def _as_run(run: PlannedRun) -> Recipe:
-    """The recipe that the run's directory holds (imports torch for a distillation)."""
+    """The recipe that the run's directory holds."""
     if run.command == TRAIN:
         return run.recipe
-    from rlvr.training.distillation import distilled
-
     return distilled(run.recipe)
 
 

@@ -32,7 +32,7 @@ _MAY_DIFFER = re.compile(r"probes\.(every|batch_size)|data\.probe\.[^.]+\.every|
 """Of the model and the probes, what arms may differ in without needing a base probe of their own."""
 TRAIN, DISTILL = "train", "lab distill"
 _DISTILL_READS = re.compile(r"train\.(steps|save_every|keep_checkpoints|log_every)|(probes|judge|tracking)\..*")
-"""Keys that an arm of `DISTILL` may set; for the rest distillation has its own values (rlvr.training.distillation)."""
+"""Keys that an arm of `DISTILL` may set; for the rest distillation has its own values (rlvr.config.distillation)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -24,6 +24,7 @@ from rlvr.config.registry import BUILT_IN, resolve
 from rlvr.interfaces import Algorithm, Credit, LossConfig, LossSpec, Needs, RolloutBatch
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
+from tests.support import warm
 from tests.support.small_run import rows, write_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -60,11 +61,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def command(site: Path, *arguments: str) -> dict[str, Any]:
+    return {"args": [sys.executable, "-m", "rlvr.cli", *arguments], "timeout": 300, "cwd": ROOT,
+            "env": {**os.environ, "PYTHONPATH": str(site)}}
+
+
 def rlvr(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rlvr.cli", *arguments], capture_output=True, text=True, timeout=300, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(site)},
-    )
+    return subprocess.run(**command(site, *arguments), capture_output=True, text=True)
 
 
 def test_an_installed_algorithm_is_listed_beside_a_broken_one(site: Path) -> None:
@@ -76,8 +79,9 @@ def test_an_installed_algorithm_is_listed_beside_a_broken_one(site: Path) -> Non
 
 
 def test_an_installed_algorithm_trains(site: Path, tmp_path: Path) -> None:
-    done = rlvr(site, "train", *write_recipe(tmp_path, 2), "tracking.wandb=disabled", "algorithm.name=batch_mean",
-                "algorithm.scale=0.5", "train.steps=2")
+    start = command(site, "train", *write_recipe(tmp_path, 2), "tracking.wandb=disabled", "algorithm.name=batch_mean",
+                    "algorithm.scale=0.5", "train.steps=2")
+    done = warm.run(start.pop("args"), **start)
     assert done.returncode == 0, done.stderr
     run = RunDir(tmp_path / "run")
     assert run.read_recipe()["recipe"]["algorithm"] == {"name": "batch_mean", "scale": 0.5}

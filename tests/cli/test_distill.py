@@ -48,7 +48,7 @@ def test_a_short_distillation_raises_the_exact_boundary(
 ) -> None:
     """Ended at step 18 in the first go: it goes on from step 12, to the very weights of a run that was not."""
     monkeypatch.setenv("RLVR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("rlvr.training.distillation.CANDIDATES", 256)
+    monkeypatch.setattr("rlvr.config.distillation.CANDIDATES", 256)
     chosen: dict[DataSpec, list[Problem]] = {}  # by all three trainings from the same base
     monkeypatch.setattr("rlvr.training.distillation.rarely_solved", lambda model, tokenizer, data: (
         chosen.get(data) or chosen.setdefault(data, rarely_solved(model, tokenizer, data))))

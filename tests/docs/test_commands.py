@@ -141,7 +141,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         patch.setenv("RLVR_CACHE", str(folder / "cache"))
-        patch.setattr("rlvr.training.distillation.CANDIDATES", 64)
+        patch.setattr("rlvr.config.distillation.CANDIDATES", 64)
         patch.setattr("rlvr.probes.appearing.POLL", 0.01)
         patch.setattr("rlvr.cli.comparison_runs.subprocess", SimpleNamespace(Popen=warm.Popen, PIPE=subprocess.PIPE))
         server = stack.enter_context(serving(models=("qwen-base", "qwen-step-200")))

@@ -77,7 +77,7 @@ def main() -> int:
 
     recipe = load_recipe(recipe_file, [word for word in words if "=" in word])
     if sys.argv[4:6] == ["lab", "distill"]:
-        from rlvr.training.distillation import distilled
+        from rlvr.config.distillation import distilled
 
         recipe = distilled(recipe)
     (run / "recipe.json").write_text(json.dumps({"recipe": resolved(recipe), "versions": {}, "lab": True}))

@@ -184,7 +184,7 @@ def _main(fds: list[int], words: list[str], cwd: str, env: dict[str, str], new_s
             if type(handler) is logging.StreamHandler:
                 handler.setStream(sys.stderr)
     sys.argv = list(words)
-    sys.path.insert(0, cwd)
+    sys.path[:0] = [cwd, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     if words[0] == "accelerate.commands.launch":  # its processes start as fast
         from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
 
