@@ -42,6 +42,15 @@ messages = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", 1]), "content": trees}), max_size=3
 )
 rows = st.fixed_dictionaries({}, optional={"prompt": st.one_of(trees, messages), "gold": trees, "id": scalars})
+sound = st.fixed_dictionaries(
+    {"problem_id": st.sampled_from(["0", "1", "2"]), "sample": st.integers(0, 3), "text": st.text(max_size=9)},
+    optional={"step": st.integers(0, 3), "truncated": st.booleans(), "tokens": st.integers(0, 9)},
+)
+FIELDS = ["problem_id", "sample", "text", "step", "truncated", "tokens"]
+spoilt = st.tuples(sound, st.dictionaries(st.sampled_from(FIELDS), scalars, max_size=1)).map(
+    lambda two: {**two[0], **two[1]}
+)
+"""Rows that are right, or wrong in one field alone."""
 completions = st.fixed_dictionaries(
     {},
     optional={
@@ -96,6 +105,7 @@ def test_data_rows(tmp_path: Path, seconds: float) -> None:
             assert problems and len({problem.id for problem in problems}) == len(problems)
             for problem in problems:  # what was read can be written down again
                 json.dumps([problem.id, problem.gold]).encode()
+                json.dumps(problem.prompt, ensure_ascii=False).encode()  # as a tokenizer needs it
                 assert problem.gold == problem.gold.strip() != ""
 
     lines = st.lists(st.one_of(rows, st.sampled_from(sorted(ODD)), st.binary(max_size=20)), max_size=4)
@@ -113,7 +123,10 @@ def test_completions(tmp_path: Path, seconds: float) -> None:
                 one_line(error)
 
     fuzz(
-        st.lists(st.one_of(completions, st.sampled_from(sorted(ODD)), st.binary(max_size=20)), max_size=6),
+        st.one_of(
+            st.lists(spoilt, max_size=4),
+            st.lists(st.one_of(completions, st.sampled_from(sorted(ODD)), st.binary(max_size=20)), max_size=6),
+        ),
         check,
         seconds,
     )
