@@ -42,6 +42,10 @@ messages = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", 1]), "content": trees}), max_size=3
 )
 rows = st.fixed_dictionaries({}, optional={"prompt": st.one_of(trees, messages), "gold": trees, "id": scalars})
+spoilt_rows = st.tuples(
+    st.sampled_from(["prompt", "gold", "id"]), scalars, st.integers(0, 9).map(str)
+).map(lambda three: {"prompt": "p", "gold": r"#### 7 \boxed{7}", "id": three[2], three[0]: three[1]})
+"""Rows that are right, or wrong in one field alone."""
 sound = st.fixed_dictionaries(
     {"problem_id": st.sampled_from(["0", "1", "2"]), "sample": st.integers(0, 3), "text": st.text(max_size=9)},
     optional={"step": st.integers(0, 3), "truncated": st.booleans(), "tokens": st.integers(0, 9)},
@@ -108,7 +112,10 @@ def test_data_rows(tmp_path: Path, seconds: float) -> None:
                 json.dumps(problem.prompt, ensure_ascii=False).encode()  # as a tokenizer needs it
                 assert problem.gold == problem.gold.strip() != ""
 
-    lines = st.lists(st.one_of(rows, st.sampled_from(sorted(ODD)), st.binary(max_size=20)), max_size=4)
+    lines = st.one_of(
+        st.lists(spoilt_rows, min_size=1, max_size=2),
+        st.lists(st.one_of(rows, st.sampled_from(sorted(ODD)), st.binary(max_size=20)), max_size=4),
+    )
     fuzz(st.tuples(st.integers(0, len(SPECS) - 1), lines), check, seconds)
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from rlvr.config.recipe import SHIPPED, load_recipe
 from rlvr.types import UserError
-from tests.fuzz.driver import fuzz
+from tests.fuzz.driver import SLOWEST, at_most, fuzz
 
 RECIPES = [path.read_text() for path in sorted(SHIPPED.glob("*/*.yaml")) if path.parent.name != "compare"]
 LINES = sorted({line for text in RECIPES for line in text.splitlines() if line.strip() and "#" not in line})
-NESTED = "[" * 3000
+NESTED = "[" * 20_000
 ODD = [
     "'{seed:>100000000}'",
     "'{name.__class__}'",
@@ -73,8 +73,8 @@ def recipe_texts(draw: st.DrawFn) -> str:
 
 @st.composite
 def one_odd_value(draw: st.DrawFn) -> str:
-    """A shipped recipe in which one of the keys that all have holds something odd: few enough to be met soon."""
-    key, value = draw(st.sampled_from(["name", "run_dir", "seed", "algorithm"])), draw(st.sampled_from(ODD))
+    """A shipped recipe in which one of two keys holds something odd: few enough that all are met soon."""
+    key, value = draw(st.sampled_from(["run_dir", "name"])), draw(st.sampled_from(ODD))
     text = re.sub(rf"^{key}:.*\n(?: .*\n|\n)*", "", draw(st.sampled_from(RECIPES)), flags=re.MULTILINE)
     return f"{key}: {NESTED if value == 'NESTED' else value}\n{text}"
 
@@ -98,12 +98,13 @@ def refused_or_loaded(text: str, file: Path) -> None:
 
 
 def test_a_recipe_loads_or_is_refused_in_a_line(tmp_path: Path, seconds: float) -> None:
-    inputs = st.one_of(recipe_texts(), one_odd_value(), st.text(max_size=200), st.integers(2, 30).map(bomb))
+    inputs = st.one_of(recipe_texts(), one_odd_value(), one_odd_value(), st.text(max_size=200),
+                       st.integers(2, 30).map(bomb))
     fuzz(inputs, lambda text: refused_or_loaded(text, tmp_path / "recipe.yaml"), seconds)
 
 
 @pytest.mark.parametrize("text", [bomb(25), "a: &a {b: *a}\n", "[" * 5000, f"name: x\nrun_dir: {ODD[0]!r}\n"])
 def test_bombs_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
-    with pytest.raises(UserError):
+    with at_most(3 * SLOWEST), pytest.raises(UserError):
         load_recipe(tmp_path / "recipe.yaml")

@@ -168,8 +168,9 @@ def test_a_verifier_that_forks_or_writes_to_what_is_not_its_own(caplog: pytest.L
         problem = Problem("p", "?", "yes", "tests.support.verifiers_for_tests:Forks")
         assert short(own.judge([problem] * 3, ["yes", "no", "yes"])) == [RIGHT, WRONG, RIGHT]
         assert short(own.judge([problem] * 2, ["yes", "no"])) == [RIGHT, WRONG]
-        problem = Problem("p", "?", "yes", "tests.support.verifiers_for_tests:WritesAnywhere")
-        assert short(own.judge([problem] * 2, ["yes", "no"])) == [NOT_JUDGED] * 2
+        for name in ("WritesAnywhere", "WritesAMessage"):
+            problem = Problem("p", "?", "yes", f"tests.support.verifiers_for_tests:{name}")
+            assert short(own.judge([problem] * 2, ["yes", "no"])) == [NOT_JUDGED] * 2
     assert "wrote to a descriptor that is not its own" in caplog.text
 
 

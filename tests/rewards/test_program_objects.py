@@ -243,6 +243,11 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("assert", "f", "out = f([3, 1])\nassert sorted(out) == [1, 3]\nfirst, second = out\nassert first <= second",
      "class E:\n  n = 0\n  def __iter__(s): s.n += 1; return iter([1, 1] if s.n > 1 else [3, 1])\n"
      "def f(d): return E()"),
+    ("assert", "f", "out = f([3, 1])\nassert len(out) == 2\nassert all(a <= b for a, b in zip(out, sorted(out)))",
+     "class E:\n  def __len__(s): return 2\n  def __iter__(s): return iter([1])\ndef f(d): return E()"),
+    # an object that may call itself true
+    ("assert", "f", "assert f([3, 1])", "class E: pass\ndef f(d): return E()"),
+    ("assert", "f", "assert 1 and not f(1) or f([3, 1])", "class E: pass\ndef f(d): return E()"),
     # what the tests do with an answer fails as if it were their own fault
     ("assert", "f", "import importlib\nassert importlib.import_module(f(1)).dumps(1) == '1'",
      "def f(x): return 'no_such_module'"),

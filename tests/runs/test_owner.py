@@ -48,6 +48,14 @@ def test_a_second_process_is_told_who_writes(tmp_path: Path, other: subprocess.P
         "ends, end it, or choose another run_dir", str(caught.value))
 
 
+def test_a_run_that_began_while_this_one_waited_for_the_lock_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "own", lambda path: (path / "recipe.json").write_text("{}"))
+    with pytest.raises(UserError, match=r"found 1 entries \(recipe.json\), expected an empty directory"):
+        RunDir.create(tmp_path / "run", own=True)
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_the_lock_ends_with_its_process(tmp_path: Path, other: subprocess.Popen[str], end: signal.Signals) -> None:
     other.send_signal(end)

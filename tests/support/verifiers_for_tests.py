@@ -110,8 +110,16 @@ class Forks(Obedient):
 class WritesAnywhere(Obedient):
     """Writes to whatever descriptor is open, as a library does whose own was closed behind its back."""
 
+    stray = b"stray" * 10
+
     def verify(self, problem: Problem, text: str) -> Verdict:
         for descriptor in range(3, 64):
             with suppress(OSError):
-                os.write(descriptor, b"stray" * 10)
+                os.write(descriptor, self.stray)
         return super().verify(problem, text)
+
+
+class WritesAMessage(WritesAnywhere):
+    """What it writes has the length of a message before it, and is none."""
+
+    stray = b"\0\0\0\x05stray"

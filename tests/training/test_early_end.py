@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from rlvr.config.recipe import load_recipe
 from rlvr.interfaces import Credit, RolloutBatch
 from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
+from tests.runs.test_owner import HOLD
 from tests.support.small_run import RECIPE, rows, write_recipe
 
 
@@ -74,6 +77,19 @@ def test_a_full_disk_is_one_line(
     assert main(["train", *write_recipe(tmp_path), "probes.enabled=false", "tracking.wandb=disabled"]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("error: samples/some.gz: no space left on the device; nothing written before is lost")
+
+
+def test_a_training_keeps_out_of_a_directory_that_another_process_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"owned\n"
+        try:
+            assert main(["train", *write_recipe(tmp_path), "probes.enabled=false", "tracking.wandb=disabled"]) == 2
+        finally:
+            other.kill()
+    assert f"in use by process {other.pid} on " in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_before_the_first_checkpoint_it_says_so(

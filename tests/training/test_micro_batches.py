@@ -248,6 +248,22 @@ def test_the_update_does_not_depend_on_the_micro_batches(tmp_path: Path, case: s
                 assert row_two[key] == pytest.approx(row_one[key], rel=1e-3, abs=1e-5), key
 
 
+@pytest.mark.parametrize("algorithm", [GRPO(GRPOConfig()), PPO(PPOConfig(critic_learning_rate=0.1))])
+def test_a_padded_micro_batch_has_no_column_of_padding_at_its_ends(tmp_path: Path, algorithm: Algorithm[Any]) -> None:
+    """Bug: each was as wide as the longest row of the whole rollout batch, the critic's too."""
+    model, masks = tiny_model(), []
+
+    def seen(_: Any, __: Any, inputs: dict[str, Any]) -> None:
+        if torch.is_grad_enabled():
+            masks.append((inputs.get("value_pass", False), inputs["attention_mask"]))
+
+    model.register_forward_pre_hook(seen, with_kwargs=True)
+    trained(tmp_path, algorithm, model, **TRL)
+    assert {of_values for of_values, _ in masks} == ({False, True} if algorithm.needs.values else {False})
+    assert len({mask.size(1) for _, mask in masks}) > 2  # else this tests nothing
+    assert all(mask[:, 0].any() and mask[:, -1].any() for _, mask in masks)
+
+
 def moved(model: Any) -> float:
     start = dict(tiny_model().named_parameters())
     return max((p - start[n]).abs().max().item() for n, p in model.named_parameters() if n in start)
