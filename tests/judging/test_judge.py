@@ -22,6 +22,7 @@ import pytest
 
 from rlvr.judging.judge import Judge
 from rlvr.types import Problem, Reason, UserError, Verdict
+from tests.fuzz.driver import at_most
 
 ROOT = Path(__file__).parents[2]
 OBEDIENT = "tests.support.verifiers_for_tests:Obedient"
@@ -164,7 +165,7 @@ def test_a_failing_verifier_is_not_a_wrong_answer(
 def test_a_verifier_that_forks_or_writes_to_what_is_not_its_own(caplog: pytest.LogCaptureFixture) -> None:
     """Bugs: an IndexError out of `judge`, since every outcome came twice; no return, as a stray text was read as the
     length of a message."""
-    with Judge(workers=1, timeout=5.0) as own:
+    with at_most(20.0), Judge(workers=1, timeout=5.0) as own:
         problem = Problem("p", "?", "yes", "tests.support.verifiers_for_tests:Forks")
         assert short(own.judge([problem] * 3, ["yes", "no", "yes"])) == [RIGHT, WRONG, RIGHT]
         assert short(own.judge([problem] * 2, ["yes", "no"])) == [RIGHT, WRONG]
