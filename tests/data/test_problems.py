@@ -95,6 +95,13 @@ def test_size_takes_the_first_rows_and_blank_lines_do_not_count(jsonl):
     assert [problem.id for problem in load(source, size=2)] == ["sums/0", "sums/1"]
 
 
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029"])
+def test_only_a_newline_ends_a_row(jsonl, mark):
+    rows = [{"problem": f"a{mark}b", "answer": 1}, {"problem": "c", "answer": 2}]
+    source = jsonl("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    assert [problem.prompt for problem in load(source)] == [f"a{mark}b", "c"]
+
+
 def test_shuffle_and_skip_split_a_source_that_has_none(jsonl):
     source = jsonl([{"problem": str(i), "answer": i} for i in range(10)])
     train, probe = load(source, shuffle=7, size=6), load(source, shuffle=7, skip=6)

@@ -176,6 +176,11 @@ def test_settings_of_the_model_reach_whoever_loads_it(tmp_path: Path) -> None:
             config_overrides(ModelSpec(path="lab", config={key: 1}))
 
 
+def test_code_of_a_model_runs_only_where_the_recipe_says_so() -> None:
+    assert load_options(dataclasses.replace(SPEC, trust_remote_code=True))["trust_remote_code"] is True
+    assert "trust_remote_code" not in load_options(SPEC)
+
+
 def test_a_chat_is_rendered_with_the_recipes_variables_by_every_caller(tmp_path: Path) -> None:
     template = "{{ messages[-1].content }}{% if think is defined and not think %} = {% endif %}"
     (tmp_path / "t.jinja").write_text(template)

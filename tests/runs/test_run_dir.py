@@ -206,6 +206,12 @@ def test_append_and_read_back(run: RunDir):
     assert run.read_jsonl(run.path / "none.jsonl") == []
 
 
+def test_only_a_newline_ends_a_row(run: RunDir):
+    """Rows of another program may hold these as they are; ours are written in ASCII."""
+    run.metrics.write_text('{"text": "a\u2028b\x85c"}\n{"step": 2}\n', encoding="utf-8")
+    assert run.read_jsonl(run.metrics) == [{"text": "a\u2028b\x85c"}, {"step": 2}]
+
+
 def test_nan_and_null():
     assert nan_to_null({"a": [math.nan, 1, {"b": -math.inf}], "c": None, "d": "NaN"}) == {
         "a": [None, 1, {"b": None}], "c": None, "d": "NaN"}
