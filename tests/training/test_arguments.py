@@ -78,14 +78,14 @@ def test_fields_pass_with_their_values(tmp_path: Path) -> None:
                                                 "train.epochs_per_rollout=2", "train.save_every=30", "probes.every=30",
                                                 "train.save_only_model=true", "train.adam_beta1=0.8",
                                                 "train.adam_beta2=0.9", "train.weight_decay=0.02", "seed=5",
-                                                "train.gradient_checkpointing=true", "train.max_grad_norm=0.5",
+                                                "train.gradient_checkpointing=false", "train.max_grad_norm=0.5",
                                                 "model.trust_remote_code=true", "train.warmup_steps=3",
                                                 "train.keep_checkpoints=7", "train.log_every=2"]),
                               RunDir(tmp_path))
     assert (args.adam_epsilon, args.cast_lm_head_to_fp32, args.ddp_timeout) == (1e-6, True, 77)
     assert (args.optim, args.num_iterations, args.save_only_model) == ("adafactor", 2, True)
     assert (args.adam_beta1, args.adam_beta2, args.weight_decay, args.max_grad_norm) == (0.8, 0.9, 0.02, 0.5)
-    assert (args.gradient_checkpointing, args.trust_remote_code, args.seed) == (True, True, 5)
+    assert (args.gradient_checkpointing, args.trust_remote_code, args.seed) == (False, True, 5)
     assert (args.warmup_steps, args.logging_steps, args.save_steps) == (3, 2, 30)
 
 
