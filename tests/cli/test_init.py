@@ -27,6 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: Judge) -> Pat
     """The current directory, with 200 rows in it. Gold answers are judged by the worker that all tests share."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(init_rows, "Judge", lambda workers: nullcontext(judge))
+    monkeypatch.setattr("rlvr.judging.judge.Judge", lambda **options: nullcontext(judge))  # that of `rlvr check`
     rows = [{"question": f"What is {i} + 1?", "answer": i + 1} for i in range(200)]
     (tmp_path / "my.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     none = [{"question": "What?", "answer": r"\frac{1}{0}"}] * 14
