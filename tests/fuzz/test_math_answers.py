@@ -86,6 +86,9 @@ GOLDS = [
     r"\begin{pmatrix}1\\2\end{pmatrix}",
     "10\\%",
     "C",
+    r"\frac{x}{x+1}",
+    "n!+1",
+    r"y=\sin x",
 ]
 WORDS = [
     "sevenths",
@@ -112,6 +115,19 @@ WORDS = [
 VERIFIER = MathVerifier()
 
 soup = st.lists(st.sampled_from(PIECES), max_size=25).map("".join)
+FORMS = [
+    r"\frac{{{0}}}{{{1}}}", r"\sqrt{{{0}}}", "({0})^{{{1}}}", "{0}+{1}", "{0}-{1}", r"{0}\cdot {1}", "({0})({1})",
+    r"\sin({0})", r"\ln({0})", r"\tan({0})", "({0})!", "|{0}|", r"\lfloor {0} \rfloor", r"\binom{{{0}}}{{{1}}}",
+    r"\begin{{pmatrix}}{0}\\{1}\end{{pmatrix}}", r"\sum_{{k=1}}^{{{0}}} {1}", r"\int_0^{{{0}}} {1} \, dx", "{0}={1}",
+    "({0},{1})", r"\{{{0},{1}\}}", r"{0} \le {1}",
+]
+atoms = st.sampled_from(["x", "y", "n", "0", "1", "2", "7", "-1", r"\pi", "e", "i", r"\infty", "0.5", "99999999999"])
+trees = st.recursive(
+    atoms,
+    lambda inner: st.tuples(st.sampled_from(FORMS), inner, inner).map(lambda parts: parts[0].format(*parts[1:])),
+    max_leaves=6,
+)
+"""Answers whose braces match, which come as far as computer algebra."""
 numbers = st.one_of(
     st.integers(-999, 999).map(Fraction), st.fractions(max_denominator=40).filter(lambda q: abs(q) < 999)
 )
@@ -143,7 +159,8 @@ def test_any_box_is_judged(seconds: float) -> None:
         gold, answer = value
         assert judged(gold, answer) in (True, False)
 
-    fuzz(st.tuples(st.sampled_from(GOLDS), st.one_of(soup, st.text(max_size=30))), check, seconds / 3)
+    answers = st.one_of(soup, st.text(max_size=30), trees, trees)
+    fuzz(st.tuples(st.sampled_from(GOLDS), answers), check, seconds / 3)
 
 
 def test_another_number_is_wrong_and_the_same_is_right(seconds: float) -> None:
