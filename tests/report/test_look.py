@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +145,7 @@ def test_a_prediction_from_rollouts_has_its_interval_as_a_band(tmp_path: Path) -
     rows = [{"step": 1, name: 0.5, f"{name}/low": 0.25, f"{name}/high": 0.75, **free},
             {"step": 2, name: 0.5, **free}, {"step": 3, name: 1.0, f"{name}/low": 0.5, f"{name}/high": 1.0, **free}]
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drawn: Any
     (drawn,) = [figure for title, _, figure in panels(load_run(path)) if title == "pass@256 predicted from rollouts"]
     band, line = drawn.data
     assert band.fill == "toself" and list(band.x) == [1, 3, 3, 1] and list(band.y) == [0.75, 1.0, 0.5, 0.25]
