@@ -13,6 +13,7 @@ from typing import Protocol
 
 from rlvr.config.data import DataSpec
 from rlvr.judging.judge import GoldComplaint
+from rlvr.runs.waiting import told
 from rlvr.types import Problem, UserError
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,10 @@ def usable(judge: GoldJudge, sections: Sequence[Section]) -> list[list[Problem]]
     Raises UserError, one line, for a section with rejected golds unless its `drop_bad_golds` is set (then they are
     left out and logged), and for a section of which nothing is left.
     """
-    complaints = iter(judge.check_golds([problem for section in sections for problem in section.problems]))
+    problems = [problem for section in sections for problem in section.problems]
+    with told(f"judging {len(problems):,} gold answers, before anything is trained or measured; Ctrl-C stops it, and "
+              "judge.workers=N judges N at a time"):
+        complaints = iter(judge.check_golds(problems))
     kept: list[list[Problem]] = []
     for section in sections:
         checked = [(problem, next(complaints)) for problem in section.problems]

@@ -12,6 +12,7 @@ from trl.trainer import grpo_trainer
 
 from rlvr.config.recipe import Recipe
 from rlvr.models.declared import declared
+from rlvr.runs.waiting import told
 from rlvr.training.gathered import unsharded
 from rlvr.training.processes import world_size
 from rlvr.types import Decoding
@@ -40,12 +41,15 @@ def fit_engine(args: Any, recipe: Recipe, decodings: Sequence[Decoding], longest
 @contextmanager
 def room_for(sequences: int | None) -> Iterator[None]:
     """Within the block TRL makes its vLLM driver with room for at least so many sequences at a time. It would make room
-    for the training rollouts of a process alone; a probe's batch may be many times as large."""
+    for the training rollouts of a process alone; a probe's batch may be many times as large. A long start is told."""
     module: Any = grpo_trainer
     driver = module.VLLMGeneration
 
     def roomy(*args: Any, max_num_seqs: int, **kwargs: Any) -> Any:
-        return driver(*args, max_num_seqs=max(max_num_seqs, sequences or 0), **kwargs)
+        of_server = f"the vLLM server at {kwargs.get('server_base_url')} to answer (`trl vllm-serve` starts one)"
+        awaited = of_server if kwargs.get("mode") == "server" else "the vLLM engine to start"
+        with told(f"waiting for {awaited}; Ctrl-C ends the run"):
+            return driver(*args, max_num_seqs=max(max_num_seqs, sequences or 0), **kwargs)
 
     module.VLLMGeneration = roomy
     try:

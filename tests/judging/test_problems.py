@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rlvr.config.recipe import Recipe, load_recipe
 from rlvr.judging.problems import load_probe_set, load_problem_sets, with_usable_golds
+from rlvr.runs.waiting import told
 from rlvr.types import UserError
 from tests.config.test_presets import REJECTS_B
 from tests.support.small_run import write_recipe
@@ -38,6 +42,17 @@ def test_rejected_golds_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (golds(kept.train), golds(kept.probe), kept.rejected) == ("ac", "a", 3)
     probed = with_usable_golds(asked, load_probe_set(asked), REJECTS_B)
     assert (probed.train, golds(probed.probe), probed.rejected) == ([], "a", 1)
+
+
+def test_a_long_check_of_gold_answers_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: thousands of programs were judged for minutes without a word."""
+    monkeypatch.setattr("rlvr.judging.golds.told", partial(told, patience=0.05))
+    asked = recipe(tmp_path, "ac", "a")
+    judge: Any = SimpleNamespace(check_golds=lambda problems: time.sleep(0.3) or REJECTS_B.check_golds(problems))
+    with_usable_golds(asked, load_problem_sets(asked), judge)
+    assert capsys.readouterr().err.startswith("judging 3 gold answers, before anything is trained")
 
 
 def test_without_probes_their_problems_are_not_loaded(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
+from trl.trainer import grpo_trainer
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.algorithms.remax import ReMax, ReMaxConfig
@@ -18,7 +21,8 @@ from rlvr.lab.countdown import problems
 from rlvr.lab.model import build_tokenizer
 from rlvr.models.sampler import TransformersSampler
 from rlvr.models.seeded import row_key
-from rlvr.training.engine import fit_engine
+from rlvr.runs.waiting import told
+from rlvr.training.engine import fit_engine, room_for
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import Decoding
 from tests.support import fake_engine
@@ -162,6 +166,19 @@ def test_the_engine_has_room_for_a_batch_of_a_probe(tmp_path: Path) -> None:
     assert make(tmp_path).vllm_generation.max_num_seqs == 16  # TRL's: the rollouts of this process
     assert make(tmp_path, vllm_sequences=300).vllm_generation.max_num_seqs == 300
     assert make(tmp_path, vllm_sequences=3).vllm_generation.max_num_seqs == 16
+
+
+@pytest.mark.parametrize(("mode", "awaited"), [("server", "the vLLM server at http://x:1 to answer"),
+                                               ("colocate", "the vLLM engine to start")])
+def test_a_long_start_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mode: str,
+                              awaited: str) -> None:
+    """Bug: a run whose server was not up waited for four minutes without a word."""
+    monkeypatch.setattr("rlvr.training.engine.told", partial(told, patience=0.05))
+    trl: Any = grpo_trainer
+    monkeypatch.setattr(trl, "VLLMGeneration", lambda **_: time.sleep(0.3))
+    with room_for(None):
+        trl.VLLMGeneration(max_num_seqs=1, mode=mode, server_base_url="http://x:1")
+    assert capsys.readouterr().err.startswith(f"waiting for {awaited}")
 
 
 def test_an_engine_that_sleeps_gets_its_weights_once_per_probe(tmp_path: Path) -> None:
