@@ -45,7 +45,7 @@ from rlvr.training.processes import (
     world_size,
 )
 from rlvr.training.starting_model import starting_model
-from rlvr.training.trackers import check_installed, load_wandb
+from rlvr.training.trackers import check_installed
 from rlvr.types import Decoding, UnsoundError, UserError
 
 if TYPE_CHECKING:
@@ -91,8 +91,6 @@ def run(recipe_path: str | Path, overrides: Sequence[str] = (), *, resume: bool 
     run_dir = RunDir(recipe.run_path)
     if rank() == 0:
         run_dir.check_usable(resume=resume)
-        if "wandb" in recipe.tracking.to and recipe.tracking.wandb != "disabled":
-            load_wandb()
     build_algorithm(recipe)  # imports torch: what can be checked without it is checked above
     plan_of_steps(recipe.train, world_size())  # raises if the rollouts of a step do not divide over the processes
     problems = load_problem_sets(recipe)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -117,13 +115,6 @@ def check_installed(names: Iterable[str]) -> None:
     for name in names:
         if name in PACKAGES and find_spec(PACKAGES[name]) is None:
             raise UserError(f"tracking.to: {name} is not installed; pip install 'rlvr[{name}]', or take it out")
-
-
-def load_wandb() -> None:
-    """Import what `wandb.init` will import, to be called before torch is loaded: each of its classes looks for its own
-    source among all modules, which then takes a second more."""
-    with suppress(ImportError):  # another version of W&B, which imports what it likes
-        import_module("wandb.sdk.launch.inputs.internal")
 
 
 def scalar_tracker(

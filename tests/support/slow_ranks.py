@@ -1,4 +1,4 @@
-"""Two processes whose collectives time out after 2 s; each in turn keeps the other waiting for longer."""
+"""Two processes whose collectives time out after 3 s; each in turn keeps the other waiting for longer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rlvr.training.processes import GoldsOfAll, on_main, rank
 from rlvr.training.reward_functions import AccuracyReward
 from rlvr.types import Completion, Decoding, Problem, Reason, UserError, Verdict
 
-TIMEOUT, SLOW = 2.0, 2.75
+TIMEOUT, SLOW = 3.0, 3.75
 PLAN = SamplingPlan((4,))
 
 

@@ -15,9 +15,8 @@ import pytest
 from rlvr.cli.main import main
 from rlvr.config.recipe import load_recipe, resolved
 from rlvr.runs.run_dir import RunDir
-from rlvr.training.trackers import PACKAGES, load_wandb, markdown_table, scalar_tracker
+from rlvr.training.trackers import PACKAGES, markdown_table, scalar_tracker
 from rlvr.training.tracking import tracked
-from rlvr.types import UserError
 from tests.support.fake_keys import KEYS, keys_in_files
 from tests.support.small_run import write_recipe
 
@@ -63,22 +62,6 @@ def test_several_get_the_same_keys_and_steps(tmp_path: Path, monkeypatch: pytest
     table = (["step", "problem_id", "text", "correct", "extracted"], [[4, "a/1", "2 * 3 | 6\n= 6", True, None]])
     assert rows == [(3, EXPECTED[3]), (4, EXPECTED[4]), (4, arm), (4, {"train/rollouts": table})]
     assert not list(run_dir.path.glob("wandb*"))
-
-
-def test_wandb_is_loaded_before_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind torch it takes a second more."""
-    def torch(_: Any) -> None:
-        loaded.append("torch")
-        raise UserError("enough")
-
-    loaded: list[str] = []
-    monkeypatch.setattr("rlvr.train.load_wandb", lambda: loaded.append("wandb"))
-    monkeypatch.setattr("rlvr.train.build_algorithm", torch)
-    for mode in ("offline", "disabled"):
-        assert main(["train", *write_recipe(tmp_path / mode), f"tracking.wandb={mode}"]) == 2
-    assert loaded == ["wandb", "torch", "torch"]
-    load_wandb()
-    assert "wandb.sdk.launch.inputs.internal" in sys.modules  # what wandb.init imports
 
 
 def test_a_completion_stays_in_its_cell_of_a_markdown_table() -> None:

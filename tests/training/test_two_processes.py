@@ -70,7 +70,7 @@ def test_a_probe_draws_the_same_samples_on_two_processes(folders: tuple[Path, Pa
 
 
 def test_no_process_is_kept_in_a_collective_while_another_is_slow(folders: tuple[Path, Path]) -> None:
-    """It would time out and end the run: 3 s here, and each wait takes 5 s."""
+    """It would time out and end the run: after 3 s here, and each wait takes 3.75 s."""
     assert (folders[1] / "waited").read_text().splitlines() == [
         "work of rank 0", "1 lock of the store", "a judge in a probe", "a listener", "a judge in a step",
         "refused on every rank",
