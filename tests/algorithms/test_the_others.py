@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlvr.algorithms.boundary_gate import BoundaryGate, BoundaryGateConfig
+from rlvr.algorithms.boundary_gate import BoundaryGate, BoundaryGateConfig, marginal_gain
 from rlvr.algorithms.checks import check_algorithm
 from rlvr.algorithms.cispo import CISPO, CISPOConfig
 from rlvr.algorithms.clip_cov import ClipCov, ClipCovConfig, draw_from_band
@@ -365,6 +365,7 @@ def test_only_problems_without_an_earlier_success_are_trained_on() -> None:
 def test_marginal_weights_by_hand() -> None:
     # k = 3, prior Beta(1, 1): Beta(1, 3) after 2 wrong: 3 E(1-p)^2 = 3 * (3*4) / (4*5) = 1.8; Beta(3, 2) after 2 of 3:
     # 3 * (2*3) / (5*6) = 0.6; nothing seen: 3 * (1*2) / (2*3) = 1. Their mean is 1.7 / 1.5 = 17/15.
+    close(marginal_gain(tensor([2, 3, 0]), tensor([0, 2, 0]), 3, 1.0, 1.0), tensor([1.8, 0.6, 1.0]))
     batch = small_batch([1, 0] * 3, [0, 0, 1, 1, 2, 2], seen_N=tensor([2, 2, 3, 3, 0, 0]),
                         solved_N=tensor([0, 0, 2, 2, 0, 0]))
     grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT[:, 0]

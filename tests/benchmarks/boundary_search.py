@@ -3,6 +3,7 @@
     python tests/benchmarks/boundary_search.py OUT.jsonl --work DIR [--arms grpo maxrl] [--seeds 0 1] [--file FILE]
     python tests/benchmarks/boundary_search.py OUT.jsonl --table
     python tests/benchmarks/boundary_search.py OUT.jsonl --chosen passk 0.3 T=0.7
+    python tests/benchmarks/boundary_search.py OUT.jsonl --picture FILE.png
 
 The arms are those of a comparison file, by default boundary_search.yaml beside this script. One JSON line a model: arm,
 seeds, step, share of the way from the base, tokens that its training generated, percent by decoding and split, and the
@@ -123,7 +124,8 @@ def _add(output: Path, row: dict[str, Any], folders: Sequence[Path]) -> None:
     row |= {"exact": percent, "success": found}
     with output.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several searches may fill one file
-        append_jsonl(output, [row])
+        if _key(row) not in {_key(known) for known in read_jsonl(output)}:
+            append_jsonl(output, [row])
 
 
 def _percent(p_P: Sequence[float]) -> list[float]:
@@ -215,6 +217,58 @@ def chosen(output: Path, arm: str, share: float, decoding: str) -> list[str]:
     return lines
 
 
+def trainings(output: Path, share: float, decoding: str) -> list[str]:
+    """Every training by its first seed: its end as it was trained, and at `share` of the way from the base."""
+    lines = [f"training | end, test | end, hard | {share:.0%}, {decoding}, test | {share:.0%}, {decoding}, hard"]
+    found = []
+    for (arm, averaged), rows in _by_arm(read_jsonl(output)).items():
+        if averaged == 1:
+            first = [row for row in rows if row["seeds"] == rows[0]["seeds"]]
+            (end,), (between,) = _at(first, 1.0), _at(first, share)
+            models = [(end, next(iter(DECODINGS))), (between, decoding)]
+            cells = [_triple(model["exact"][sampled][split]) for model, sampled in models for split in SPLITS]
+            found.append((between["exact"][decoding]["hard"][-1], " | ".join([arm, *cells])))
+    return lines + [line for _, line in sorted(found, reverse=True)]
+
+
+def draw(output: Path, picture: Path) -> None:
+    """pass@1 against pass@256 of every training and of its dial, means over seeds, sampled as in training.
+
+    Trainings that lose pass@1 are left out: they would take the room of all others.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    from rlvr.report.style import BASE as GREY
+    from rlvr.report.style import GRID, INK, MUTED, SECOND, THIRD, TRAINED
+
+    rows, sampled = read_jsonl(output), next(iter(DECODINGS))
+    marked = {"grpo": ("GRPO", SECOND), "maxrl": ("MaxRL", THIRD), "passk": ("pass@8", TRAINED)}
+    with rc_context({"font.size": 9, "text.color": INK, "axes.labelcolor": MUTED, "xtick.color": MUTED,
+                     "ytick.color": MUTED, "axes.edgecolor": GRID}):
+        figure = Figure(figsize=(9, 4), layout="constrained")
+        for axes, split in zip(figure.subplots(1, 2), SPLITS, strict=True):
+            (base,) = [row["exact"][sampled][split] for row in rows if row["arm"] == "base"]
+            for (arm, averaged), of_arm in _by_arm(rows).items():
+                name, colour = marked.get(arm, ("other trainings", GREY))
+                path = [base, *(_mean(row["exact"][sampled][split] for row in _at(of_arm, share)) for share in SHARES)]
+                x, y = [point[0] for point in path], [point[-1] for point in path]
+                if averaged > 1 or x[-1] < base[0]:
+                    continue
+                front = arm in marked
+                label = name if name not in axes.get_legend_handles_labels()[1] else None
+                axes.plot(x, y, color=colour, linewidth=2 if front else 0.9, alpha=1 if front else 0.55, label=label,
+                          zorder=3 if front else 2)
+                axes.plot(x[-1], y[-1], "o", color=colour, markersize=6 if front else 3.5, zorder=4 if front else 2)
+            axes.plot(base[0], base[-1], "s", color=INK, markersize=7, zorder=5, label="the base")
+            axes.set(title=f"split `{split}`", xlabel="exact pass@1, percent", ylabel="exact pass@256, percent")
+            axes.grid(color=GRID)
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.axes[0].legend(frameon=False, loc="lower left")
+        figure.savefig(picture, dpi=160, metadata={"Software": None})
+
+
 def _pass_SP(rows: Sequence[Mapping[str, Any]], decoding: str, split: str, k: int) -> np.ndarray:
     """pass@k of every problem, a row a seed."""
     return 1 - (1 - np.array([row["success"][decoding][split] for row in rows])) ** k
@@ -236,6 +290,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=[], help="of the comparison (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--table", action="store_true", help="print what was found")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw what was found")
     parser.add_argument("--chosen", nargs=3, metavar=("ARM", "SHARE", "DECODING"), help="print one setting in detail")
     arguments = parser.parse_args()
     if arguments.work is not None:
@@ -244,7 +299,10 @@ def main() -> None:
         for decoding in ("T=1", "T=0.6, top_p 0.95"):
             print(f"\n{decoding}\n", *table(arguments.output, decoding), sep="\n")
         print("\nT=1 and below\n", *table(arguments.output, "T=1", cooled=True), sep="\n")
+        print("\nBy training, one seed\n", *trainings(arguments.output, 0.3, "T=0.7"), sep="\n")
         print("\nAll settings\n", *settings(arguments.output), sep="\n")
+    if arguments.picture:
+        draw(arguments.output, arguments.picture)
     if arguments.chosen:
         arm, share, decoding = arguments.chosen
         print(*chosen(arguments.output, arm, float(share), decoding), sep="\n")

@@ -42,6 +42,8 @@ def test_between_is_base_plus_share_of_the_mean_difference() -> None:
     assert between(base, [one, two], 0.25, torch.float32).tolist() == [2.0, -1.5]
     assert between(base, [one, two], 1.0, torch.float32).tolist() == [5.0, 0.0]
     assert between(base, [one], 0.75, torch.float32).tolist() == [2.5, 1.0]
+    three = torch.tensor([2.0, 3.0])  # means (4, 1)
+    assert between(base, [one, two, three], 0.5, torch.float32).tolist() == [2.5, -0.5]
 
 
 def test_bfloat16_is_rounded_once() -> None:
