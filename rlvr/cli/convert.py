@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,23 @@ class Converted:
         if self.get("data.probe") is None:
             self.set("data.probe.preset", "math500")
             self.chosen.append("data.probe: the preset math500; choose what you care about")
-        if self.get("train.save_every", 50) % updates:
+        saved = self.get("train.save_every", 50)
+        if isinstance(saved, int) and saved % updates:
             self.set("train.save_every", every)
             self.chosen.append(f"train.save_every: {every}")
+
+
+def check_types(
+    given: Mapping[str, Any], *, counts: Collection[str], numbers: Collection[str], names: Collection[str]
+) -> None:
+    """UserError for a setting that is divided by and no whole number above 0, calculated with and no number, or looked
+    up and no text. The others are checked as the keys of the recipe that they become."""
+    for name, value in given.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        for those, fits, expected in ((counts, number and value >= 1 and value % 1 == 0, "a whole number above 0"),
+                                      (numbers, number, "a number"), (names, isinstance(value, str), "a name")):
+            if name in those and value is not None and not fits:
+                raise UserError(f"found {value!r}, expected {expected}", where=name)
 
 
 def settings_of(words: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rlvr.cli.convert import Converted
+from rlvr.cli.convert import Converted, check_types
 from rlvr.config.foreign_keys import TRL
 from rlvr.types import UserError
 
@@ -38,10 +38,15 @@ BY_HAND = {
     "vllm_server_host", "vllm_server_port", "use_adaptive_entropy", "importance_sampling_level", "save_strategy",
     "logging_strategy", "model_init_kwargs", "warmup_steps", "save_total_limit", "vllm_importance_sampling_correction",
 }
+COUNTS = {"generation_batch_size", "steps_per_generation", "gradient_accumulation_steps", "num_generations",
+          "num_iterations", "per_device_train_batch_size"}
+NUMBERS = {"max_steps", "save_total_limit", "warmup_steps", "num_train_epochs"}
+NAMES = {"loss_type"}
 
 
 def from_trl(given: Mapping[str, Any], processes: int) -> Converted:
-    """The recipe's settings. Raises UserError for a name that TRL does not have."""
+    """The recipe's settings. Raises UserError for a name that TRL does not have, and for a value of another type."""
+    check_types(given, counts=COUNTS, numbers=NUMBERS, names=NAMES)
     from trl.trainer.grpo_config import GRPOConfig
 
     fields = {field.name for field in dataclasses.fields(GRPOConfig)}

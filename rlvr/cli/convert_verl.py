@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rlvr.cli.convert import Converted
+from rlvr.cli.convert import Converted, check_types
 from rlvr.config.verl_keys import VERL, verl_counterpart
 from rlvr.types import UserError
 
@@ -29,10 +29,14 @@ BY_HAND = {
     "data.val_batch_size", f"{ROLLOUT}.top_p", f"{ROLLOUT}.top_k", "trainer.n_gpus_per_node", "trainer.nnodes",
     "trainer.critic_warmup", "trainer.experiment_name",
 }
+COUNTS = {f"{ACTOR}.ppo_epochs", f"{ACTOR}.ppo_mini_batch_size", "data.train_batch_size", f"{ROLLOUT}.n"}
+NUMBERS = {f"{ACTOR}.optim.lr_warmup_steps", f"{ACTOR}.optim.lr_warmup_steps_ratio", "trainer.max_actor_ckpt_to_keep"}
+NAMES = {"algorithm.adv_estimator", f"{ACTOR}.policy_loss.loss_mode", f"{ACTOR}.kl_loss_type"}
 
 
 def from_verl(given: Mapping[str, Any]) -> Converted:
-    """The recipe's settings. Raises UserError for batch sizes that do not divide."""
+    """The recipe's settings. Raises UserError for batch sizes that do not divide, and for a value of another type."""
+    check_types(given, counts=COUNTS, numbers=NUMBERS, names=NAMES)
     found = Converted()
     _algorithm(found, given)
     engine = given.get(f"{ROLLOUT}.name", "vllm") == "vllm"

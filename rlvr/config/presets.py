@@ -124,7 +124,7 @@ def expand(section: Any, where: str) -> Any:
     if not isinstance(section, Mapping) or section.get("preset") is None:
         return section
     name = _read(section["preset"])
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:  # a list cannot be looked up
         raise UserError(f"found {name!r}, expected the name of a benchmark"
                         f"{did_you_mean(str(name), list(PRESETS))}", where=f"{where}.preset")
     preset = PRESETS[name]

@@ -6,6 +6,7 @@ Run: python -m pytest tests/cli/test_convert.py
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ VALUES: dict[str, Any] = {
     "trainer.total_epochs": 3, "trainer.logger": 5, "trainer.max_actor_ckpt_to_keep": 4, "data.truncation": "left",
     "actor_rollout_ref.model.lora_rank": 8, f"{ROLLOUT}.val_kwargs.n": 8, "data.train_files": "a.parquet",
     "data.val_files": "b.parquet", "data.val_batch_size": 8, f"{ROLLOUT}.top_p": 0.9, f"{ROLLOUT}.top_k": 50,
+    "num_iterations": 2, f"{ACTOR}.ppo_epochs": 2,
     "trainer.n_gpus_per_node": 8, "trainer.nnodes": 2, "trainer.critic_warmup": 5, "trainer.experiment_name": "n",
 }
 """A value that is not the default, of the settings that are converted by rules; of the others: true."""
@@ -119,6 +121,29 @@ def test_no_setting_of_verl_is_dropped_in_silence(name: str) -> None:
     value = VALUES.get(name, 20 if name.endswith("_steps") else True)
     before, after = from_verl(base), from_verl(base | {name: value})
     assert seen(before) != seen(after), name
+
+
+ODD: list[Any] = [[1], {"a": 1}, [], "", "x", True, -1, 0, 2.5, float("inf"), float("nan")]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_a_value_of_another_type_is_converted_or_refused_in_a_line(value: Any) -> None:
+    """Bug: a list as `loss_type`, a word as a batch size or 0 accumulation steps ended in a traceback."""
+    refused = set()
+    for name in convert_trl.BY_HAND | convert_trl.SCRIPT.keys() | TRL.keys():
+        for base in ({}, {"use_vllm": True, "use_peft": True}):
+            with suppress(UserError):
+                from_trl(base | {name: value}, 1).fill()
+                continue
+            refused.add(name)
+    whole: dict[str, Any] = {f"{ACTOR}.use_kl_loss": True, "algorithm.use_kl_in_reward": True}
+    for name in convert_verl.BY_HAND | VERL.keys():
+        for base in ({}, whole):
+            with suppress(UserError):
+                from_verl(base | {name: value}).fill()
+                continue
+            refused.add(name)
+    assert {"num_generations", "data.train_batch_size"} <= refused
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -174,6 +174,8 @@ def test_a_preset_in_a_section_given_on_the_command_line() -> None:
         load_recipe(recipe, ["data.train={preset: gsm8k, sise: 512}"])
     with pytest.raises(UserError, match=r"data.train.preset: found 'gsm', expected .*; did you mean 'gsm8k'\?"):
         load_recipe(recipe, ["data.train={preset: gsm}"])
+    with pytest.raises(UserError, match=r"data.train.preset: found \['gsm8k'\], expected the name of a benchmark"):
+        load_recipe(recipe, ["data.train={preset: [gsm8k]}"])
 
 
 @pytest.mark.parametrize(("given", "fragment"), [
