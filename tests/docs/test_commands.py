@@ -184,11 +184,15 @@ def test_what_is_not_run_is_at_least_well_formed(command: str, workshop: Path) -
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     if words[0] == "pip" and (extra := re.search(r"\[(\w+)\]", words[-1])):
         assert extra[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for word in words:
+        if word.startswith("recipes/compare/"):
+            load_comparison(word)
     if words[:2] == ["rlvr", "compare"]:
         load_comparison(words[2])
     elif words[0] == "rlvr" and words[1] not in ("--help", "--completion"):
         assert callable(parse(words[1:]).run)
-    recipes = [i for i, word in enumerate(words) if word.endswith(".yaml") and not word.startswith("launch/")]
+    recipes = [i for i, word in enumerate(words)
+               if word.endswith(".yaml") and not word.startswith(("launch/", "recipes/compare/"))]
     if recipes and words[1] not in ("compare", "convert"):
         load_recipe(words[recipes[0]], [word for word in words[recipes[0] + 1 :] if "=" in word])
 

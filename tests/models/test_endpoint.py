@@ -100,10 +100,9 @@ def test_a_dead_endpoint_ends_the_probe_and_what_was_drawn_is_kept(tmp_path: Pat
         made.close()
         kept = len(list(read_samples(path)))
         assert kept >= 4
-        server.faults = 0.0
-        before = sum(server.answered.values())
+    with serving() as server:  # another one, as the first may still answer what it was asked
         result = probe(server, journal=Journal(path, {"id": 1}))
-        assert sum(server.answered.values()) - before == result.samples - kept + 2  # two to examine the server
+        assert sum(server.answered.values()) == result.samples - kept + 2  # two to examine the server
         assert rows(result) == rows(probe(server))
 
 
