@@ -75,12 +75,12 @@ def test_output_beyond_reason_still_ends(verifier: UnitTestsVerifier) -> None:
 
 def test_the_time_of_all_tests_grows_with_their_number(verifier: UnitTestsVerifier) -> None:
     """Bug: 9 s for all tests together, where the dataset gives each of them 6."""
-    tests = stdin(*[("", "1")] * 25)
-    assert Limits(seconds=6).total(tests) >= 7 * 25
+    tests = stdin(*[("", "1")] * 30)
+    assert Limits(seconds=6).total(tests) >= 7 * 30
     program = "import time\ntime.sleep(0.4)\nprint(1)"
     begun = time.monotonic()
     assert judged(verifier, tests, program).reason is Reason.TESTS_PASSED
-    assert time.monotonic() - begun > 9.5
+    assert time.monotonic() - begun > 11
     assert judged(verifier, stdin(*[("", "1")] * 9), program, total_seconds=1.0).reason is Reason.TIMEOUT
 
 
