@@ -17,6 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from rlvr.judging.judge import Judge
 from tests.support import warm
+from tests.support.kept_workers import kept_workers
 
 CACHE = Path(tempfile.gettempdir()) / f"rlvr-tests-{os.getuid()}"
 """Kept between test runs: DeepSpeed's operators take a minute to compile."""
@@ -110,6 +111,12 @@ def small_heap() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers() -> Iterator[None]:
+    with kept_workers():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import betaln, digamma, polygamma
+from scipy.special import betaln, digamma, zeta
 
 from rlvr.statistics.intervals import z_quantile
 from rlvr.types import Counts, UserError
@@ -80,10 +81,15 @@ def fit_beta(counts: Sequence[Counts]) -> BetaFit | None:
     n_U, c_U = (np.array(column, dtype=np.float64) for column in zip(*times, strict=True))
     times_U = np.array(list(times.values()), dtype=np.float64)
 
-    def loss(logs: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    @lru_cache(maxsize=1)  # scipy asks for the Hessian where it has asked for the value and the gradient
+    def at(log_a: float, log_b: float) -> tuple[float, FloatArray, FloatArray]:
         # Past the limit there is no fit; clipped there, exp cannot overflow.
-        value, slope, curvature = _log_likelihood(np.clip(logs, -2 * LOG_LIMIT, 2 * LOG_LIMIT), n_U, c_U, times_U)
+        logs = np.clip([log_a, log_b], -2 * LOG_LIMIT, 2 * LOG_LIMIT)
+        value, slope, curvature = _log_likelihood(logs, n_U, c_U, times_U)
         return -value, -slope, -curvature
+
+    def loss(logs: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        return at(*logs.tolist())
 
     logs = minimize(lambda x: loss(x)[:2], np.log([0.5, 0.5]), method="trust-exact", jac=True,
                     hess=lambda x: loss(x)[2], options={"gtol": 1e-8 * len(counts), "max_trust_radius": 4.0}).x
@@ -125,7 +131,7 @@ def _log_likelihood(
         float(times_U @ (digamma(x + added_U) - digamma(x)))
         for x, added_U in ((a, c_U), (b, n_U - c_U), (a + b, n_U)))
     by_aa, by_bb, by_ss = (
-        float(times_U @ (polygamma(1, x + added_U) - polygamma(1, x)))
+        float(times_U @ (zeta(2, x + added_U) - zeta(2, x)))  # the trigamma function
         for x, added_U in ((a, c_U), (b, n_U - c_U), (a + b, n_U)))
     slope = np.array([a * (by_a - by_sum), b * (by_b - by_sum)])
     curvature = np.array([[a * a * (by_aa - by_ss), -a * b * by_ss], [-a * b * by_ss, b * b * (by_bb - by_ss)]])

@@ -123,6 +123,8 @@ def train(name: str, kind: str, model_folder: str) -> tuple[dict[str, torch.Tens
     if probed:
         samples.extend(row | {"case": name, "step": step} for step in (0, 3)
                        for row in read_samples(RunDir(folder / "run").samples(step)))
+    if PartialState().num_processes > 1:
+        gc.freeze()  # what the first engine has imported: DeepSpeed collects garbage twice per engine
     return learnt(trainer), start.weights
 
 
@@ -197,6 +199,6 @@ def without_shared_memory() -> None:
 if __name__ == "__main__":
     fsdp2_on_cpu.allow()
     without_shared_memory()
-    gc.freeze()  # DeepSpeed collects garbage twice per engine: not among all that was imported
+    gc.freeze()
     main(*sys.argv[1:])
     leave(0)
