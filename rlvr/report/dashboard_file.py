@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ class Dashboard:
         from wandb_workspaces.workspaces import Workspace
 
         made = self._workspace(entity)
+        # The package makes up a name of letters and takes each "nw-" out for the address: one that ends in nw is lost.
+        made._internal_name = f"nw-{secrets.token_hex(6)}-v"
         if url is not None:
             there = Workspace.from_url(url)
             there.name, there.sections = made.name, made.sections
