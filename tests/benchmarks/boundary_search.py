@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.report.comparison.front import Model, Way, judged
+from rlvr.report.comparison.front import Model, Referee, Way, judged
 from rlvr.report.comparison.front_page import markdown
+from rlvr.report.comparison.front_page import rows as table_rows
 from rlvr.report.comparison.standings import difference
 from rlvr.runs.files import append_jsonl, read_jsonl
 from rlvr.runs.run_dir import COMPLETE, RunDir
@@ -136,8 +137,8 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["arm"], tuple(row["seeds"]), row["step"], row["share"]
 
 
-def table(output: Path, decoding: str, *, cooled: bool = False) -> list[str]:
-    """The referee's table under one decoding: every arm's last model and its dial, against GRPO.
+def referee(output: Path, decoding: str, split: str = "test", *, cooled: bool = False) -> Referee:
+    """The referee's judgement under one decoding on one split: every arm's last model and its dial, against GRPO.
 
     With `cooled` the models at lower temperatures too, against the base at the best of these: what does a training add
     to what cooling the base gives? Losses are to the base at `decoding` all the same.
@@ -145,20 +146,20 @@ def table(output: Path, decoding: str, *, cooled: bool = False) -> list[str]:
     temperatures = [name for name in DECODINGS if "top_p" not in name] if cooled else [decoding]
     rows = read_jsonl(output)
     of_base = [row for row in rows if row["arm"] == "base"]
-    base = _model("base", of_base, decoding, seedless=True)
-    found = [Way("base, cooled", "base", False, tuple(_model(name, of_base, name, seedless=True)
+    base = _model("base", of_base, decoding, split, seedless=True)
+    found = [Way("base, cooled", "base", False, tuple(_model(name, of_base, name, split, seedless=True)
                                                       for name in temperatures[1:]))] if cooled else []
     for (arm, averaged), of_arm in _by_arm(rows).items():
         shares = [share for share in SHARES if len(_at(of_arm, share)) == len({tuple(row["seeds"]) for row in of_arm})]
         name = arm if averaged == 1 else f"{arm}, mean of {averaged}"
-        end = tuple(_model(f"end, {temperature}" if cooled else "end", _at(of_arm, 1.0), temperature)
+        end = tuple(_model(f"end, {temperature}" if cooled else "end", _at(of_arm, 1.0), temperature, split)
                     for temperature in temperatures)
         found.append(Way(f"{name}, cooled" if cooled else name, arm, False, end))
         between = tuple(_model(f"{share:.0%}, {temperature}" if cooled else f"{share:.0%}", _at(of_arm, share),
-                               temperature) for share in shares if share < 1 for temperature in temperatures)
+                               temperature, split) for share in shares if share < 1 for temperature in temperatures)
         found.append(Way(f"{name}, dialled{' and cooled' if cooled else ''}", arm, True, between))
     reference = found[0] if cooled else next(way for way in found if way.name == "grpo")
-    return markdown(judged(base, found, reference, exact=True), KS[-1])
+    return judged(base, found, reference, exact=True)
 
 
 def _by_arm(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
@@ -175,8 +176,10 @@ def _at(rows: Sequence[Mapping[str, Any]], share: float) -> list[Mapping[str, An
     return [row for row in rows if row["share"] == share]
 
 
-def _model(label: str, rows: Sequence[Mapping[str, Any]], decoding: str, *, seedless: bool = False) -> Model:
-    return Model(label, _pass_SP(rows, decoding, "test", 1), _pass_SP(rows, decoding, "test", KS[-1]), seedless)
+def _model(
+    label: str, rows: Sequence[Mapping[str, Any]], decoding: str, split: str, *, seedless: bool = False
+) -> Model:
+    return Model(label, _pass_SP(rows, decoding, split, 1), _pass_SP(rows, decoding, split, KS[-1]), seedless)
 
 
 def settings(output: Path) -> list[str]:
@@ -218,17 +221,36 @@ def chosen(output: Path, arm: str, share: float, decoding: str) -> list[str]:
 
 
 def trainings(output: Path, share: float, decoding: str) -> list[str]:
-    """Every training by its first seed: its end as it was trained, and at `share` of the way from the base."""
-    lines = [f"training | end, test | end, hard | {share:.0%}, {decoding}, test | {share:.0%}, {decoding}, hard"]
+    """Every training: its end as it was trained, and at `share` of the way from the base; means over its seeds."""
+    heads = ["training", "seeds", f"its end at {next(iter(DECODINGS))}: test", "hard",
+             f"{share:.0%} of the way at {decoding}: test", "hard"]
     found = []
     for (arm, averaged), rows in _by_arm(read_jsonl(output)).items():
         if averaged == 1:
-            first = [row for row in rows if row["seeds"] == rows[0]["seeds"]]
-            (end,), (between,) = _at(first, 1.0), _at(first, share)
-            models = [(end, next(iter(DECODINGS))), (between, decoding)]
-            cells = [_triple(model["exact"][sampled][split]) for model, sampled in models for split in SPLITS]
-            found.append((between["exact"][decoding]["hard"][-1], " | ".join([arm, *cells])))
-    return lines + [line for _, line in sorted(found, reverse=True)]
+            models = [(_at(rows, 1.0), next(iter(DECODINGS))), (_at(rows, share), decoding)]
+            means = [_mean(row["exact"][sampled][split] for row in of_model)
+                     for of_model, sampled in models for split in SPLITS]
+            found.append((means[-1][-1], [f"`{arm}`", str(len(models[0][0])), *map(_triple, means)]))
+    return _markdown(heads, [cells for _, cells in sorted(found, reverse=True)])
+
+
+def dials(output: Path, decoding: str, split: str) -> list[str]:
+    """The rows of the referee's table that are dials, the largest pass@1 losing at most 5 points first."""
+    found = referee(output, decoding, split)
+    rows = [(standing, row) for standing, row in zip(found.standings, table_rows(found), strict=True)
+            if standing.way.dialled and ", mean of" not in standing.way.name]
+    rows.sort(key=lambda pair: pair[0].best[-1].model.point[0], reverse=True)
+    heads = ["training", "seeds", "losing at most 2 points", "losing at most 5", "minus GRPO's end", "area",
+             "minus GRPO's end"]
+    return _markdown(heads, [[f"`{row['arm']}`", str(row["seeds"]),
+                              *(f"{best['label']}: {best['one']} / {best['many']}" for best in row["best"]),
+                              f"{row['best'][-1]['against']}, p {row['best'][-1]['p']}", row["area"]["value"],
+                              f"{row['area']['against']}, p {row['area']['p']}"]
+                             for _, row in rows])
+
+
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
 def draw(output: Path, picture: Path) -> None:
@@ -297,9 +319,12 @@ def main() -> None:
         search(arguments.output, arguments.work, arguments.file, arguments.arms, arguments.seeds)
     if arguments.table:
         for decoding in ("T=1", "T=0.6, top_p 0.95"):
-            print(f"\n{decoding}\n", *table(arguments.output, decoding), sep="\n")
-        print("\nT=1 and below\n", *table(arguments.output, "T=1", cooled=True), sep="\n")
-        print("\nBy training, one seed\n", *trainings(arguments.output, 0.3, "T=0.7"), sep="\n")
+            print(f"\n{decoding}\n", *markdown(referee(arguments.output, decoding), KS[-1]), sep="\n")
+        cooled = referee(arguments.output, "T=1", cooled=True)
+        print("\nT=1 and below\n", *markdown(cooled, KS[-1]), sep="\n")
+        print("\nAll trainings\n", *trainings(arguments.output, 0.3, "T=0.7"), sep="\n")
+        for split in SPLITS:
+            print(f"\nAll dials, T=1, {split}\n", *dials(arguments.output, "T=1", split), sep="\n")
         print("\nAll settings\n", *settings(arguments.output), sep="\n")
     if arguments.picture:
         draw(arguments.output, arguments.picture)
