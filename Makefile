@@ -9,8 +9,8 @@ STAMP := $(VENV)/.installed
 quickstart: setup  ## train GRPO on the lab with live boundary probes, write the report (about five minutes on two cores)
 	$(BIN)/rlvr train recipes/quickstart/lab_grpo.yaml
 
-test: setup  ## every test
-	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+test: setup  ## every test; three at a time keep two cores busy
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 check: setup  ## lint, types, documentation
 	$(BIN)/ruff check .

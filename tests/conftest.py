@@ -48,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Remove locks of DeepSpeed's builds that were killed, for which every later build would wait, unless another test
     run is alive that may hold them. A worker of xdist imports what is slow to import once torch is loaded."""
+    gc.disable()  # until all is imported: nothing of that is garbage
     if hasattr(config, "workerinput"):
         warm.load(warm.LATE[:1])
         return
@@ -65,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start processes first, then the pure rooms: with two workers each begins with one of them."""
+    """Files that start processes first, then the pure rooms: one worker begins with the first, the others with the rest."""
 
     def place(item: pytest.Item) -> tuple[bool, int]:
         file = item.nodeid.split("::")[0]
@@ -83,6 +84,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput"):
         warm.load()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
