@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start processes first, then the pure rooms: one worker begins with the first, the others with the rest."""
+    """Files that start processes first, then the pure rooms: one worker begins with those, the others with these."""
 
     def place(item: pytest.Item) -> tuple[bool, int]:
         file = item.nodeid.split("::")[0]
