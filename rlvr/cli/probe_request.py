@@ -68,6 +68,9 @@ def probe_request(
         raise UserError("probes.budget: a share of what a training generates, and `rlvr probe` trains nothing; remove "
                         "it, or choose a cheaper --plan or a smaller data.probe.size")
     if recipes:
+        if samples is not None and not recipes[0].endswith(_RECIPE):
+            raise UserError(f"--from: found a second file, {recipes[0]}; expected one file, or the folder that holds "
+                            "them all")
         if data is not None:
             raise UserError(f"found the recipe {recipes[0]!r} and --data {data}: a recipe names its own problems; "
                             f"remove one, or set data.probe.source={data}")

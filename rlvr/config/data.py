@@ -230,7 +230,7 @@ def check_spec(spec: DataSpec, where: str) -> None:
             raise UserError(f"{where}.{field.name}: found {short(value)}, but the source {spec.source!r} is {kind}, "
                             "which does not use it; remove it")
     if not on_disk_or_hub(spec.source) and spec.size is None:
-        raise UserError(f"{where}.size: found null, expected a number: {kind} makes problems without end; set size")
+        raise UserError(f"{where}.size: not set, expected a number: {kind} makes problems without end; set size")
     if spec.source == LAB and spec.split not in LAB_SPLITS:
         raise UserError(f"{where}.split: lab split {spec.split!r} does not exist: choose one of "
                         f"{', '.join(LAB_SPLITS)}")

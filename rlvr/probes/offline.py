@@ -120,7 +120,7 @@ def _in_order(
     if watched is not None:
         # A kill between two probe sets leaves the last step to the second.
         after = min(max(steps, default=0) for steps in done)
-        sys.stderr.write(f"watching {watched}\n")
+        sys.stderr.write(f"watching {watched}{'' if watched.is_dir() else ', which does not exist yet'}\n")
         yield from appearing(watched, until=until, after=after)
 
 

@@ -86,8 +86,8 @@ def headline(run: Run) -> Headline:
     when = f"From the base to {run.probed}" if run.probed else f"After {last.step} step{'s' if last.step != 1 else ''}"
     doubt = "" if one.low > 0 or one.high < 0 or not interval(one) else " (not significant)"
     idle = _without_signal(run)
-    finding = (f"{idle[0]}{when} pass@1 changed by {points(one)}{doubt} and pass@{k} by {points(large)}: "
-               f"{_says(last, k, verdict, large)}.")
+    ends = f"pass@1 changed by {points(one)}{doubt} and pass@{k} by" if k > 1 else "pass@1 changed by"
+    finding = f"{idle[0]}{when} {ends} {points(large)}: {_says(last, k, verdict, large)}."
     notes = [*idle[1:], *_verdict_notes(run, last, k), *_exact_notes(run, last, k)]
     if verdict == "shrunk" and one.low > 0:  # else a crossing may well be noise
         notes += _crossing_notes(run, last)

@@ -74,6 +74,9 @@ def test_from_a_run_to_a_page_and_a_model(run: RunDir, capsys: pytest.CaptureFix
     assert faults(page) == []
     assert "Up and to the right" in page and (output / "report.html").is_file()
     printed = capsys.readouterr().out
+    many = {row["step"]: 100 * row["exact"]["boundary/pass@8"] for row in probes}
+    loss = many[0] - many[best["step"]]
+    assert f"exactly it is {abs(loss):.1f} points {'below' if loss >= 0 else 'above'}." in " ".join(printed.split())
     assert f"At {best['step']}% of the way" in printed and "|" not in printed and "\N{MINUS SIGN}" not in printed
     assert re.search(r"^share +pass@1, % +gain", printed, re.MULTILINE) and "within 99 points" in page
     before = RunDir(output).boundary.read_bytes()

@@ -97,7 +97,7 @@ def test_what_the_process_says_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("fields", "fragment"), [
-    ({}, "data.train.size: found null, expected a number: a task of reasoning-gym makes problems without end"),
+    ({}, "data.train.size: not set, expected a number: a task of reasoning-gym makes problems without end"),
     ({"size": 4, "split": "hard"}, "data.train.split: found 'hard', expected train or test"),
     ({"size": 4, "params": {"seed": 3}}, "data.train.params.seed: found a setting that is data.train.seed"),
     ({"size": 4, "shuffle": 3}, "data.train.shuffle: found 3, but the source 'gym:ab' is a task of reasoning-gym"),

@@ -200,7 +200,7 @@ def test_duplicate_ids(jsonl):
     ({"split": "test"},
      "data.probe.split: found 'test', but the source 'x.jsonl' is a local file, which does not use it"),
     ({"revision": "abc"}, "data.probe.revision: found 'abc', but the source 'x.jsonl' is a local file"),
-    ({"source": "lab"}, "data.probe.size: found null, expected a number: the lab makes problems without end"),
+    ({"source": "lab"}, "data.probe.size: not set, expected a number: the lab makes problems without end"),
     ({"source": "lab", "size": 4, "gold": None}, "data.probe.gold: found None, but the source 'lab' is the lab"),
 ])
 def test_contradicting_settings(fields, fragment):

@@ -35,6 +35,7 @@ from tests.cli.test_bad_input import failure
 from tests.support.arm_runs import write_run
 from tests.support.small_run import RECIPE, rows
 
+FOREIGN = Path(__file__).parents[1] / "files/foreign"
 LAB = ("--data", "lab", "data.probe.split=test", "data.probe.size=3")
 IDS = [f"countdown/test/{i}" for i in range(3)]
 
@@ -205,7 +206,7 @@ def test_mistakes_in_a_file_of_completions(
         (["lab", *LAB, "--plan", "balance"], ["probes.plan", "'balance'", "'balanced'"]),
         (["lab", *LAB, "--verifier", "mats"], ["mats", "math"]),
         (["lab", *LAB, "train.steps=3"], ["train", "unknown key"]),
-        (["lab", "--data", "lab"], ["data.probe.size", "null"]),
+        (["lab", "--data", "lab"], ["data.probe.size", "not set"]),
         (["lab", "--data", "none.jsonl"], ["none.jsonl"]),
         (["lab", "./no_model", *LAB], ["./no_model"]),
         (["lab", "a/checkpoint-2", "b/checkpoint-2", *LAB], ["both step 2"]),
@@ -214,6 +215,8 @@ def test_mistakes_in_a_file_of_completions(
         (["lab", "recipes/quickstart/lab_grpo.yaml", "--data", "lab"], ["lab_grpo.yaml", "--data lab", "remove one"]),
         (["lab", "--from", "c.jsonl", *LAB], ["'lab' beside --from"]),
         (["--from", "none.jsonl", *LAB], ["none.jsonl", "no such file"]),
+        (["--from", str(FOREIGN / "trl_1.parquet"), str(FOREIGN / "trl_2.parquet"), *LAB],
+         ["--from: found a second file, ", "trl_2.parquet", "the folder that holds them all"]),
     ],
 )
 def test_mistakes_on_the_command_line(

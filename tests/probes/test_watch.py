@@ -119,6 +119,13 @@ def test_of_two_checkpoints_of_one_step_the_other_is_left_out_and_said(
     assert len(caplog.records) == 1
 
 
+def test_a_directory_that_is_not_there_yet_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug: a misspelt path was watched for ever like any other."""
+    for folder, said in ((tmp_path, ""), (tmp_path / "nowhere", ", which does not exist yet")):
+        assert list(offline._in_order({}, folder, 0, [[]])) == []
+        assert capsys.readouterr().err == f"watching {folder}{said}\n"
+
+
 def test_a_checkpoint_that_goes_away_while_it_is_read_is_left_out(
     tmp_path: Path, models: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -331,6 +331,12 @@ def test_a_run_without_verdicts_still_has_its_report(tmp_path: Path) -> None:
     assert "over all probes" not in write_report(old).read_text()
 
 
+def test_pass_at_1_alone_is_told_once(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: with one sample a problem, the headline said twice how pass@1 changed."""
+    monkeypatch.setattr("rlvr.report.load.Run.k_max", 1)
+    assert headline(load_run(run_dir)).finding.count("pass@") == 1
+
+
 def test_headline_of_a_probed_checkpoint_names_it(run_dir: Path, tmp_path: Path) -> None:
     """`rlvr probe` trained nothing, so "after 60 steps" would be made up."""
     path = shutil.copytree(run_dir, tmp_path / "run")
