@@ -59,7 +59,7 @@ def probe_request(
     if base_urls:
         settings = [f"probes.endpoint.base_url={json.dumps(base_urls)}", *settings]
     served = "probes.engine=openai" in settings
-    _check_source(models, samples, watched, served)
+    _check_source(recipes, models, samples, watched, served)
     if base is not None and samples is None and not served:
         check_there(base)
     paths = list(models) if served else [path for model in models for path in expanded(model)]
@@ -68,9 +68,6 @@ def probe_request(
         raise UserError("probes.budget: a share of what a training generates, and `rlvr probe` trains nothing; remove "
                         "it, or choose a cheaper --plan or a smaller data.probe.size")
     if recipes:
-        if samples is not None and not recipes[0].endswith(_RECIPE):
-            raise UserError(f"--from: found a second file, {recipes[0]}; expected one file, or the folder that holds "
-                            "them all")
         if data is not None:
             raise UserError(f"found the recipe {recipes[0]!r} and --data {data}: a recipe names its own problems; "
                             f"remove one, or set data.probe.source={data}")
@@ -91,13 +88,18 @@ def probe_request(
     return ProbeRequest(recipe, models_by_step, given or run is not None, own_problems, _schedule(run))
 
 
-def _check_source(models: Sequence[str], samples: Path | None, watched: Path | None, served: bool) -> None:
+def _check_source(
+    recipes: Sequence[str], models: Sequence[str], samples: Path | None, watched: Path | None, served: bool
+) -> None:
     """Raises UserError unless there are models or, instead of them, samples or a directory to watch."""
     if watched is not None and (models or samples is not None or served):
         raise UserError("found models, --from or an endpoint beside --watch, which probes the checkpoints in its "
                         "directory; remove them")
     if samples is None and not models and watched is None:
         raise UserError("found no model to probe; expected `lab`, hub ids, directories of models, or a run directory")
+    if samples is not None and recipes and not recipes[0].endswith(_RECIPE):
+        raise UserError(f"--from: found a second file, {recipes[0]}; expected one file, or the folder that holds them "
+                        "all")
     if samples is not None and models:
         raise UserError(f"found the model {models[0]!r} beside --from, whose samples are drawn already; remove one")
     if samples is not None and not samples.exists():
