@@ -36,7 +36,7 @@ TASK = {"source": "gym:products", "params": {"min_terms": 2, "max_terms": 2, "mi
 TRAIN, TEST = {**TASK, "split": "train", "size": 3600}, {**TASK, "split": "test", "size": 256}
 KS = (1, 16, 256)
 TEMPERATURES = (1.0, 0.8, 0.7, 0.6)
-SHARES = (0.3, 0.5, 1.0)
+SHARES = (0.3, 0.4, 0.5, 1.0)
 LONGEST_PROMPT = 40
 """In tokens."""
 RECIPES = {"grpo": "recipes/quickstart/lab_grpo.yaml", "keep": "recipes/quickstart/lab_keep.yaml"}
