@@ -2,7 +2,7 @@
 
     python tests/benchmarks/boundary_search.py OUT.jsonl --work DIR [--arms grpo maxrl] [--seeds 0 1] [--file FILE]
     python tests/benchmarks/boundary_search.py OUT.jsonl --table
-    python tests/benchmarks/boundary_search.py OUT.jsonl --chosen passk 0.3 T=0.7
+    python tests/benchmarks/boundary_search.py OUT.jsonl --chosen passk_12 0.4 T=0.7
     python tests/benchmarks/boundary_search.py OUT.jsonl --picture FILE.png
 
 The arms are those of a comparison file, by default boundary_search.yaml beside this script. One JSON line a model: arm,
@@ -265,7 +265,7 @@ def draw(output: Path, picture: Path) -> None:
     from rlvr.report.style import GRID, INK, MUTED, SECOND, THIRD, TRAINED
 
     rows, sampled = read_jsonl(output), next(iter(DECODINGS))
-    marked = {"grpo": ("GRPO", SECOND), "maxrl": ("MaxRL", THIRD), "passk": ("pass@8", TRAINED)}
+    marked = {"grpo": ("GRPO", SECOND), "maxrl": ("MaxRL", THIRD), "passk_12": ("pass@12", TRAINED)}
     with rc_context({"font.size": 9, "text.color": INK, "axes.labelcolor": MUTED, "xtick.color": MUTED,
                      "ytick.color": MUTED, "axes.edgecolor": GRID}):
         figure = Figure(figsize=(9, 4), layout="constrained")
@@ -283,7 +283,7 @@ def draw(output: Path, picture: Path) -> None:
                           zorder=3 if front else 2)
                 axes.plot(x[-1], y[-1], "o", color=colour, markersize=6 if front else 3.5, zorder=4 if front else 2)
             axes.plot(base[0], base[-1], "s", color=INK, markersize=7, zorder=5, label="the base")
-            axes.set(title=f"split `{split}`", xlabel="exact pass@1, percent", ylabel="exact pass@256, percent")
+            axes.set(title=f"split {split}", xlabel="exact pass@1, percent", ylabel="exact pass@256, percent")
             axes.grid(color=GRID)
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
