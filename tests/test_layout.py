@@ -169,3 +169,11 @@ def test_every_recipe_loads_and_says_how_to_run_it(path: Path) -> None:
     head = path.read_text().split("\nname:")[0]
     for word in ("command", "hardware", "expect"):
         assert f"#   {word}" in head, f"{path}: header lacks {word!r}"
+
+
+def test_scripts_run_as_they_say() -> None:
+    """Bug: one that imports `tests` said to be run by its path, from which Python does not find `tests`."""
+    scripts = {path: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    said = {path for path, text in scripts.items() if f"python {path.relative_to(ROOT)}" in text}
+    assert len(said) >= 8
+    assert [path.name for path in said if "\nfrom tests" in scripts[path] or "\nimport tests" in scripts[path]] == []

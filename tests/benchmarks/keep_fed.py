@@ -3,7 +3,7 @@
 A simulated engine answers each request after a log-normal time, for real; 1.00 would be an engine that never idles. The
 plan is `balanced`, the success probabilities are spread like those of a base model (Beta(0.4, 1.2)).
 
-Usage: python tests/benchmarks/keep_fed.py [--problems 200] [--capacity 64] [--mean 0.03]
+Usage: python -m tests.benchmarks.keep_fed [--problems 200] [--capacity 64] [--mean 0.03]
 """
 
 from __future__ import annotations

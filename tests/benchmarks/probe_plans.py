@@ -8,7 +8,7 @@
    probe can draw: with worker processes judging and every statistic computed, seconds in the sampler against all
    seconds, by the clock and of CPU time (workers included), which a busy machine leaves nearly as it is.
 
-Usage: python tests/benchmarks/probe_plans.py [RUN_DIR] [--problems 128] [--no-probe]
+Usage: python -m tests.benchmarks.probe_plans [RUN_DIR] [--problems 128] [--no-probe]
 """
 
 from __future__ import annotations
