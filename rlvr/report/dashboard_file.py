@@ -86,9 +86,10 @@ class Dashboard:
         from wandb_workspaces.workspaces import Workspace
 
         made = self._workspace(entity)
-        # The package makes up a name of letters and takes each "nw-" out for the address: one that ends in nw is lost.
-        made._internal_name = f"nw-{secrets.token_hex(6)}-v"
-        if url is not None:
+        if url is None:
+            # The package's own names are of letters, and for the address it takes each "nw-" out: an end in nw is lost.
+            made._internal_name = f"nw-{secrets.token_hex(6)}-v"
+        else:
             there = Workspace.from_url(url)
             there.name, there.sections = made.name, made.sections
             there.settings, there.runset_settings = made.settings, made.runset_settings
