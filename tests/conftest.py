@@ -48,8 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Remove locks of DeepSpeed's builds that were killed, for which every later build would wait, unless another test
     run is alive that may hold them. A worker of xdist imports what is slow to import once torch is loaded."""
-    gc.disable()  # until all is imported: nothing of that is garbage
     if hasattr(config, "workerinput"):
+        gc.disable()  # until all is imported: nothing of that is garbage
         warm.load(warm.LATE[:1])
         return
     CACHE.mkdir(exist_ok=True)
