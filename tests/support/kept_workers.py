@@ -2,7 +2,8 @@
 
 A worker is kept where its pool is closed if it is idle and has loaded `math` and no verifier that is not listed here:
 these keep nothing from one completion to the next and read no environment. The next pool with the same settings that
-has a problem for `math` takes it. tests/judging/test_judge.py starts its own workers, as users do.
+has a problem for `math` takes it. The tests of the pool itself, in tests/judging/test_judge.py, use other
+verifiers, and so workers of their own.
 """
 
 from __future__ import annotations
