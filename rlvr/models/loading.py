@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import pickle
 from functools import partial
@@ -254,7 +255,8 @@ def _with_adapters(path: str, adapter: Adapter, **options: Any) -> Any:
 
 def _missing(where: str, path: str, what: str, error: Exception) -> str:
     cause = _first_line(error)
-    return f"{where}: no {what} at {path!r} ({cause}); expected `lab`, a hub id or a local directory of a model"
+    guess = "; did you mean `lab`?" if difflib.get_close_matches(path, ["lab"]) else ""
+    return f"{where}: no {what} at {path!r} ({cause}); expected `lab`, a hub id or a local directory of a model{guess}"
 
 
 def _first_line(error: Exception) -> str:

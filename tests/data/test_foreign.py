@@ -75,6 +75,9 @@ def test_lm_eval_one_filter_that_says_right_is_enough(tmp_path: Path) -> None:
     assert [(one.correct, one.question) for one in read(path).records] == [(True, "Q")]
     with pytest.raises(UserError, match=r"samples_y.jsonl:1: found no generated answers in resps, as of a task that"):
         read(jsonl(tmp_path / "samples_y.jsonl", [row | {"resps": [[[-1.2, False]]]}]))
+    del row["target"]
+    (without,) = read(jsonl(tmp_path / "samples_z.jsonl", [row])).records
+    assert (without.gold, without.text) == (None, "7")
 
 
 def test_lighteval_details(tmp_path: Path) -> None:

@@ -214,3 +214,11 @@ def test_adapters_beside_quantized_weights_learn_in_float32() -> None:
     assert {name: p.dtype for name, p in model.named_parameters()} == {
         "frozen.weight": torch.bfloat16, "frozen.bias": torch.bfloat16,
         "adapter.weight": torch.float32, "adapter.bias": torch.float32}
+
+
+def test_a_misspelt_lab_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"no tokenizer at 'laab' .*; did you mean `lab`\?$"):
+        processing_of(ModelSpec(path="laab"))
+    with pytest.raises(UserError, match=r"no tokenizer at './elsewhere' .* of a model$"):
+        processing_of(ModelSpec(path="./elsewhere"))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlvr.data.foreign.record import Glance, Reader, Record, field, gold_of, verdict_among
+from rlvr.data.foreign.record import Glance, Reader, Record, gold_of, verdict_among
 from rlvr.data.sources import jsonl_rows
 from rlvr.types import UserError
 
@@ -24,7 +24,7 @@ METRICS = ("math_verify", "exact_match", "acc")
 
 
 def _recognise(glance: Glance) -> bool:
-    return glance.kind == "jsonl" and glance.fields >= {"doc_id", "doc", "target", "resps", "filtered_resps"}
+    return glance.kind == "jsonl" and glance.fields >= {"doc_id", "doc", "resps", "filtered_resps"}
 
 
 def _read(path: Path) -> Iterator[Record]:
@@ -35,7 +35,7 @@ def _read(path: Path) -> Iterator[Record]:
         verdict = verdict_among({name: row[name] for name in row.get("metrics", METRICS) if name in row}, METRICS)
         answers = _answers(at, row)
         if (before := records.get(row["doc_id"])) is None:
-            first = Record(at, "", _asked(row), f"{task}/{row['doc_id']}", gold_of(field(row, "target", at)))
+            first = Record(at, "", _asked(row), f"{task}/{row['doc_id']}", gold_of(row.get("target")))
             records[row["doc_id"]] = [
                 replace(first, text=text, sample=sample, correct=verdict if len(answers) == 1 else None)
                 for sample, text in enumerate(answers)
