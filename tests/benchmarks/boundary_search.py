@@ -249,6 +249,45 @@ def dials(output: Path, decoding: str, split: str) -> list[str]:
                              for _, row in rows])
 
 
+def against_dials(output: Path, decoding: str) -> list[str]:
+    """Does a setting buy anything that the dial does not? Points of pass@256 that the end of each training has above the
+    dial of the training that its name extends (`grpo_kl`: `grpo`) at the same pass@1, by seed; empty where that dial
+    has nowhere as much pass@1.
+    """
+    singles = {arm: rows for (arm, averaged), rows in _by_arm(read_jsonl(output)).items() if averaged == 1}
+    (base,) = [row for row in read_jsonl(output) if row["arm"] == "base"]
+    found = []
+    for arm, rows in singles.items():
+        plain = max((name for name in singles if arm.startswith(f"{name}_")), key=len, default=None)
+        if plain is None:
+            continue
+        ends = _at(rows, 1.0)
+        cells = [f"`{arm}`", f"`{plain}`", str(len(ends))]
+        for split in SPLITS:
+            cells.append(_triple(_mean(end["exact"][decoding][split] for end in ends)))
+            gaps = []
+            for end in ends:
+                path = [base, *(row for row in singles[plain] if row["seeds"] == end["seeds"])]
+                one, _, many = zip(*(row["exact"][decoding][split] for row in path), strict=True)
+                x, _, y = end["exact"][decoding][split]
+                gaps.append(y - kept_at(x, np.array(one), np.array(many)))
+            cells.append(", ".join("" if np.isnan(gap) else f"{gap:+.1f}" for gap in gaps))
+        found.append(cells)
+    heads = ["training", "against the dial of", "seeds", "its end: test", "minus that dial's pass@256", "hard",
+             "minus that dial's pass@256"]
+    return _markdown(heads, found)
+
+
+def kept_at(least: float, one_K: np.ndarray, many_K: np.ndarray) -> float:
+    """The largest pass@256 on the line through these points (pass@1, pass@256) where pass@1 is at least `least`.
+
+    NaN where it is nowhere.
+    """
+    at, places = np.linspace(0, len(one_K) - 1, 100 * (len(one_K) - 1) + 1), np.arange(len(one_K))
+    reached = np.interp(at, places, one_K) >= least
+    return float(np.interp(at, places, many_K)[reached].max()) if reached.any() else float("nan")
+
+
 def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
@@ -325,6 +364,7 @@ def main() -> None:
         print("\nAll trainings\n", *trainings(arguments.output, 0.3, "T=0.7"), sep="\n")
         for split in SPLITS:
             print(f"\nAll dials, T=1, {split}\n", *dials(arguments.output, "T=1", split), sep="\n")
+        print("\nAgainst dials, T=1\n", *against_dials(arguments.output, "T=1"), sep="\n")
         print("\nAll settings\n", *settings(arguments.output), sep="\n")
     if arguments.picture:
         draw(arguments.output, arguments.picture)
