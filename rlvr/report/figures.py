@@ -35,15 +35,18 @@ BINS = ["0", *(f"{low / 10:g}\N{EN DASH}{(low + 1) / 10:g}" for low in range(10)
 
 
 def pass_at_k(run: Run) -> go.Figure:
-    """pass@k over k, the base and every probe step, with bands; a ring marks a significant crossing."""
+    """pass@k over k, the base and every probe step; a ring marks a significant crossing.
+
+    Bands and exact values are those of the base and the last probe: more would cover each other.
+    """
     shown = thinned(run.probes[1:])
     highest = max((e.high for p in (run.base, *shown) for e in _curve(p)[1] if not math.isnan(e.high)), default=1.0)
     fig = figure(430, y_percent=True, legend="right", yaxis_range=[0, min(1.0, highest) * 1.03], margin_r=LEGEND_WIDTH)
-    _curve_trace(fig, run.base, "base", BASE, width=3, alpha=0.22)
+    _curve_trace(fig, run.base, "base", BASE, width=3, band=0.22)
     for probe, colour in zip(shown, step_colours(len(shown)), strict=True):
         is_last = probe is shown[-1]
         _curve_trace(fig, probe, f"step {probe.step}", colour, width=2.5 if is_last else 1.5,
-                     alpha=0.16 if is_last else 0.05)
+                     band=0.16 if is_last else 0.0)
     if any(p.exact for p in (run.base, *shown)):
         fig.add_trace(go.Scatter(x=[None], y=[None], mode="lines", name="exact",
                                  line={"color": MUTED, "dash": EXACT_DASH, "width": 1.5}))
@@ -122,14 +125,16 @@ def _curve(probe: ProbePoint) -> tuple[list[int], list[Estimate]]:
     return probe.ks, [probe.get(f"pass@{k}") for k in probe.ks]
 
 
-def _curve_trace(fig: go.Figure, probe: ProbePoint, name: str, colour: str, *, width: float, alpha: float) -> None:
-    """Band, curve and (in the lab) dashed truth of one probe; one click in the legend hides all three."""
+def _curve_trace(fig: go.Figure, probe: ProbePoint, name: str, colour: str, *, width: float, band: float) -> None:
+    """The curve of one probe and, if `band` is not 0, its band of this opacity and (in the lab) its dashed truth; one
+    click in the legend hides all three."""
     ks, estimates = _curve(probe)
-    add_band(fig, ks, estimates, colour, alpha=alpha, group=name)
+    if band:
+        add_band(fig, ks, estimates, colour, alpha=band, group=name)
     add_line(fig, ks, [e.value for e in estimates], name, colour, width=width, group=name,
              hover=f"{name}: pass@%{{x}} = %{{text}}", text=interval_text(estimates))
     truth = [(k, probe.exact[f"pass@{k}"]) for k in ks if f"pass@{k}" in probe.exact]
-    if truth:
+    if band and truth:
         add_line(fig, [k for k, _ in truth], [value for _, value in truth], f"{name}, exact", colour, dash=EXACT_DASH,
                  width=1.25, markers=False, legend=False, group=name, hover=f"{name}: exact pass@%{{x}} = %{{y:.2%}}")
 

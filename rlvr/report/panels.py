@@ -13,7 +13,18 @@ import plotly.graph_objects as go
 from rlvr.report.changes import negative
 from rlvr.report.figures import in_points
 from rlvr.report.load import Run
-from rlvr.report.style import BASE, EXACT_DASH, SECOND, THIRD, TRAINED, add_band, add_line, figure, interval_text
+from rlvr.report.style import (
+    BASE,
+    EXACT_DASH,
+    SECOND,
+    THIRD,
+    TRAINED,
+    add_band,
+    add_line,
+    extent,
+    figure,
+    interval_text,
+)
 from rlvr.runs.files import read_jsonl
 from rlvr.types import Estimate
 
@@ -43,7 +54,7 @@ def panels(run: Run) -> list[tuple[str, str, go.Figure]]:
         ("Training reward", "higher is better", over_steps(run, {}, percent=False, training=reward)),
         *_of_rollouts(run),
         ("Completion length, tokens", "neither direction is better", over_steps(
-            run, {"length": ("probes", TRAINED)}, percent=False,
+            run, {"length": ("probes", TRAINED)}, percent=False, span=2.0,
             training={"train/completion_length": ("rollouts", THIRD)})),
         ("Critic: explained variance", "1 is perfect, 0 no better than a constant", over_steps(
             run, {}, percent=False, training={"train/explained_variance": ("explained variance", TRAINED)})),
@@ -109,7 +120,7 @@ def _ranges(x: Sequence[float], middle: FloatArray, low: FloatArray, high: Float
 
 def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool = True,
                training: Mapping[str, tuple[str, str]] | None = None, zero: bool = False,
-               bare: Collection[str] = (), change: bool = False) -> go.Figure:
+               bare: Collection[str] = (), change: bool = False, span: float = 0.0) -> go.Figure:
     """A small panel over training steps.
 
     Args:
@@ -120,6 +131,7 @@ def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool
         zero: mark the line at 0.
         bare: curves drawn without their band, where several would cover each other.
         change: draw the negative of each probe metric in points: the change of pass@k is recorded as its shrinkage.
+        span: the vertical axis is at least so long, in units of the metric, so that a hair is not drawn as a mountain.
     """
     named = len(curves) + sum(bool(run.series(name)[0]) for name in training or {})
     fig = figure(210, y_percent=percent, legend="top" if named > 1 else "none", **steps_axis(run))
@@ -150,6 +162,9 @@ def over_steps(run: Run, curves: Mapping[str, tuple[str, str]], *, percent: bool
             add_line(fig, [p.step for p in known], exact, f"{label}, exact", colour, dash=EXACT_DASH, width=1.5,
                      markers=False, legend=False,
                      hover=f"step %{{x}}: {label}, exact %{{y:{'.2%' if percent else '.4g'}}}")
+    low, high = extent(fig, "y")
+    if high - low < span:
+        fig.update_yaxes(range=[(low + high - span) / 2, (low + high + span) / 2])
     fig.update_xaxes(title_text="training step")
     return fig
 

@@ -85,7 +85,7 @@ def settle_percent_ticks(fig: go.Figure) -> go.Figure:
         axis = fig.layout[name]
         if not (axis.tickformat or "").endswith("%"):
             continue
-        low, high = axis.range or _extent(fig, name.replace("axis", ""))
+        low, high = axis.range or extent(fig, name.replace("axis", ""))
         if high > low:
             share = (high - low) / (axis.domain[1] - axis.domain[0] if axis.domain else 1)
             margin = fig.layout.margin
@@ -100,7 +100,7 @@ def settle_percent_ticks(fig: go.Figure) -> go.Figure:
     return fig
 
 
-def _extent(fig: go.Figure, axis: str) -> tuple[float, float]:
+def extent(fig: go.Figure, axis: str) -> tuple[float, float]:
     """Lowest and highest point that an axis (`y`, `x2`) without a range shows, error bars among them."""
     along, values = axis[0], list[float]()
     traces: Any = fig.data

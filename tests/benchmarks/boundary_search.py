@@ -250,7 +250,7 @@ def dials(output: Path, decoding: str, split: str) -> list[str]:
 
 
 def against_dials(output: Path, decoding: str) -> list[str]:
-    """Does a setting buy anything that the dial does not? Points of pass@256 that the end of each training has above the
+    """Does a setting buy anything that the dial does not? Points of pass@256 that the end of a training has above the
     dial of the training that its name extends (`grpo_kl`: `grpo`) at the same pass@1, by seed; empty where that dial
     has nowhere as much pass@1.
     """

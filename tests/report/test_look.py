@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,8 +14,9 @@ from rlvr.report.changes import exact_change
 from rlvr.report.export import markdown
 from rlvr.report.load import load_run
 from rlvr.report.page import write_report
-from rlvr.report.panels import panels
+from rlvr.report.panels import over_steps, panels
 from rlvr.report.report import load_report
+from rlvr.types import Estimate
 from tests.report.test_page import Page
 from tests.support.fake_run import FakeRun, write_fake_run
 
@@ -58,6 +60,25 @@ def test_pass_at_1_and_pass_at_k_have_axes_of_their_own(written: Path) -> None:
     panels = {name: [t["name"] for t in figure["data"] if t.get("name")] for name, figure in data.items()
               if name.startswith("panel")}
     assert ["pass@1", "pass@1, exact"] in panels.values() and ["pass@256", "pass@256, exact"] in panels.values()
+
+
+def test_bands_of_pass_at_k_are_of_the_base_and_the_last_probe(written: Path) -> None:
+    """Bug: those of five probes lay on each other, so that none could be read."""
+    traces = Page(written).data["curves"]["data"]
+    base, *_, last = (probe.step for probe in load_report(written.parent).run.probes)
+    assert len([trace for trace in traces if trace.get("mode") == "lines+markers"]) > 2
+    assert [t["legendgroup"] for t in traces if t.get("fill") == "toself"] == ["base", f"step {last}"] and base == 0
+
+
+def test_lengths_that_hardly_change_are_a_flat_line(written: Path) -> None:
+    """Bug: an axis from 17.94 to 18 tokens made a mountain of a hair."""
+    run = load_report(written.parent).run
+    hair = dataclasses.replace(run, probes=tuple(
+        dataclasses.replace(probe, estimates={"length": Estimate(value, value, value)})
+        for probe, value in zip(run.probes, (17.94, 18.0, *[17.98] * len(run.probes)), strict=False)))
+    flat = over_steps(hair, {"length": ("probes", "#000000")}, percent=False, span=2.0)
+    assert flat.layout.yaxis.range == pytest.approx((16.97, 18.97))
+    assert over_steps(hair, {"length": ("probes", "#000000")}, percent=False, span=0.05).layout.yaxis.range is None
 
 
 def test_the_change_over_training_has_the_sign_and_unit_of_the_table(written: Path) -> None:
