@@ -61,8 +61,9 @@ def finding(dial: Dial, run: Run) -> str:
     request, points, chosen = dial.request, dial.choice.points, dial.choice.chosen
     kept = f"pass@{request.k} within {tolerance_text(dial)} of the base's"
     if chosen is None:
+        bound = math.ceil(round(1000 * points[0].bound, 9)) / 1000  # up, so that it never looks as if it were within
         return (f"No merge is shown to keep {kept}: at {percent(points[0].share)} of the way, the closest to the base, "
-                f"it may be up to {number(points[0].bound)} points below.")
+                f"it may be up to {number(bound)} points below.")
     return (f"At {percent(chosen.share)} of the way pass@1 is {number(chosen.pass_1.value)}%, against "
             f"{number(run.base.get('pass@1').value)}% of the base, and pass@{request.k} is at most "
             f"{number(max(chosen.bound, 0.0))} points below the base's, with 95% confidence"

@@ -177,8 +177,10 @@ def _looks(planned: int) -> str:
 
 def _base_only(run: Run) -> str:
     one, large = run.base.get("pass@1"), run.base.get(f"pass@{run.k_max}")
-    return (f"The base model's pass@1 is {number(one.value)}% {interval(one)} and its pass@{run.k_max} is "
-            f"{number(large.value)}% {interval(large)}. There is no later probe yet.")
+    whose, next_ = (run.probed, "Nothing is compared with it") if run.probed else (
+        "The base model", "There is no later probe yet")
+    return (f"{whose}: pass@1 is {number(one.value)}% {interval(one)} and pass@{run.k_max} is "
+            f"{number(large.value)}% {interval(large)}. {next_}.")
 
 
 def _verdict(last: ProbePoint, k: int, large: Estimate) -> str:

@@ -318,6 +318,7 @@ def test_a_run_with_only_its_base_probe_has_a_page(tmp_path: Path) -> None:
     base = read_rows(path / "boundary.jsonl")[0]["estimates"]
     page = Page(write_report(path))
     assert f"pass@1 is {100 * base['boundary/pass@1']['value']:.1f}%" in page.visible
+    assert "The base model: pass@1 is" in page.visible
     assert "There is no later probe yet." in page.visible and "change" not in page.data and "curves" in page.data
     assert "exact" in summary_table(path)
 

@@ -15,8 +15,10 @@ from typing import Any, cast
 
 import pytest
 
+from rlvr.probes.dial import Dial
 from rlvr.report import reasons as verdict_reasons
 from rlvr.report.changes import change, crossing, level_at, named_plan, plan_text, significant_crossing, tries_text
+from rlvr.report.dial import finding as dial_finding
 from rlvr.report.export import markdown
 from rlvr.report.figures import BINS, binned, thinned
 from rlvr.report.load import ProbePoint, ProblemRow, load_run
@@ -26,6 +28,7 @@ from rlvr.report.report import Report, load_report
 from rlvr.report.style import figure, settle_percent_ticks
 from rlvr.report.summary import summary_table
 from rlvr.report.words import headline, interval, judge_words, number, points, with_interval
+from rlvr.statistics.dial import Choice, DialPoint
 from rlvr.statistics.plan import PLANS
 from rlvr.types import Estimate, UserError
 from tests.support.fake_run import FakeRun, read_rows, write_fake_run
@@ -344,6 +347,29 @@ def test_headline_of_a_probed_checkpoint_names_it(run_dir: Path, tmp_path: Path)
     header["recipe"]["probed"] = "models/tuned"
     (path / "recipe.json").write_text(json.dumps(header))
     assert headline(load_run(path)).finding.startswith("From the base to models/tuned pass@1 changed by +")
+
+
+def test_one_model_alone_is_called_by_its_name(tmp_path: Path) -> None:
+    """Bug: completions of one file were those of "the base model", and "no later probe yet" promised one."""
+    path = write_fake_run(tmp_path / "run", FakeRun(steps=(0,), problems=24))
+    header = json.loads((path / "recipe.json").read_text())
+    header["recipe"]["probed"] = "c.jsonl"
+    (path / "recipe.json").write_text(json.dumps(header))
+    finding = headline(load_run(path)).finding
+    assert finding.startswith("c.jsonl: pass@1 is ") and finding.endswith(". Nothing is compared with it.")
+
+
+@pytest.mark.parametrize(("bound", "shown"), [(0.0204, "2.1"), (0.021, "2.1"), (0.035, "3.5")])
+def test_a_bound_beyond_the_tolerance_never_looks_as_if_it_were_within(
+    run_dir: Path, bound: float, shown: str
+) -> None:
+    """Bug: "no merge within 2 points: it may be up to 2.0 points below"."""
+    one = Estimate(0.1, 0.1, 0.1)
+    point = DialPoint(0.25, one, one, one, one, bound, within=False)
+    dial = cast(Dial, SimpleNamespace(request=SimpleNamespace(k=256, tolerance=0.02), choice=Choice((point,), None)))
+    assert dial_finding(dial, load_run(run_dir)) == (
+        "No merge is shown to keep pass@256 within 2 points of the base's: at 25% of the way, the closest to the base, "
+        f"it may be up to {shown} points below.")
 
 
 def test_a_list_of_chats_shows_what_each_asks(run_dir: Path, tmp_path: Path) -> None:
