@@ -80,7 +80,7 @@ class FileSampler:
 
     def _check_has(self, problem_id: str, count: int) -> None:
         if (given := len(self._by_problem[problem_id])) < count:
-            raise UserError(f"{self._where}: problem {problem_id!r} has {given} completions and the plan asks for "
+            raise UserError(f"{self._where}: problem {problem_id!r} has {_completions(given)} and the plan asks for "
                             "more: the file was not sampled with this plan; pass the right --plan, or leave it out if "
                             "every problem has the same number")
 
@@ -94,10 +94,14 @@ class FileSampler:
         few, many = len(self._by_problem[ordered[0]]), len(self._by_problem[ordered[-1]])
         if few == many:
             return None
-        return (f"{self._where}: problem {ordered[0]!r} has {few} completions, {ordered[-1]!r} has {many}; pass@k is "
+        return (f"{self._where}: problem {ordered[0]!r} has {_completions(few)}, {ordered[-1]!r} has {many}; pass@k is "
                 f"estimated from the first {few} of each and up to k = {few}, since for larger k a problem with fewer "
                 "has no unbiased estimate. This holds if no number of completions depends on an answer: if a "
                 "sequential plan drew them, name it (--plan); if wrong ones were lost, complete the file")
+
+
+def _completions(count: int) -> str:
+    return f"{count} completion{'s' if count != 1 else ''}"
 
 
 def read_completions(path: Path, problems: Sequence[Problem], *, default_step: int) -> dict[int, FileSampler]:
@@ -197,8 +201,8 @@ def _text(at: str, row: Mapping[str, Any]) -> str:
 def _without_gaps(where: str, problem_id: str, by_sample: Mapping[int, Drawn]) -> list[Completion]:
     for sample in range(len(by_sample)):
         if sample not in by_sample:
-            raise UserError(f"{where}: problem {problem_id!r} has {len(by_sample)} completions, but sample {sample} is "
-                            f"not among them; expected 0 to {len(by_sample) - 1}: a dropped sample biases pass@k, so "
+            raise UserError(f"{where}: problem {problem_id!r} has {_completions(len(by_sample))}, but sample {sample} "
+                            f"is not among them; expected 0 to {len(by_sample) - 1}: a dropped sample biases pass@k: "
                             "complete the file, or number the samples anew if none was dropped")
     return [by_sample[sample].completion for sample in range(len(by_sample))]
 

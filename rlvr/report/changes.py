@@ -62,7 +62,7 @@ def plan_text(name: str) -> str:
     if plan is None:
         return f"plan {name}"
     if not plan.stop_at:
-        return f"{plan.max_samples} completions of each problem"
+        return f"{plan.max_samples} completion{'s' if plan.max_samples != 1 else ''} of each problem"
     if name in PLANS or name in RETIRED:
         return f"plan {name}, n up to {plan.max_samples}"
     *early, most = plan.checkpoints

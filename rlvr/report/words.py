@@ -179,8 +179,8 @@ def _base_only(run: Run) -> str:
     one, large = run.base.get("pass@1"), run.base.get(f"pass@{run.k_max}")
     whose, next_ = (run.probed, "Nothing is compared with it") if run.probed else (
         "The base model", "There is no later probe yet")
-    return (f"{whose}: pass@1 is {number(one.value)}% {interval(one)} and pass@{run.k_max} is "
-            f"{number(large.value)}% {interval(large)}. {next_}.")
+    more = f" and pass@{run.k_max} is {number(large.value)}% {interval(large)}" if run.k_max > 1 else ""
+    return f"{whose}: pass@1 is {number(one.value)}% {interval(one)}{more}. {next_}."
 
 
 def _verdict(last: ProbePoint, k: int, large: Estimate) -> str:

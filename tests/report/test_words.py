@@ -101,6 +101,7 @@ def test_plans_are_recognised_by_name_and_by_their_numbers() -> None:
 @pytest.mark.parametrize(("name", "words"), [
     ("balanced", "plan balanced, n up to 256"),
     ("checkpoints=[64] stop_at=[]", "64 completions of each problem"),
+    ("checkpoints=[1] stop_at=[]", "1 completion of each problem"),
     ("checkpoints=[12, 24, 256] stop_at=[5, 2]",
      "up to 256 completions of each problem, fewer once 5 right of 12, 2 right of 24"),
     ("of my own", "plan of my own"),
