@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,6 +12,10 @@ from rlvr.algorithms._groups import judged
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch
 from rlvr.types import UserError
+
+
+MOST = 10**6
+"""Largest k and prior: up to here the logarithms of gammas are exact to eight digits."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,9 @@ class BoundaryGateConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         for name in ("k", "prior_right", "prior_wrong"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"boundary_gate: {name} is {getattr(self, name)}, expected a number above 0")
+            if not 0 < getattr(self, name) <= MOST:
+                raise UserError(f"boundary_gate: {name} is {getattr(self, name)}, expected a number above 0 and up to "
+                                f"{MOST:,}")
         if self.weight not in ("unsolved", "marginal"):
             raise UserError(f"boundary_gate: weight is {self.weight!r}, expected unsolved or marginal")
 
@@ -59,20 +65,26 @@ class BoundaryGate(Algorithm[BoundaryGateConfig]):
             weight_N = (batch.solved_N == 0).to(batch.rewards_N.dtype)
         else:
             config = self.config
-            weight_N = marginal_gain(batch.seen_N, batch.solved_N, config.k, config.prior_right, config.prior_wrong)
-            judged_N = judged(batch)
-            mean = weight_N[judged_N].mean() if judged_N.any() else weight_N.new_ones(())
-            weight_N = weight_N / mean
+            log_gain_N = log_marginal_gain(batch.seen_N, batch.solved_N, config.k, config.prior_right,
+                                           config.prior_wrong)
+            weight_N = over_mean(log_gain_N, judged(batch)).to(batch.rewards_N.dtype)
         credit = GRPO(self.config).advantages(batch)
         return replace(credit, advantages_NT=credit.advantages_NT * weight_N.unsqueeze(1))
 
 
-def marginal_gain(
+def log_marginal_gain(
     seen: torch.Tensor, solved: torch.Tensor, k: int, prior_right: float, prior_wrong: float
 ) -> torch.Tensor:
-    """E[k (1 - p)^(k - 1)] of problems with `solved` correct of `seen` rollouts: of a ratio of Beta functions, by the
-    gammas that do not cancel."""
-    wrong = prior_wrong + seen - solved
-    total = prior_right + solved + wrong
+    """log E[k (1 - p)^(k - 1)] of problems with `solved` correct of `seen` rollouts, float64: of a ratio of Beta
+    functions, by the gammas that do not cancel. For much that is solved the gain itself is 0 in any float."""
+    wrong = prior_wrong + (seen - solved).double()
+    total = prior_right + solved.double() + wrong
     log = (wrong + k - 1).lgamma() - wrong.lgamma() - (total + k - 1).lgamma() + total.lgamma()
-    return k * log.exp()
+    return log + math.log(k)
+
+
+def over_mean(log_x: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    """x divided by its mean over the places `among`, from log x; x divided by its largest value if there is none."""
+    if not among.any():
+        return (log_x - log_x.amax()).exp()
+    return (log_x - log_x[among].logsumexp(0)).exp() * among.sum()

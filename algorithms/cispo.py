@@ -9,16 +9,16 @@ import torch
 from rlvr.algorithms._config import refuse_unused
 from rlvr.algorithms._ratio import log_ratio
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import TokenBatch
+from rlvr.interfaces import NotNegative, TokenBatch
 
 
 @dataclass(frozen=True)
 class CISPOConfig(GRPOConfig):
     """No lower clip, as in the paper. The paper gives no number for the upper clip; 5 is TRL's."""
 
-    clip_low: float = 1.0
+    clip_low: NotNegative = 1.0
     """The weight is clipped at 1 - clip_low; 1 or more: never from below."""
-    clip_high: float = 4.0
+    clip_high: NotNegative = 4.0
     """The weight is clipped at 1 + clip_high."""
 
     def __post_init__(self) -> None:

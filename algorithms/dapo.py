@@ -6,24 +6,24 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, GroupFilter, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Count, Credit, GroupFilter, Needs, NotNegative, RolloutBatch
 
 
 @dataclass(frozen=True)
 class DAPOConfig(GRPOConfig):
     """Overlong shaping is off, as it changes the reward. The paper uses `overlong_buffer: 4096` of 20480 tokens."""
 
-    clip_high: float = 0.28
+    clip_high: NotNegative = 0.28
     """The ratio is clipped at 1 + clip_high. A clip_high above clip_low leaves unlikely tokens room to grow."""
     dynamic_sampling: bool = True
     """true: replace groups that are all correct or all wrong by new ones. The accuracy decides, not the reward."""
-    max_num_gen_batches: int = 10
+    max_num_gen_batches: Count = 10
     """Largest number of generation batches per step, to find enough mixed groups; 0: no limit."""
     when_exhausted: Literal["error", "fewer"] = "error"
     """At that limit: stop the run with an error, or train on the mixed groups there are."""
-    overlong_buffer: int = 0
+    overlong_buffer: Count = 0
     """The penalty grows from 0 to overlong_penalty over this many tokens before the generation limit; 0: no penalty."""
-    overlong_penalty: float = 1.0
+    overlong_penalty: NotNegative = 1.0
     """Penalty at the limit; 1 takes a correct completion (+1) half-way to a wrong one (-1)."""
 
 

@@ -8,7 +8,7 @@ import torch
 
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import per_token
-from rlvr.interfaces import Algorithm, Credit, LossConfig, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, LossConfig, NotNegative, RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class GRPOConfig(LossConfig):
 
     scale_by_std: bool = True
     """true: divide by the group's standard deviation. false: very hard and very easy prompts weigh less than others."""
-    std_eps: float = 1e-6
+    std_eps: NotNegative = 1e-6
     """Added to that standard deviation."""
 
 

@@ -10,16 +10,16 @@ from rlvr.algorithms._config import refuse_unused
 from rlvr.algorithms._ratio import MAX_LOG_RATIO, surrogate
 from rlvr.algorithms._tokens import kept
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Aggregation, TokenBatch
+from rlvr.interfaces import Aggregation, NotNegative, TokenBatch
 
 
 @dataclass(frozen=True)
 class GSPOConfig(GRPOConfig):
     """The paper's clip range and mean over sequences."""
 
-    clip_low: float = 3e-4
+    clip_low: NotNegative = 3e-4
     """The sequence ratio is clipped at 1 - clip_low. It moves far less than a token's ratio."""
-    clip_high: float = 4e-4
+    clip_high: NotNegative = 4e-4
     """The sequence ratio is clipped at 1 + clip_high."""
     aggregation: Aggregation = "seq-mean-token-mean"
     """How token losses become one number. The paper uses seq-mean-token-mean."""

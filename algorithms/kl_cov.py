@@ -11,7 +11,7 @@ from rlvr.algorithms._groups import judged
 from rlvr.algorithms._ratio import log_ratio
 from rlvr.algorithms._tokens import covariance, old_logps
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, RolloutBatch, TokenBatch
+from rlvr.interfaces import Algorithm, Credit, NotNegative, RolloutBatch, TokenBatch
 from rlvr.types import UserError
 
 
@@ -21,7 +21,7 @@ class KLCovConfig(GRPOConfig):
 
     share: float = 2e-3
     """Tokens with the penalty, as a share of all tokens of the step; at least one."""
-    penalty_coef: float = 1.0
+    penalty_coef: NotNegative = 1.0
     """Weight of the penalty |logp - old_logp| in the loss of these tokens."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import per_token
-from rlvr.interfaces import Algorithm, Credit, LossConfig, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, LossConfig, Needs, NotNegative, RolloutBatch
 from rlvr.types import UserError
 
 
@@ -18,7 +18,7 @@ class PassKConfig(LossConfig):
 
     k: int = 4
     """The k of pass@k: one of k completions must be correct. 1 is GRPO with the biased standard deviation."""
-    std_eps: float = 1e-6
+    std_eps: NotNegative = 1e-6
     """Added to the standard deviation."""
 
     def __post_init__(self) -> None:

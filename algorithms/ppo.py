@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._tokens import kept, kl_penalty, next_token, on_last_token, sum_to_go, whiten
-from rlvr.interfaces import Algorithm, Credit, CriticSpec, KLRewardConfig, LossSpec, Needs, RolloutBatch
+from rlvr.interfaces import (
+    Algorithm,
+    Count,
+    Credit,
+    CriticSpec,
+    KLRewardConfig,
+    LossSpec,
+    Needs,
+    NotNegative,
+    Positive,
+    RolloutBatch,
+    Share,
+)
 from rlvr.types import UserError
 
 
@@ -20,30 +34,30 @@ class PPOConfig(KLRewardConfig):
     `length_adaptive_alpha: 0.05, positive_nll_coef: 0.1, clip_high: 0.28` and `critic_learning_rate: 2.0e-6`.
     """
 
-    gamma: float = 1.0
+    gamma: Share = 1.0
     """Discount per token."""
-    lam: float = 1.0
+    lam: Share = 1.0
     """GAE lambda of the advantages. 1 is unbiased; with 0.95, credit fades to 0.95^100 = 0.006 within 100 tokens."""
-    lam_value: float | None = None
+    lam_value: Share | None = None
     """GAE lambda of the value targets; null: same as lam. 1 gives the plain discounted return."""
-    length_adaptive_alpha: float | None = None
+    length_adaptive_alpha: Positive | None = None
     """alpha: lam becomes 1 - 1 / max(alpha * L, 1) for a completion of L tokens; null: off."""
     whiten: bool = True
     """true: scale the advantages to mean 0 and variance 1 over all tokens of the batch."""
-    value_clip: float | None = 0.5
+    value_clip: Positive | None = 0.5
     """In the value loss, values are clipped to within this distance of the old ones; null: no clip."""
     critic_learning_rate: float = 1e-5
     """Learning rate of the value model; the default is ten times the policy's. If it is too low, the advantage is just
     the reward."""
-    critic_lr_warmup_steps: int = 0
+    critic_lr_warmup_steps: Count = 0
     """Updates over which that learning rate rises from 0."""
-    critic_pretraining_steps: int = 0
+    critic_pretraining_steps: Count = 0
     """Updates at the start in which only the value model learns; with lam_value 1 its targets are plain returns."""
-    critic_updates_per_rollout: int = 1
+    critic_updates_per_rollout: Annotated[int, Ge(1)] = 1
     """Critic updates for every update of the policy, on the same rollouts. verl did 8 until April 2025."""
-    critic_max_grad_norm: float = 1.0
+    critic_max_grad_norm: NotNegative = 1.0
     """Gradients of the value model are scaled down to this norm; 0: never."""
-    positive_nll_coef: float = 0.0
+    positive_nll_coef: NotNegative = 0.0
     """Weight of the negative log-likelihood of correct completions, averaged over their tokens (VAPO: 0.1)."""
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms._tokens import kl_penalty, on_last_token, per_token, sum_to_go, whiten
-from rlvr.interfaces import Algorithm, Credit, KLRewardConfig, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, KLRewardConfig, Needs, RolloutBatch, Share
 from rlvr.types import UserError
 
 
@@ -19,7 +19,7 @@ class ReinforcePPConfig(KLRewardConfig):
 
     variant: Literal["base", "baseline"] = "base"
     """base: no groups, any group size. baseline: first subtract the mean reward of the group."""
-    gamma: float = 1.0
+    gamma: Share = 1.0
     """Discount per token in the base variant. Below 1, little reward reaches the start of a long completion."""
 
     def __post_init__(self) -> None:

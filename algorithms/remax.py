@@ -7,7 +7,7 @@ from typing import Literal
 
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms._tokens import kept, kl_penalty, per_token, sum_to_go, tokens_to_go
-from rlvr.interfaces import Algorithm, Credit, KLRewardConfig, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, KLRewardConfig, Needs, RolloutBatch, Share
 from rlvr.types import UserError
 
 
@@ -20,7 +20,7 @@ class ReMaxConfig(KLRewardConfig):
 
     kl_credit: Literal["to-go", "one-step"] = "to-go"
     """to-go: a token pays for the KL of all tokens from it on. one-step (authors' code): for its own KL alone."""
-    gamma: float = 1.0
+    gamma: Share = 1.0
     """Discount per token of the reward difference, with the last token discounted too, as in the authors' code."""
 
     def __post_init__(self) -> None:

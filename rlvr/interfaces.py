@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+from annotated_types import Ge, Gt, Le
 
 from rlvr.types import Completion, Decoding, Problem, Verdict
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"]
 KLKind = Literal["k1", "k2", "k3"]
+NotNegative = Annotated[float, Ge(0)]
+"""Ranges of a Config's fields are checked when a recipe is read."""
+Positive = Annotated[float, Gt(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+Count = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +118,25 @@ class LossConfig:
     """Settings of the policy loss, and the base of an algorithm's Config. With one update per rollout batch the ratio
     is 1 and no clip ever acts."""
 
-    clip_low: float = 0.2
+    clip_low: NotNegative = 0.2
     """The ratio is clipped at 1 - clip_low; 1 or more: never from below."""
-    clip_high: float = 0.2
+    clip_high: NotNegative = 0.2
     """The ratio is clipped at 1 + clip_high."""
-    dual_clip: float | None = None
+    dual_clip: Annotated[float, Gt(1)] | None = None
     """Cap c > 1: the loss of a negative advantage A is at most -A * c (1912.09729). null: no cap."""
     aggregation: Aggregation = "token-mean"
     """How token losses become one number. With token-mean, long completions weigh more."""
-    kl_loss_coef: float = 0.0
+    kl_loss_coef: NotNegative = 0.0
     """Weight of the KL to the reference model in the loss. With 0 no reference model is loaded."""
     kl_loss_kind: KLKind = "k3"
     """Estimator of that KL. The expected gradient of k1 is zero; on-policy, that of k2 is exact."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus, which is subtracted from the loss; with entropy_target, the weight at the start."""
-    entropy_target: float | None = None
+    entropy_target: NotNegative | None = None
     """Entropy in nats per token that an adaptive bonus aims at (2505.22312, section 4): after an update below it the
     weight rises by entropy_step, after one above it the weight falls (not below 0), and the bonus acts only below it.
     null: the weight is constant."""
-    entropy_step: float = 0.005
+    entropy_step: NotNegative = 0.005
     """How much the weight changes per update."""
 
 
@@ -138,7 +145,7 @@ class KLRewardConfig(LossConfig):
     """For algorithms that can subtract the KL to the reference model from the reward instead of adding it to the loss.
     """
 
-    kl_coef: float = 0.0
+    kl_coef: NotNegative = 0.0
     """Weight of the KL that is subtracted from each token's reward (k1 of the policy that sampled, no gradient). 0: no
     KL in the reward."""
 

@@ -123,13 +123,16 @@ def expected_range(hint: Any, *, above: bool = False) -> str:
     """The range of a field in a user's words; the end of all counts only for a value that is `above` it."""
     ranged = [hint, *typing.get_args(hint)]
     limits: dict[str, Any] = {}
+    says = ""
     for part in (part for one in ranged if typing.get_origin(one) is Annotated for part in one.__metadata__):
         if isinstance(part, Says):
-            return part.expected + (", or null" if types.NoneType in members(hint) else "")
-        for limit in getattr(part, "metadata", ()):
+            says = part.expected
+        for limit in (part, *getattr(part, "metadata", ())):
             limits |= {name: getattr(limit, name) for name in ("ge", "gt", "le", "lt") if hasattr(limit, name)}
     if limits.get("le") == MOST and not above:
         del limits["le"]
+    if says and not (above and limits.get("le") == MOST):
+        return says + (", or null" if types.NoneType in members(hint) else "")
     words = [f"{name} {limits[key]}" for key, name in _RANGE_WORDS.items() if key in limits]
     number = "" if int in members(hint) else "a number of " if "ge" in limits else "a number "
     return number + " and ".join(words) + (", or null" if types.NoneType in members(hint) else "")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlvr.algorithms.boundary_gate import BoundaryGate, BoundaryGateConfig, marginal_gain
+from rlvr.algorithms.boundary_gate import BoundaryGate, BoundaryGateConfig, log_marginal_gain
 from rlvr.algorithms.checks import check_algorithm
 from rlvr.algorithms.cispo import CISPO, CISPOConfig
 from rlvr.algorithms.clip_cov import ClipCov, ClipCovConfig, draw_from_band
@@ -365,7 +365,7 @@ def test_only_problems_without_an_earlier_success_are_trained_on() -> None:
 def test_marginal_weights_by_hand() -> None:
     # k = 3, prior Beta(1, 1): Beta(1, 3) after 2 wrong: 3 E(1-p)^2 = 3 * (3*4) / (4*5) = 1.8; Beta(3, 2) after 2 of 3:
     # 3 * (2*3) / (5*6) = 0.6; nothing seen: 3 * (1*2) / (2*3) = 1. Their mean is 1.7 / 1.5 = 17/15.
-    close(marginal_gain(tensor([2, 3, 0]), tensor([0, 2, 0]), 3, 1.0, 1.0), tensor([1.8, 0.6, 1.0]))
+    close(log_marginal_gain(tensor([2, 3, 0]), tensor([0, 2, 0]), 3, 1.0, 1.0).exp(), tensor([1.8, 0.6, 1.0]))
     batch = small_batch([1, 0] * 3, [0, 0, 1, 1, 2, 2], seen_N=tensor([2, 2, 3, 3, 0, 0]),
                         solved_N=tensor([0, 0, 2, 2, 0, 0]))
     grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT[:, 0]
@@ -374,6 +374,23 @@ def test_marginal_weights_by_hand() -> None:
     close(weights, tensor([1.8, 1.8, 0.6, 0.6, 1.0, 1.0]) * 15 / 17)
     prior = BoundaryGate(BoundaryGateConfig(weight="marginal", k=2, prior_right=2.0, prior_wrong=6.0))
     close(prior.advantages(batch).advantages_NT[:2, 0] / grpo[:2] * (8 / 10 + 7 / 11 + 6 / 8) / 3, tensor([0.8, 0.8]))
+
+
+def test_marginal_weights_of_problems_solved_always() -> None:
+    """Bug: in float32 all gains were 0 after 256 of 256, and the advantages 0 / 0.
+
+    After s of s the gain is k! over the product of s + 2 .. s + k: k = 2, s = 2 and 6 give 2 / 4 and 2 / 8.
+    """
+    batch = small_batch([1, 0, 1, 0], [0, 0, 1, 1], seen_N=tensor([256] * 4), solved_N=tensor([256] * 4))
+    grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT
+    floats = ("accuracy_N", "rewards_N", "mask_NT", "old_logps_NT", "seen_N", "solved_N")
+    single = replace(batch, **{name: getattr(batch, name).float() for name in floats})
+    found = BoundaryGate(BoundaryGateConfig(weight="marginal")).advantages(single).advantages_NT
+    assert found.dtype == torch.float32 and torch.allclose(found.double(), grpo, rtol=1e-6)
+    close(log_marginal_gain(tensor([2, 6]), tensor([2, 6]), 2, 1.0, 1.0).exp(), tensor([0.5, 0.25]))
+    # Exactly, in fractions: 100,000 B(6, 100,095) / B(6, 96).
+    gain = log_marginal_gain(tensor([100]), tensor([5]), 100_000, 1.0, 1.0).exp()
+    assert gain.item() == pytest.approx(9.071648762381322e-14, rel=1e-7)
 
 
 # --- CISPO, GSPO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rlvr.config.sections import PromptChoice
 from rlvr.interfaces import RolloutBatch
 from rlvr.lab.model import build_tokenizer
 from rlvr.models.seeded import row_key
-from rlvr.training.prompt_choice import draw, weights
+from rlvr.training.prompt_choice import draw, log_weights
 from rlvr.training.step import Step
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import UserError
@@ -28,19 +29,34 @@ def test_weights_by_hand() -> None:
     history_P2 = torch.tensor([[0, 0], [2, 0], [2, 2]])
     mean = (1 + 1.8 + 0.3) / 3
     expected = [1 / mean, 1.8 / mean, 0.3 / mean]
-    assert weights(history_P2, PromptChoice(k=3, uniform=0.0)).tolist() == pytest.approx(expected)
-    assert weights(history_P2, PromptChoice(k=3, uniform=0.5)).tolist() == pytest.approx(
+    assert log_weights(history_P2, PromptChoice(k=3, uniform=0.0)).exp().tolist() == pytest.approx(expected)
+    assert log_weights(history_P2, PromptChoice(k=3, uniform=0.5)).exp().tolist() == pytest.approx(
         [0.5 * each + 0.5 for each in expected])
+
+
+def test_problems_that_are_solved_thousands_of_times_are_still_told_apart() -> None:
+    """Bug: all weights were 0 / 0, and the same problems were drawn for every seed.
+
+    After s of s the gain is k B(s + 1, k) / B(s + 1, 1), that is, k! over the product of s + 2 .. s + k.
+    """
+    solved_P = torch.tensor([2000, 4000])
+    log_P = log_weights(torch.stack([solved_P, solved_P], 1), PromptChoice(uniform=0.0))
+    assert (log_P[0] - log_P[1]).item() == pytest.approx(
+        sum(math.log(4000 + j) - math.log(2000 + j) for j in range(2, 257)), rel=1e-9)
+    assert log_P.exp().sum().item() == pytest.approx(2.0)
+    seen = {place for seed in range(50) for place in draw(torch.tensor([-2000.0, -2000.5, -3000.0]), 1, seed)}
+    assert seen == {0, 1}
 
 
 def test_problems_are_drawn_by_their_weights_and_once() -> None:
     weights_P = torch.tensor([1.0, 2.0, 5.0, 0.5]).double()
-    first = torch.tensor([draw(weights_P, 1, seed)[0] for seed in range(4000)]).bincount(minlength=4) / 4000
+    log_P = weights_P.log()
+    first = torch.tensor([draw(log_P, 1, seed)[0] for seed in range(4000)]).bincount(minlength=4) / 4000
     assert torch.allclose(first.double(), weights_P / 8.5, atol=0.03)  # four standard errors
     # Of pairs: the chance that the rarest is among them, 0.5/8.5 + sum over the others of w/8.5 * 0.5/(8.5 - w).
-    rare = sum(3 in draw(weights_P, 2, seed) for seed in range(4000)) / 4000
+    rare = sum(3 in draw(log_P, 2, seed) for seed in range(4000)) / 4000
     assert rare == pytest.approx((0.5 + 1 * 0.5 / 7.5 + 2 * 0.5 / 6.5 + 5 * 0.5 / 3.5) / 8.5, abs=0.025)
-    assert sorted(draw(weights_P, 4, 7)) == [0, 1, 2, 3] and draw(weights_P, 3, 7) == draw(weights_P, 3, 7)
+    assert sorted(draw(log_P, 4, 7)) == [0, 1, 2, 3] and draw(log_P, 3, 7) == draw(log_P, 3, 7)
 
 
 def trained(folder: Path, resume: Path | None = None) -> tuple[RLVRTrainer, list[RolloutBatch]]:
@@ -66,9 +82,9 @@ def test_a_training_draws_by_its_history_and_resumes(tmp_path: Path) -> None:
     names = [row["problem_id"] for row in trainer.stream.rows]
     history = {name: [0, 0] for name in names}
     for step, batch in enumerate(seen):
-        weights_P = weights(torch.tensor([history[name] for name in names]), PromptChoice(k=64, uniform=0.0))
+        log_P = log_weights(torch.tensor([history[name] for name in names]), PromptChoice(k=64, uniform=0.0))
         seed = row_key(trainer.rollout_seed, "prompts", f"step {step}", 0) % 2**63
-        assert batch.problem_ids == tuple(names[place] for place in draw(weights_P, trainer.prompts_per_step, seed))
+        assert batch.problem_ids == tuple(names[place] for place in draw(log_P, trainer.prompts_per_step, seed))
         assert batch.problem_ids is not None
         for group, right in zip(batch.group_N.tolist(), batch.accuracy_N.tolist(), strict=True):
             history[batch.problem_ids[group]][0] += 1
