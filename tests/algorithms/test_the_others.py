@@ -238,6 +238,12 @@ def test_passk_without_signal() -> None:
     assert credit_N(algorithm, [1, 0, 0, 0])[0] > 0
 
 
+def test_passk_is_by_accuracy_and_not_by_shaped_reward() -> None:
+    shaped = small_batch([1, 0, 0, 0], rewards_N=tensor([0.5, 1.0, 0.0, 0.0]))
+    found = PassK(PassKConfig(k=2, std_eps=0)).advantages(shaped).advantages_NT[:, 0]
+    assert found.tolist() == pytest.approx([1, -1 / 3, -1 / 3, -1 / 3])
+
+
 # --- unlikeliness
 
 
@@ -266,6 +272,13 @@ def test_unlikeliness_ranks_within_the_judged_of_a_group() -> None:
     alone = credit_N(algorithm, [1, 0, 1])
     assert credit_N(algorithm, [1, 0, 1, 1, 0, 1], [0, 0, 0, 1, 1, 1]) == pytest.approx(alone * 2)
     assert credit_N(algorithm, [math.nan, 1, 0, 1]) == pytest.approx([0, *alone])
+
+
+def test_unlikeliness_lowers_the_shaped_reward() -> None:
+    # Ranks 0 and 1 of two: rewards 1.5 and 0.5 * (1 - 0.25 / 2) = 0.4375, mean 0.96875.
+    batch = small_batch([1, 0], rewards_N=tensor([1.5, 0.5]))
+    found = Unlikeliness(UnlikelinessConfig(scale_by_std=False)).advantages(batch).advantages_NT[:, 0]
+    assert found.tolist() == pytest.approx([0.53125, -0.53125])
 
 
 # --- GPG
@@ -315,6 +328,28 @@ def test_rs_grpo_by_hand() -> None:
     close(apart[:2], apart[2:])  # a shift of a group's rewards changes nothing
 
 
+def test_rs_grpo_tilts_the_shaped_rewards() -> None:
+    mean = (math.exp(3) + 1) / 2  # b = 2, rewards 1.5 and 0
+    shaped = small_batch([1, 0], rewards_N=tensor([1.5, 0.0]))
+    found = RSGRPO(RSGRPOConfig()).advantages(shaped).advantages_NT[:, 0]
+    assert found.tolist() == pytest.approx([(math.exp(3) / mean - 1) / 2, (1 / mean - 1) / 2])
+
+
+def test_rs_grpo_survives_low_rewards_beside_one_that_was_not_judged() -> None:
+    # exp(20 * -40) is 0 in float64; shifted by the highest judged reward they are 1 and e^-2.
+    low = small_batch([1, 0, math.nan], rewards_N=tensor([-40.0, -40.1, math.nan]))
+    found = RSGRPO(RSGRPOConfig(risk=20.0)).advantages(low).advantages_NT[:, 0]
+    mean = (1 + math.exp(-2)) / 2
+    assert found.tolist() == pytest.approx([(1 / mean - 1) / 20, (math.exp(-2) / mean - 1) / 20, 0])
+
+
+def test_rs_grpo_gives_equal_rewards_exactly_nothing() -> None:
+    """The float mean of equal numbers need not be that number, and Adam would make a step of what is left."""
+    equal = small_batch([1.0, 0.0] + [0.0] * 7, [0] * 2 + [1] * 7, rewards_N=tensor([1.5, 0.0] + [0.1] * 7))
+    found = RSGRPO(RSGRPOConfig()).advantages(equal).advantages_NT[:, 0]
+    assert found[2:].tolist() == [0] * 7 and found[0] > 0
+
+
 # --- differential smoothing and difficulty weights
 
 
@@ -333,6 +368,9 @@ def test_differential_smoothing_by_hand() -> None:
     assert credit_N(off, [1, 0]) == credit_N(GRPO(GRPOConfig()), [1, 0])
     with pytest.raises(ValueError, match="old_logps_NT"):
         smooth.advantages(small_batch([1, 0], old_logps_NT=None))
+    # what is right says the accuracy, not the shaped reward: GRPO of rewards 0 and 0.9, smoothing 0.1 * 2 and -0.2 * 1
+    shaped = small_batch([1, 0], rewards_N=tensor([0.0, 0.9]))
+    close(smooth.advantages(shaped).advantages_NT, tensor([[-root + 0.2], [root - 0.2]]))
 
 
 def test_difficulty_weights_by_hand() -> None:
@@ -348,6 +386,11 @@ def test_difficulty_weights_by_hand() -> None:
     shaped = small_batch([1, 0, 0, 0], rewards_N=tensor([1.5, 0.5, 0.5, 0.5]))
     close(Difficulty(DifficultyConfig()).advantages(shaped).advantages_NT,
           Difficulty(DifficultyConfig()).advantages(small_batch([1, 0, 0, 0])).advantages_NT)
+    # by the sign of the credit, where a wrong answer has the highest reward
+    shaped = small_batch([1, 0, 0, 0], rewards_N=tensor([0.0, 1.0, 0.0, 0.0]))
+    found_N = Difficulty(DifficultyConfig(std_eps=0.0)).advantages(shaped).advantages_NT[:, 0]
+    assert found_N.tolist() == pytest.approx(
+        [-0.5 * 0.95, 1.5 * (0.4 + 1.1 / (1 + math.exp(-5))), -0.5 * 0.95, -0.5 * 0.95])
 
 
 # --- boundary gate
@@ -360,6 +403,8 @@ def test_only_problems_without_an_earlier_success_are_trained_on() -> None:
     assert found.tolist() == [grpo[0], grpo[1], 0, 0] and grpo[2] != 0
     with pytest.raises(ValueError, match="seen_N"):
         BoundaryGate(BoundaryGateConfig()).advantages(small_batch([1, 0]))
+    new = replace(batch, seen_N=torch.zeros(4).double(), solved_N=torch.zeros(4).double())
+    assert BoundaryGate(BoundaryGateConfig()).advantages(new).advantages_NT[:, 0].tolist() == grpo.tolist()
 
 
 def test_marginal_weights_by_hand() -> None:
@@ -391,6 +436,15 @@ def test_marginal_weights_of_problems_solved_always() -> None:
     # Exactly, in fractions: 100,000 B(6, 100,095) / B(6, 96).
     gain = log_marginal_gain(tensor([100]), tensor([5]), 100_000, 1.0, 1.0).exp()
     assert gain.item() == pytest.approx(9.071648762381322e-14, rel=1e-7)
+
+
+def test_the_mean_of_marginal_weights_is_over_judged_rollouts() -> None:
+    # k = 3: 1.8 for the first problem, 1 for the new one, of which one rollout was not judged: mean 1.4, not 6.6 / 5.
+    batch = small_batch([1, 0, 1, 0, math.nan], [0, 0, 1, 1, 1], seen_N=tensor([2, 2, 0, 0, 0]),
+                        solved_N=torch.zeros(5).double())
+    grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT[:4, 0]
+    found = BoundaryGate(BoundaryGateConfig(weight="marginal", k=3)).advantages(batch).advantages_NT[:4, 0]
+    close(found / grpo, tensor([1.8, 1.8, 1.0, 1.0]) / 1.4)
 
 
 # --- CISPO, GSPO
@@ -478,6 +532,8 @@ def test_covariance_is_taken_over_the_whole_batch_and_the_judged_tokens() -> Non
                        highest(credit.advantages_NT[:8], OLD[:8], MASK[:8], share=0.1))
     silent = ClipCov(ClipCovConfig(share=0.1, cov_low=0.0)).advantages(batch).extras_NT["silent"]
     assert silent.sum() == 6
+    assert torch.equal(silent.bool(), draw_from_band(credit.advantages_NT, OLD, MASK, share=0.1, low=0.0, high=5.0,
+                                                     seed=batch.seed))
 
 
 def test_clip_cov_draws_depend_on_the_seed_alone() -> None:

@@ -55,6 +55,33 @@ def test_bfloat16_is_rounded_once() -> None:
     a, b = torch.tensor([258.0]).bfloat16(), torch.tensor([260.0]).bfloat16()
     assert between(torch.tensor([256.0]).bfloat16(), [a, b], 0.5, torch.bfloat16).item() == 258.0
     assert between(torch.tensor([256.0]).bfloat16(), [a, b], 0.5, torch.float32).item() == 257.5
+    # The mean of (256, 258) is 257, in bfloat16 256: 258 - 0.5 * 1 = 257.5 rounds to 258, 258 - 0.5 * 2 = 257 to 256.
+    ends = [torch.tensor([x]).bfloat16() for x in (256.0, 258.0)]
+    assert between(torch.tensor([258.0]).bfloat16(), ends, 0.5, torch.bfloat16).item() == 258.0
+
+
+def test_float64_stays_float64() -> None:
+    base, end = torch.zeros(1).double(), torch.tensor([1 + 2.0**-40], dtype=torch.float64)
+    assert between(base, [end], 0.5, torch.float64).item() == 0.5 + 2.0**-41
+
+
+def test_a_merge_has_the_types_of_the_trained_model(tmp_path: Path) -> None:
+    base = model(tmp_path / "base", {"w": torch.tensor([1.0, -2.0])})
+    trained = model(tmp_path / "trained", {"w": torch.tensor([3.0, 2.0]).bfloat16()})
+    merge(str(base), [trained], 0.25, tmp_path / "out")
+    (found,) = merged(tmp_path / "out").values()
+    assert found.dtype == torch.bfloat16 and found.tolist() == [1.5, -1.0]
+
+
+def test_the_second_factor_of_an_embedding_is_scaled(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    save_file({f"embed.lora_embedding_{factor}": torch.tensor([[2.0]]) for factor in "AB"},
+              tmp_path / "one" / "adapter_model.safetensors")
+    (tmp_path / "one" / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "r": 1, "base_model_name_or_path": "tiny"}))
+    merge("unused", [tmp_path / "one"], 0.25, tmp_path / "out")
+    found = merged(tmp_path / "out")
+    assert found["embed.lora_embedding_A"].item() == 2.0 and found["embed.lora_embedding_B"].item() == 0.5
 
 
 def test_both_ends_are_the_inputs_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlvr.report.comparison.arms import load_arms
-from rlvr.report.comparison.front import DEPTH, referee
+from rlvr.report.comparison.front import DEPTH, Model, Way, judged, referee
 from rlvr.report.comparison.page import write_comparison
+from rlvr.statistics.intervals import population_ci, population_diff_ci
 from rlvr.statistics.paired_tests import holm, interval_p_value
 from rlvr.statistics.seeds import arm_difference_ci
+from rlvr.types import Estimate
 from tests.report.test_page import Page
 from tests.support.arm_runs import write_run
 from tests.support.fake_run import read_rows
@@ -98,6 +102,88 @@ def pass_1(seeds: list[list[int]]) -> list[list[float]]:
     return [[c / 4 for c in seed] for seed in seeds]
 
 
+def flat(*seeds: tuple[float, float], seedless: bool = False) -> Model:
+    """pass@1 and pass@k of every seed, the same on 400 problems."""
+    one_S, many_S = (np.array(values)[:, None] for values in zip(*seeds, strict=True))
+    return Model("m", np.repeat(one_S, 400, axis=1), np.repeat(many_S, 400, axis=1), seedless)
+
+
+def way(name: str, *models: Model) -> Way:
+    return Way(name, name, False, models)
+
+
+FLAT_BASE = flat((0.25, 0.5), seedless=True)
+REFERENCE = way("grpo", flat((0.3, 0.5), (0.3, 0.5)), flat((0.28, 0.5), (0.28, 0.5)))
+
+
+def test_every_pair_of_models_is_a_choice_and_an_area_has_no_problems() -> None:
+    other = way("other", flat((0.5, 0.5), (0.4, 0.5)), flat((0.2, 0.5), (0.2, 0.5)), flat((0.1, 0.5), (0.1, 0.5)))
+    standing = judged(FLAT_BASE, [REFERENCE, other], REFERENCE, exact=False).standings[1]
+    mine_SP, theirs_SP = other.models[0].one_SP, REFERENCE.models[0].one_SP
+    assert standing.best[0].against is not None and standing.area_against is not None
+    assert standing.best[0].against.difference == arm_difference_ci(mine_SP, theirs_SP, confidence=1 - 0.05 / 6)
+    # Areas 0.25 * 0.1 and 0.15 * 0.1 against 0.05 * 0.1 twice: Welch with one degree of freedom.
+    area = standing.area_against.difference
+    half = 12.7062 * (0.01**2 / 2 / 2) ** 0.5
+    assert (area.value, area.low, area.high) == pytest.approx((0.015, 0.015 - half, 0.015 + half), rel=1e-4)
+
+
+def test_a_single_seed_is_compared_over_problems_and_its_area_not_at_all() -> None:
+    single = way("single", flat((0.5, 0.5)))
+    varied = way("grpo", flat((0.26, 0.5), (0.34, 0.5)), flat((0.25, 0.5), (0.25, 0.5)))  # mean 0.3
+    standing = judged(FLAT_BASE, [varied, single], varied, exact=False).standings[1]
+    assert single.models[0].levels == (population_ci([0.5] * 400), population_ci([0.5] * 400))
+
+    def interval(confidence: float) -> Estimate:
+        return population_diff_ci([0.5] * 400, [0.3] * 400, confidence=confidence)
+
+    against, area = standing.best[0].against, standing.area_against
+    assert against is not None and area is not None
+    expected = interval(1 - 0.05 / 2)
+    assert (against.difference.low, against.difference.high) == pytest.approx((expected.low, expected.high))
+    assert math.isnan(area.p) and math.isnan(area.difference.low) and area.difference.value == pytest.approx(0.02)
+    assert against.p == pytest.approx(2 * 2 * interval_p_value(interval), rel=1e-3)  # two models, two known tests
+
+
+def test_the_base_has_no_seeds() -> None:
+    stays = way("stays", flat((0.2, 0.5), (0.1, 0.5)))
+    varied = way("varied", flat((0.3, 0.5), (0.34, 0.5)))
+    against = judged(FLAT_BASE, [varied, stays], varied, exact=False).standings[1].best[0].against
+    assert against is not None
+    assert against.difference == arm_difference_ci(
+        np.repeat(FLAT_BASE.one_SP, 2, axis=0), varied.models[0].one_SP, confidence=0.95)
+    twice = judged(FLAT_BASE, [stays, way("too", *stays.models)], stays, exact=False).standings[1].best[0].against
+    assert twice is not None and twice.p == 1.0
+    assert twice.difference.value == 0.0 and math.isnan(twice.difference.low)
+
+
+def test_two_models_of_equal_means_are_still_two() -> None:
+    one_SP = np.repeat([[0.25] * 200 + [0.75] * 200], 2, axis=0)
+    other = way("other", Model("m", one_SP, np.full((2, 400), 0.5)))
+    half = way("half", flat((0.5, 0.5), (0.5, 0.5)))
+    against = judged(FLAT_BASE, [half, other], half, exact=False).standings[1].best[0].against
+    assert against is not None and against.difference.low < 0 == against.difference.value < against.difference.high
+
+
+def test_grpo_is_the_reference_wherever_it_stands_and_tokens_may_exceed_the_budget_a_little(tmp_path: Path) -> None:
+    write_run(tmp_path / "grpo", "grpo", 0, {20: GRPO[0]}, base=BASE, tokens=1010)
+    write_run(tmp_path / "a", "a", 0, {20: KEEPS[0]}, base=BASE)
+    write_dial(write_run(tmp_path / "dial", "grpo", 0, {50: BASE, 100: GRPO[0]}, base=BASE), [tmp_path / "grpo"])
+    found = referee(load_arms([tmp_path]))
+    assert found is not None and found.reference == "grpo"
+    assert [standing.way.name for standing in found.standings] == ["a", "grpo", "grpo, dialled"]
+
+
+def test_a_dial_is_no_reference(tmp_path: Path) -> None:
+    """GRPO's first probe is beyond the tokens of the other arm, a dial of an earlier checkpoint is not."""
+    write_run(tmp_path / "grpo", "grpo", 0, {10: KEEPS[0], 20: GRPO[0]}, base=BASE, tokens=3000)
+    write_run(tmp_path / "a", "a", 0, {10: KEEPS[0], 20: KEEPS[0]}, base=BASE)
+    write_dial(write_run(tmp_path / "dial", "grpo", 0, {50: BASE, 100: GRPO[0]}, base=BASE), [tmp_path / "grpo"], 5)
+    found = referee(load_arms([tmp_path]))
+    assert found is not None and found.reference == "a"
+    assert [standing.way.name for standing in found.standings] == ["a", "grpo, dialled"]
+
+
 def test_a_second_dial_of_the_same_checkpoint_is_no_seed(two: Path) -> None:
     """Bug: two dials of one run with different points left an arm without models, and the page ended in a traceback."""
     def best() -> list[tuple[str, list[str]]]:
@@ -116,6 +202,13 @@ def test_a_second_dial_of_the_same_checkpoint_is_no_seed(two: Path) -> None:
         dial = write_run(two / f"one-{seed}", "grpo", seed, {percent: GRPO[seed]}, base=BASE)
         write_dial(dial, [two / f"grpo-{seed}"])
     assert [name for name, _ in best()] == ["grpo", "keeps"]
+
+
+def test_a_checkpoint_that_is_dialled_for_one_seed_only_is_left_out(two: Path) -> None:
+    write_dial(write_run(two / "early", "grpo", 0, {50: BASE, 100: KEEPS[0]}, base=BASE), [two / "grpo-0"], 10)
+    found = referee(load_arms([two]))
+    assert found is not None and [model.label for model in found.standings[1].way.models] == [
+        "step 20, 50% of the way", "step 20, 100% of the way"]
 
 
 def test_dials_count_only_what_they_may(two: Path) -> None:

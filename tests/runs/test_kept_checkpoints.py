@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlvr.runs.kept_checkpoints import delete_others, kept_by_rule, verdict_on
+import pytest
+
+from rlvr.cli.main import main
+from rlvr.runs.kept_checkpoints import RULES, delete_others, kept_by_rule, verdict_on
 from rlvr.runs.run_dir import RunDir
+from tests.support.small_run import write_recipe
 
 
 def row(step: int, pass_1: float | None, delta_se: float, verdict: str) -> dict[str, Any]:
@@ -53,3 +57,20 @@ def test_the_newest_always_stay_and_a_save_in_progress_too(tmp_path: Path) -> No
     delete_others(run, newest=2, rules=())
     assert steps_of(run) == [40, 50] and run.latest_checkpoint() == run.checkpoint(50)
     assert delete_others(run, newest=2, rules=()) == []
+
+
+def test_the_only_one_beyond_the_newest_may_be_the_best(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    for step in (20, 30, 40):
+        run.checkpoint(step).mkdir(parents=True)
+        run.mark_complete(run.checkpoint(step))
+    run.append_jsonl(run.boundary, ROWS)
+    assert delete_others(run, newest=2, rules=["pass@1"]) == [] and steps_of(run) == [20, 30, 40]
+
+
+def test_a_training_keeps_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "pass@1", lambda rows: rows[0] if rows else None)  # the probe of step 2
+    arguments = [*write_recipe(tmp_path), "train.save_every=1", "probes.keep=[pass@1]", "data.probe.size=2",
+                 "probes.plan=cheap", "probes.base_plan=cheap", "probes.arms={}", "tracking.wandb=disabled"]
+    assert main(["train", *arguments]) == 0
+    assert steps_of(RunDir(tmp_path / "run")) == [2, 3, 4]

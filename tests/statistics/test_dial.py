@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import t
 
 from rlvr.statistics.boundary_row import Measurement
-from rlvr.statistics.dial import choose
+from rlvr.statistics.dial import Target, choose
+from rlvr.statistics.intervals import benchmark_ci
 from rlvr.statistics.plan import SamplingPlan
 from rlvr.types import Counts
 
@@ -29,6 +30,7 @@ def test_bounds_by_hand() -> None:
     # 10 of 200 problems lost: differences 190 zeros, 10 ones, and the pseudo-problems +1, -1.
     mean, variance = 10 / 202, (12 - 202 * (10 / 202) ** 2) / 201
     half = (variance / 202) ** 0.5
+    assert (point.pass_1.value, point.pass_k.value) == pytest.approx((0.475, 0.95))
     assert point.shrinkage.value == pytest.approx(0.05)
     assert point.bound == pytest.approx(mean + t.ppf(0.95, 201) * half)
     assert point.shrinkage.high == pytest.approx(mean + t.ppf(0.975, 201) * half)
@@ -68,3 +70,37 @@ def test_exactly_these_problems_are_narrower() -> None:
     assert benchmark.gain.value == population.gain.value
     assert benchmark.pass_1.value == pytest.approx((180 * 0.5 + 20 * 0.25) / 200)
     assert benchmark.bound != population.bound
+    assert benchmark.pass_1 == benchmark_ci(measured([2] * 180 + [1] * 20).counts, PLAN, 1) != population.pass_1
+    lost = {0.5: measured([2] * 190 + [0] * 10)}
+    assert choose(BASE, lost, k=4, tolerance=0.5, target="benchmark").points[0].shrinkage.value == pytest.approx(0.05)
+
+
+def test_the_tolerance_is_compared_with_the_one_sided_bound() -> None:
+    merges = {0.5: measured([2] * 190 + [0] * 10)}
+    (point,) = choose(BASE, merges, k=4, tolerance=0.1).points
+    assert point.bound < point.shrinkage.high
+    assert choose(BASE, merges, k=4, tolerance=point.bound).points[0].within  # at most
+    assert choose(BASE, merges, k=4, tolerance=(point.bound + point.shrinkage.high) / 2).points[0].within
+
+
+def test_merges_may_come_in_any_order_and_need_not_gain_by_their_share() -> None:
+    merges = {0.75: measured([3] * 200), 0.25: measured([2] * 200), 0.5: measured([3] * 200), 1.0: BASE}
+    choice = choose(BASE, merges, k=4, tolerance=0.1)
+    assert [point.share for point in choice.points] == [0.25, 0.5, 0.75, 1.0]
+    assert all(point.within for point in choice.points)
+    assert choice.chosen is not None and choice.chosen.share == 0.5  # of the two best ones the closer to the base
+
+
+def test_problems_that_one_probe_lacks_are_left_out() -> None:
+    merge = Measurement(measured([2, 2, 2, 2]).counts[1:], PLAN)
+    base = Measurement(measured([0, 1, 1]).counts, PLAN)
+    (point,) = choose(base, {0.5: merge}, k=4, tolerance=0.5).points  # problems 1 and 2
+    assert point.gain.value == 0.25 and point.pass_1.value == 0.5
+
+
+@pytest.mark.parametrize("target", ["population", "benchmark"])
+def test_each_probe_is_read_by_its_own_plan(target: Target) -> None:
+    base = Measurement([Counts(str(i), 2, 1, 1) for i in range(20)], SamplingPlan((2,)))
+    (point,) = choose(base, {0.5: measured([1] * 20)}, k=2, tolerance=0.5, target=target).points
+    assert point.gain.value == 0.25 - 0.5
+    assert point.shrinkage.value == pytest.approx(1 - (1 - 3 / 6))  # 1 - C(3, 2) / C(4, 2)

@@ -32,6 +32,7 @@ def test_the_best_point_within_a_tolerance() -> None:
     points = [(0.16, 0.92), (0.135, 0.96), (0.13, 0.965), (0.12, 0.97), (0.09, 0.99)]
     assert best_within(points, BASE, 0.02) == 1  # exactly two points are within two points
     assert best_within(points, BASE, 0.061) == 0
+    assert best_within([(0.13, 0.965), (0.13, 0.97)], BASE, 0.02) == 1  # of equal pass@1 the larger pass@k
     assert best_within(points, BASE, 0.005) is None  # only the one below the base keeps it, and it gains nothing
 
 

@@ -19,6 +19,7 @@ import torch
 from accelerate.utils import gather_object
 
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
+from rlvr.config.sections import PromptChoice
 from rlvr.lab.model import build_tokenizer
 from rlvr.runs.run_dir import RunDir
 from rlvr.training.kept_rollouts import KeptRollouts
@@ -45,9 +46,10 @@ def rollouts(prompts: list[Any], trainer: Any) -> dict[str, Any]:
 
 
 def trained(
-    model: Any, algorithm: GRPO, *, rollout_func: Any = None, on_credit: Any = None, **settings: Any
+    model: Any, algorithm: GRPO, *, rollout_func: Any = None, on_credit: Any = None,
+    prompt_choice: PromptChoice | None = None, **settings: Any
 ) -> RLVRTrainer:
-    """A trainer after one step on 16 rollouts, whatever the number of processes."""
+    """A trainer after one step on 16 rollouts, or more, whatever the number of processes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     sizes = {"per_device_train_batch_size": 8 // world}
     trainer = RLVRTrainer(
@@ -56,8 +58,9 @@ def trained(
         problems=train_problems(),
         judge=ParityJudge(),
         args=config(
-            Path(tempfile.mkdtemp()), max_steps=1, ddp_find_unused_parameters=False, **(sizes | settings),
+            Path(tempfile.mkdtemp()), ddp_find_unused_parameters=False, **({"max_steps": 1} | sizes | settings),
         ),
+        prompt_choice=prompt_choice,
         processing_class=build_tokenizer(),
         rollout_func=rollout_func,
         on_credit=on_credit,
@@ -98,9 +101,12 @@ def main(folder: Path) -> None:
     kept = KeptRollouts(RunDir(folder), 5, {problem.id: problem for problem in train_problems()}, seed=3)
     sampled = trained(tiny_model(), GRPO(GRPOConfig()), on_credit=kept)
     prompts, texts = sampled._logs["prompt"], sampled._logs["completion"]
+    chosen = trained(tiny_model(), GRPO(GRPOConfig()), prompt_choice=PromptChoice(k=8, uniform=0.0), max_steps=3)
+    histories = gather_object([chosen.progress.history])
     ranks = gather_object([sampled.accelerator.process_index])
     if sampled.accelerator.is_main_process:
-        torch.save({"gradients": gradients, "prompts": list(prompts), "texts": list(texts), "ranks": ranks},
+        torch.save({"gradients": gradients, "prompts": list(prompts), "texts": list(texts), "ranks": ranks,
+                    "histories": histories},
                    folder / "result.pt")
     probe(8, "cheap", 64, folder / "probe")
     if len(ranks) > 1:

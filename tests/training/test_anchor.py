@@ -29,6 +29,15 @@ class OneProcess:
         pass
 
 
+class OneOfTwo(OneProcess):
+    """The second of two processes, of which the first holds the same numbers."""
+
+    process_index, num_processes = 1, 2
+
+    def reduce(self, tensor: torch.Tensor, reduction: str) -> torch.Tensor:
+        return {"sum": 2 * tensor, "mean": tensor}[reduction]
+
+
 def anchored(spec: AnchorSpec, weights: list[float]) -> tuple[Anchor, torch.nn.Linear, list[dict[str, float]]]:
     model = torch.nn.Linear(len(weights), 1, bias=False)
     model.weight.data = torch.tensor([weights])
@@ -61,6 +70,50 @@ def test_the_average_follows_the_weights() -> None:
     assert anchor.anchor["weight"].item() == 2.0 and model.weight.item() == 8.0
     update(anchor, 1)  # average 0.75 * 2 + 0.25 * 8 = 3.5, then half-way from 8 to it
     assert anchor.anchor["weight"].item() == 3.5 and model.weight.item() == 5.75
+
+
+def test_what_is_logged_is_over_all_weights_and_all_parts_of_them() -> None:
+    spec, logged = AnchorSpec(share=0.5), list[dict[str, float]]()
+    arguments: Any = None
+    for parts, times in ((False, 1), (True, 2)):  # the other process holds as much
+        model: Any = torch.nn.Linear(2, 1)
+        model.weight.data, model.bias.data = torch.tensor([[1.0, 2.0]]), torch.tensor([3.0])
+        if parts:
+            for weight in model.parameters():
+                weight.to_local = weight.detach
+        anchor = Anchor(spec, accelerator=OneOfTwo(), record=lambda metrics: logged.append(dict(metrics)))
+        anchor.on_train_begin(arguments, TrainerState(), arguments, model=model)
+        model.weight.data += torch.tensor([[4.0, 0.0]])
+        model.bias.data += 2.0
+        update(anchor, 0)
+        assert model.weight.tolist() == [[3.0, 2.0]] and model.bias.tolist() == [4.0]
+        assert logged[-1] == {"train/anchor_distance": pytest.approx((times * 20) ** 0.5),
+                              "train/anchor_pull": pytest.approx((times * 5) ** 0.5)}
+        name = "anchor-00001-of-00002.safetensors" if parts else "anchor-00000-of-00001.safetensors"
+        assert anchor._file(Path("checkpoint")) == Path("checkpoint") / name
+
+
+def test_the_anchor_of_bfloat16_weights_is_float32() -> None:
+    model = torch.nn.Linear(1, 1, bias=False).bfloat16()
+    model.weight.data.fill_(256.0)
+    arguments: Any = None
+    spec = AnchorSpec(share=0.5, every=9, to="average", decay=0.75)
+    anchor = Anchor(spec, accelerator=OneProcess(), record=lambda _: None)
+    anchor.on_train_begin(arguments, TrainerState(), arguments, model=model)
+    model.weight.data += 2.0
+    update(anchor, 0)  # 256 + 0.25 * 2, which bfloat16 would round to 256
+    assert anchor.anchor["weight"].item() == 256.5 and model.weight.item() == 258.0
+
+
+def test_of_adapters_the_second_factors_are_pulled_and_must_begin_at_0() -> None:
+    model: Any = torch.nn.ModuleDict({name: torch.nn.Linear(1, 1, bias=False) for name in (
+        "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")})
+    model.peft_config = {}
+    assert list(pulled(model)) == ["lora_B.weight", "lora_embedding_B.weight"]
+    model["lora_B"].weight.data.zero_()  # the other one is not empty
+    anchor, arguments = Anchor(AnchorSpec(share=0.5), accelerator=OneProcess(), record=lambda _: None), None
+    with pytest.raises(UserError, match="starts from adapters that are not empty"):
+        anchor.on_train_begin(arguments, TrainerState(), arguments, model=model)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_critic_is_not_pulled() -> None:
@@ -107,8 +160,9 @@ def test_an_anchor_that_never_pulls_changes_no_bit(tmp_path: Path) -> None:
     assert off == load_recipe(tmp_path / "recipe.yaml") and off.train.anchor is None
 
 
-def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    spec = AnchorSpec(share=0.3, every=2, to="average", decay=0.5)
+@pytest.mark.parametrize("to", ["average", "base"])
+def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path, to: Any) -> None:
+    spec = AnchorSpec(share=0.3, every=2, to=to, decay=0.5)
     settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 3}
     whole = trained(tmp_path, spec, **settings)
     resumed = trained(tmp_path, spec, tmp_path / "checkpoint-3", **settings)

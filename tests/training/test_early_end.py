@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transformers import TrainerControl, TrainerState
 
 from rlvr.algorithms.grpo import GRPO
 from rlvr.cli.main import main
 from rlvr.config.recipe import load_recipe
 from rlvr.interfaces import Credit, RolloutBatch
+from rlvr.probes.callback import ProbeCallback
 from rlvr.runs.run_dir import RunDir
+from rlvr.train import ends_run
 from rlvr.types import UserError
 from tests.runs.test_owner import HOLD
 from tests.support.small_run import RECIPE, rows, write_recipe
@@ -106,9 +110,9 @@ def test_a_probe_that_finds_the_boundary_shrunk_ends_the_run(
     """With a checkpoint of that step, though none was due, and a resume knows that nothing is left."""
     asked = []
 
-    def verdict_on(row: Any, k: int) -> str:
+    def verdict_on(row: Any, k: int) -> str | None:
         asked.append((row["step"], k))
-        return "shrunk"
+        return "shrunk" if row["step"] else None
 
     monkeypatch.setattr("rlvr.train.verdict_on", verdict_on)
     arguments = [*write_recipe(tmp_path), "train.stop_on.shrunk=128", "train.save_every=4", "data.probe.size=2",
@@ -122,6 +126,25 @@ def test_a_probe_that_finds_the_boundary_shrunk_ends_the_run(
     assert main(["train", *arguments, "--resume"]) == 0
     assert "train.stop_on: the run ended at step 2; nothing is left to train" in capsys.readouterr().err
     assert [row["step"] for row in rows(run.metrics)] == [1, 2]
+
+
+def test_only_the_verdict_that_is_waited_for_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    recipe = load_recipe(tmp_path / "recipe.yaml", ["train.stop_on.shrunk=128"])
+    for verdict, ends in (("shrunk", True), ("undecided", False), ("not shrunk", False)):
+        verdicts = {"boundary/shrinkage@128": {"verdict": verdict}, "boundary/shrinkage@256": {"verdict": "shrunk"}}
+        assert ends_run(recipe, {"step": 2, "sequential": {"verdicts": verdicts}}) is ends
+
+
+def test_a_probe_without_the_verdict_lets_the_training_go_on() -> None:
+    prober: Any = SimpleNamespace(every=2, measures=lambda step: True, measure=lambda step, _: {"step": step},
+                                  world=lambda: SimpleNamespace(gather=lambda values: values))
+    callback, arguments = ProbeCallback(prober, stop=lambda row: row["step"] == 4), None
+    for step, stops in ((2, False), (3, False), (4, True)):
+        control = TrainerControl()
+        callback.on_step_end(arguments, TrainerState(global_step=step, max_steps=8),  # pyright: ignore
+                             control, processing_class="a tokenizer")
+        assert control.should_training_stop is control.should_save is stops
 
 
 def test_stop_on_takes_a_k_that_has_a_verdict(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from rlvr.config.sections import PromptChoice
 from rlvr.interfaces import RolloutBatch
 from rlvr.lab.model import build_tokenizer
 from rlvr.models.seeded import row_key
-from rlvr.training.prompt_choice import draw, log_weights
-from rlvr.training.step import Step
+from rlvr.training.prompt_choice import chosen_rows, draw, log_weights
+from rlvr.training.prompt_stream import PromptStream
+from rlvr.training.step import Progress, Step
 from rlvr.training.trainer import RLVRTrainer
 from rlvr.types import UserError
 from tests.support.small_run import RECIPE
@@ -46,6 +48,26 @@ def test_problems_that_are_solved_thousands_of_times_are_still_told_apart() -> N
     assert log_P.exp().sum().item() == pytest.approx(2.0)
     seen = {place for seed in range(50) for place in draw(torch.tensor([-2000.0, -2000.5, -3000.0]), 1, seed)}
     assert seen == {0, 1}
+
+
+def test_the_prior_weighs_right_and_wrong() -> None:
+    """k = 2: 2 E[1 - p] under Beta(2, 6), Beta(2, 8) and Beta(4, 6) is 2 6/8, 2 8/10 and 2 6/10, mean 4.3 / 3."""
+    history_P2 = torch.tensor([[0, 0], [2, 0], [2, 2]])
+    found = log_weights(history_P2, PromptChoice(k=2, uniform=0.0, prior_right=2.0, prior_wrong=6.0)).exp()
+    assert found.tolist() == pytest.approx([1.5 * 3 / 4.3, 1.6 * 3 / 4.3, 1.2 * 3 / 4.3])
+
+
+def test_processes_share_the_drawn_prompts() -> None:
+    def rows(processes: int, rank: int) -> list[str]:
+        trainer = SimpleNamespace(
+            stream=PromptStream(train_problems(), prompts_per_step=4, seed=0), progress=Progress(), rollout_seed=0,
+            accelerator=SimpleNamespace(num_processes=processes, process_index=rank), prompt_choice=PromptChoice(k=8),
+            state=SimpleNamespace(global_step=5), prompts_per_step=4, num_generations=2)
+        return [row["problem_id"] for row in chosen_rows(trainer)]
+
+    whole = rows(1, 0)
+    assert len(whole) == 8 and len(set(whole)) == 4 and whole[::2] == whole[1::2]
+    assert rows(2, 0) == whole[:4] and rows(2, 1) == whole[4:]
 
 
 def test_problems_are_drawn_by_their_weights_and_once() -> None:

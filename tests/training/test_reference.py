@@ -25,6 +25,10 @@ class OneProcess:
 
     device, process_index, num_processes = torch.device("cpu"), 0, 1
 
+    def reduce(self, tensor: torch.Tensor, reduction: str) -> torch.Tensor:
+        """As of two processes that hold the same numbers."""
+        return {"sum": 2 * tensor, "mean": tensor}[reduction]
+
     def unwrap_model(self, model: Any) -> Any:
         return model
 
@@ -46,6 +50,29 @@ def test_every_n_updates_the_reference_becomes_the_policy() -> None:
     assert reference["body"].weight.tolist() == [[4.0, 6.0]] and logged == [{"train/ref_moved": 5.0}]
     policy["body"].weight.data += 1.0
     assert reference["body"].weight.tolist() == [[4.0, 6.0]]  # a copy
+
+
+def test_what_is_logged_is_over_all_weights_and_all_parts_of_them() -> None:
+    logged: list[dict[str, float]] = []
+    for parts, moved in ((False, 5.0), (True, 50**0.5)):  # the other process holds as much
+        policy, reference = (torch.nn.Linear(1, 1) for _ in range(2))
+        for model, values in ((policy, (4.0, 6.0)), (reference, (1.0, 2.0))):
+            for weight, value in zip(model.parameters(), values, strict=True):
+                weight.data.fill_(value)
+                if parts:
+                    weight.to_local = weight.detach  # pyright: ignore[reportAttributeAccessIssue]
+        sync = ReferenceSync(1, reference=reference, accelerator=OneProcess(), record=lambda m: logged.append(dict(m)))
+        arguments: Any = None
+        sync.on_step_end(arguments, TrainerState(global_step=1), arguments, model=policy)
+        assert logged.pop() == {"train/ref_moved": pytest.approx(moved)}
+        assert [weight.item() for weight in reference.parameters()] == [4.0, 6.0]
+
+
+def test_a_run_resumed_where_the_reference_was_reset_first_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole = trained(tmp_path, 3)
+    resumed = trained(tmp_path, 3, tmp_path / "checkpoint-3")
+    assert max_difference(resumed.model, whole.model) == max_difference(resumed.ref_model, whole.ref_model) == 0.0
+    assert max_difference(whole.ref_model, tiny_model()) > 1e-4
 
 
 def trained(folder: Path, every: int, resume: Path | None = None) -> RLVRTrainer:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +14,13 @@ import torch
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.config.recipe import load_recipe
 from rlvr.config.rehearsal import RehearsalSpec
+from rlvr.interfaces import SampleRequest
 from rlvr.lab.model import build_tokenizer
 from rlvr.runs.files import read_jsonl
 from rlvr.training.rehearsal import PREFIX, Drawn, Rehearsal, RehearsingTrainer, Store, padded
-from rlvr.types import Decoding, UserError
+from rlvr.training.step import Progress
+from rlvr.training.trainer import RLVRTrainer
+from rlvr.types import Completion, Decoding, Problem, Reason, UserError, Verdict
 from tests.support.small_run import RECIPE
 from tests.support.tiny import ParityJudge, config, max_difference, tiny_model, train_problems
 
@@ -25,6 +31,8 @@ def test_which_answers_are_stored() -> None:
     assert Store(DRAWN, "all").problems == ["a", "b", "d"]
     assert Store(DRAWN, "rare").problems == ["b", "d"]
     assert Store(DRAWN, "mastered").problems == ["a"]
+    nearly = [Drawn("e", 4, ["e1", "e2", "e3"])]
+    assert Store(nearly, "rare").problems == ["e"] and Store(nearly, "mastered").problems == []
 
 
 def test_every_problem_is_taken_equally_often() -> None:
@@ -43,6 +51,46 @@ def test_rows_are_padded_on_either_side() -> None:
     assert padded([[5, 6], [7]], left=False)[0].tolist() == [[5, 6], [7, 0]]
 
 
+class Scripted:
+    """A sampler and a judge: of every problem the first answer is right, the second right and cut, the third wrong."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def sample(self, requests: Sequence[SampleRequest], *_: Any, **__: Any) -> list[Completion]:
+        self.asked += [(request.problem.id, request.sample) for request in requests]
+        return [Completion(request.problem.id, request.sample, ["right", "right", "wrong"][request.sample],
+                           10 + request.sample, truncated=request.sample == 1) for request in requests]
+
+    def judge(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Verdict]:
+        return [Verdict(text == "right", Reason.IDENTICAL) for text in texts]
+
+
+def drawing(scripted: Scripted, world: int, rank: int) -> tuple[list[Drawn], Progress]:
+    """What the base draws for the first two of three problems on one of several processes, two rows on each at once."""
+    trainer: Any = SimpleNamespace(
+        accelerator=SimpleNamespace(num_processes=world, process_index=rank), prompts_per_step=world, num_generations=2,
+        live_sampler=lambda: scripted, probing=nullcontext, rollout_seed=0, progress=Progress())
+    rehearsal = Rehearsal(RehearsalSpec(samples=3, problems=2, coef=0.25), trainer, problems=train_problems(3),
+                          judge=scripted, decoding=Decoding(1.0, 1.0, 8), file=Path("unused"), resumed=False)
+    assert trainer.rehearsal_coef == 0.25
+    return rehearsal._draw(), trainer.progress
+
+
+def test_right_answers_that_ended_are_stored_and_all_are_counted() -> None:
+    drawn, progress = drawing(Scripted(), 1, 0)
+    assert drawn == [Drawn(problem.id, 3, ["right"]) for problem in train_problems(3)[:2]]
+    assert (progress.generated_rollouts, progress.generated_tokens) == (6, 2 * (10 + 11 + 12))
+
+
+def test_processes_share_the_answers_of_the_base() -> None:
+    a, b = (problem.id for problem in train_problems(3)[:2])
+    first, second = Scripted(), Scripted()
+    drawing(first, 2, 0)
+    drawing(second, 2, 1)
+    assert first.asked == [(a, 0), (a, 1), (b, 1), (b, 2)] and second.asked == [(a, 2), (b, 0)]
+
+
 def rehearsing(folder: Path, *, resume: Path | None = None, **spec: Any) -> RehearsingTrainer:
     trainer = RehearsingTrainer(
         tiny_model(), algorithm=GRPO(GRPOConfig()), problems=train_problems(), judge=ParityJudge(),
@@ -53,7 +101,7 @@ def rehearsing(folder: Path, *, resume: Path | None = None, **spec: Any) -> Rehe
     return trainer
 
 
-def test_the_loss_by_hand(tmp_path: Path) -> None:
+def test_the_loss_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two micro-batches of eight rows make an update: their shares add up to the mean over the 16 answers."""
     trainer = rehearsing(tmp_path)
     words = [problem.extra["numbers"] for problem in train_problems()]
@@ -63,7 +111,7 @@ def test_the_loss_by_hand(tmp_path: Path) -> None:
     tensors = trainer.rehearsed(16)
     halves = [{name: x[part] for name, x in tensors.items()} for part in (slice(8), slice(8, 16))]
     found = sum(trainer.rehearsal_loss(trainer.model, half).item() for half in halves)
-    tokenizer, expected = build_tokenizer(), []
+    tokenizer, expected, by_token = build_tokenizer(), [], []
     problems = {problem.id: problem for problem in train_problems()}
     for i in range(16):
         mask = tensors[f"{PREFIX}prompt_mask"][i].bool()
@@ -75,7 +123,37 @@ def test_the_loss_by_hand(tmp_path: Path) -> None:
             logits = tiny_model()(input_ids=torch.tensor([row])).logits[0, -len(answer) - 1 : -1]
         logps = logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None])
         expected.append(-logps.mean().item())
+        by_token += (-logps).flatten().tolist()
     assert found == pytest.approx(sum(expected) / 16, rel=1e-5)
+    total, count = trainer.means.take(lambda sums: sums)["train/rehearsal_nll"]
+    assert count == len(by_token) and total == pytest.approx(sum(by_token), rel=1e-5)
+    # On two processes an update has 32 answers, and the engine takes the mean of the gradients.
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
+    again = sum(trainer.rehearsal_loss(trainer.model, half).item() for half in halves)
+    assert again == pytest.approx(found, rel=1e-6)
+
+
+def test_every_step_and_process_draws_answers_of_its_own(tmp_path: Path) -> None:
+    trainer = rehearsing(tmp_path)
+    keys: list[int] = []
+
+    def draw(key: int) -> tuple[str, str]:
+        keys.append(key)
+        return train_problems()[0].id, "1"
+
+    trainer.store = SimpleNamespace(draw=draw)  # pyright: ignore[reportAttributeAccessIssue]
+    for step, rank, count in ((0, 0, 4), (0, 0, 2), (0, 1, 2), (1, 0, 4)):
+        trainer.state.global_step = step
+        trainer.accelerator = SimpleNamespace(process_index=rank, device=torch.device("cpu"))
+        trainer.rehearsed(count)
+    assert keys[:4] == keys[4:8] and len({*keys[:4], *keys[8:]}) == 8
+
+
+def test_the_term_is_added_with_its_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = rehearsing(tmp_path, coef=0.25)
+    monkeypatch.setattr(RLVRTrainer, "part_loss", lambda *_: torch.tensor(1.0))
+    monkeypatch.setattr(trainer, "rehearsal_loss", lambda *_: torch.tensor(8.0))
+    assert trainer.part_loss(trainer.model, {}).item() == 3.0
 
 
 def test_a_training_rehearses_what_its_base_got_right_and_resumes(tmp_path: Path) -> None:

@@ -458,6 +458,17 @@ def test_the_entropy_target_moves_the_coefficient(tmp_path: Path) -> None:
     assert up.progress.entropy == pytest.approx(logged(up, "train/entropy")[-1], rel=1e-6)
 
 
+def test_the_moved_coefficient_is_that_of_the_loss(tmp_path: Path) -> None:
+    """The first update has no bonus, as no entropy is known yet; the second has one of 0.25."""
+    for steps, alike in ((1, True), (2, False)):
+        plain = make(tmp_path / f"plain-{steps}", GRPO(GRPOConfig()), max_steps=steps)
+        plain.train()
+        bonus = make(tmp_path / f"bonus-{steps}", GRPO(GRPOConfig(entropy_target=100.0, entropy_step=0.25)),
+                     max_steps=steps)
+        bonus.train()
+        assert same(plain.model.state_dict(), bonus.model.state_dict()) is alike
+
+
 def test_the_likelihood_term_is_a_mean_over_its_own_tokens(tmp_path: Path) -> None:
     # Alone in the loss it must give the gradient of the mean negative log-likelihood of the correct rollouts.
     class OnlyNll(PPO):
@@ -567,3 +578,6 @@ def test_an_algorithm_knows_what_the_run_saw_of_each_problem(tmp_path: Path, mon
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     assert resumed.progress.history == history
     assert same(resumed.model.state_dict(), whole.model.state_dict())
+    plain = make(tmp_path / "plain", GRPO(GRPOConfig()), max_steps=1)
+    plain.train()
+    assert plain.progress.history == {}  # who does not ask for it has no history in the checkpoints

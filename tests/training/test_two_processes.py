@@ -57,6 +57,14 @@ def test_samples_do_not_depend_on_the_processes(results: tuple[dict[str, Any], d
     assert len(set(two["texts"])) == len(two["texts"])
 
 
+def test_prompts_by_the_history_do_not_depend_on_the_processes(
+    results: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    (one,), two = (found["histories"] for found in results)
+    assert two == [one, one] and sum(judged for judged, _ in one.values()) == 3 * 16
+    assert any(0 < right < judged for judged, right in one.values())
+
+
 def test_kept_rollouts_do_not_depend_on_the_processes(folders: tuple[Path, Path]) -> None:
     (header, one), two = (read_rollouts(RunDir(folder), 1) for folder in folders)
     assert (header, one) == two and len(one) == 5 and len({row["problem_id"] for row in one}) > 1
