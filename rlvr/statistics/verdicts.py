@@ -131,14 +131,16 @@ def shrinkage_looks(
         covariance_TT = benchmark_variance(base_counts, base_plan, k) + np.diag(noise_T)
     critical_T = critical_values(covariance_TT, df, planned_looks=planned_looks, alpha=alpha)
     half_T = critical_T * np.sqrt(np.diag(covariance_TT))
+    end_T = np.where(np.isfinite(half_T), 1.0, np.inf)  # no difference of two pass@k is beyond 1
+    low_T, high_T = np.maximum(center_T - half_T, -end_T), np.minimum(center_T + half_T, end_T)
     return [
         Look(
             shrinkage=float(value_T[t]),
-            low=float(center_T[t] - half_T[t]),
-            high=float(center_T[t] + half_T[t]),
+            low=float(low_T[t]),
+            high=float(high_T[t]),
             critical=float(critical_T[t]),
             spent=spent_alpha(t + 1, planned_looks, alpha),
-            verdict=_verdict(float(center_T[t] - half_T[t]), float(center_T[t] + half_T[t]), margin),
+            verdict=_verdict(float(low_T[t]), float(high_T[t]), margin),
         )
         for t in range(len(ordered))
     ]

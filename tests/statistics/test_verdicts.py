@@ -66,6 +66,15 @@ def test_looks_beyond_the_plan_have_nothing_left_to_spend():
     assert (looks[1].verdict, looks[1].low, looks[1].high) == (BoundaryVerdict.UNDECIDED, -math.inf, math.inf)
 
 
+def test_bounds_lie_within_what_a_difference_can_be():
+    """Bug: "pass@256 by -93.8 points [-100.5, -81.4]"."""
+    high, low = four(*[4] * 15, 2), four(*[0] * 15, 1)
+    (look,) = shrinkage_looks(high, FOUR, [low], FOUR, 1, planned_looks=1)
+    assert look.shrinkage == pytest.approx(15.25 / 16) and look.high == 1.0 and 0 < look.low < look.shrinkage
+    (look,) = shrinkage_looks(low, FOUR, [high], FOUR, 1, planned_looks=1)
+    assert look.low == -1.0 and look.shrinkage < look.high < 0
+
+
 def test_a_later_look_never_changes_an_earlier_one():
     """Catches verdicts that depend on the future: the first three looks of five equal the looks of three."""
     rng = np.random.default_rng(0)
