@@ -125,15 +125,27 @@ class Rehearsal(TrainerCallback):
                 self.file.unlink(missing_ok=True)
                 append_jsonl(self.file, [one._asdict() for one in drawn])
         elif not self.file.is_file():
-            raise UserError(f"{self.file} is missing: the run began without train.rehearse; resume with its recipe")
+            raise UserError(f"{self.file} is missing: the run began without train.rehearse, or the file was removed; "
+                            "resume with the run's own recipe, or restore the file")
         else:
-            drawn = [Drawn(row["problem_id"], row["samples"], row["right"]) for row in read_jsonl(self.file)]
+            drawn = self._stored()
         self.trainer.store = store = Store(drawn, self.spec.answers)
         if not store.problems:
             right = sum(bool(one.right) for one in drawn)
             raise UserError(f"found none in {self.spec.samples} answers to each of {len(drawn)} problems ({right} have "
                             f"a right one), expected some for answers: {self.spec.answers}; draw more samples, or "
                             "answers: all", where="train.rehearse")
+
+    def _stored(self) -> list[Drawn]:
+        """What the run drew when it began. UserError unless every problem has its row: with fewer the run would go on
+        as another one."""
+        rows = read_jsonl(self.file)
+        if [row.get("problem_id") for row in rows] != [problem.id for problem in self.problems] or not all(
+                isinstance(row.get("samples"), int) and isinstance(row.get("right"), list) for row in rows):
+            raise UserError(f"{self.file}: found {len(rows)} rows, expected one with problem_id, samples and right for "
+                            f"each of the {len(self.problems)} problems that the run began with; the file is damaged: "
+                            "restore it, or start the run anew")
+        return [Drawn(row["problem_id"], row["samples"], row["right"]) for row in rows]
 
     def _draw(self) -> list[Drawn]:
         trainer, world = self.trainer, self.trainer.accelerator.num_processes

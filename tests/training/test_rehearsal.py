@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -169,10 +170,21 @@ def test_a_training_rehearses_what_its_base_got_right_and_resumes(tmp_path: Path
     resumed = rehearsing(tmp_path, samples=3, problems=10, coef=2.0, resume=tmp_path / "checkpoint-2")
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert max_difference(resumed.model, trainer.model) == 0.0
+    whole = (tmp_path / "rehearsal.jsonl").read_text().splitlines(keepends=True)
+
+    def refused(message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            rehearsing(tmp_path, samples=3, problems=10, resume=tmp_path / "checkpoint-2").train(
+                resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+    # bug: a file that a power cut had shortened was taken, and the run went on as another one
+    (tmp_path / "rehearsal.jsonl").write_text("".join(whole[:3]))
+    refused("rehearsal.jsonl: found 3 rows, expected one .* for each of the 10 problems .*; the file is damaged")
+    (tmp_path / "rehearsal.jsonl").write_text(
+        "".join(json.dumps({"problem_id": row["problem_id"]}) + "\n" for row in rows))
+    refused("rehearsal.jsonl: found 10 rows, expected one with problem_id, samples and right")
     (tmp_path / "rehearsal.jsonl").unlink()
-    with pytest.raises(UserError, match=r"the run began without train\.rehearse"):
-        rehearsing(tmp_path, resume=tmp_path / "checkpoint-2").train(
-            resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    refused(r"the run began without train\.rehearse, or the file was removed")
 
 
 def test_an_empty_store_and_a_budget_of_tokens_are_refused(tmp_path: Path) -> None:
