@@ -19,6 +19,8 @@ class GroupStats(NamedTuple):
     """0 for a group without judged members."""
     std_N: torch.Tensor
     """Unbiased (count - 1); 0 for fewer than two judged members."""
+    highest_N: torch.Tensor
+    """-inf for a group without judged members."""
     tied_N: torch.Tensor
     """True where all judged members have the same value (also for one or none): such a group carries no signal."""
 
@@ -47,6 +49,7 @@ def group_stats(values_N: torch.Tensor, group_N: torch.Tensor, judged_N: torch.T
     deviation_N = torch.where(judged_N, values_N - mean_P[index_N], torch.zeros_like(values_N))
     std_P = (group_sum(deviation_N.square()) / (count_P - 1).clamp(min=1)).sqrt()
     # Compared on the values themselves: the float mean of eight rewards of 0.9 is not 0.9, so their std is not 0.
-    tied_P = (count_P < 2) | (group_max(values_N) == -group_max(-values_N))
-    return GroupStats(count_P[index_N], mean_P[index_N], std_P[index_N], tied_P[index_N])
+    highest_P = group_max(values_N)
+    tied_P = (count_P < 2) | (highest_P == -group_max(-values_N))
+    return GroupStats(count_P[index_N], mean_P[index_N], std_P[index_N], highest_P[index_N], tied_P[index_N])
 

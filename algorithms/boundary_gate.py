@@ -13,7 +13,6 @@ from rlvr.algorithms.grpo import GRPO, GRPOConfig
 from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch
 from rlvr.types import UserError
 
-
 MOST = 10**6
 """Largest k and prior: up to here the logarithms of gammas are exact to eight digits."""
 

@@ -37,9 +37,8 @@ class RSGRPO(Algorithm[RSGRPOConfig]):
 
     def advantages(self, batch: RolloutBatch) -> Credit:
         judged_N, risk = judged(batch), self.config.risk
-        reward_N = torch.where(judged_N, batch.rewards_N, torch.zeros_like(batch.rewards_N))
-        highest = reward_N[judged_N].max() if judged_N.any() else 0.0  # only the ratio counts, and it must not overflow
-        tilted_N = (risk * (reward_N - highest)).exp()
+        highest_N = group_stats(batch.rewards_N, batch.group_N, judged_N).highest_N  # or large rewards would overflow
+        tilted_N = torch.where(judged_N, (risk * (batch.rewards_N - highest_N)).exp(), torch.zeros_like(highest_N))
         group = group_stats(tilted_N, batch.group_N, judged_N)
         advantage_N = (tilted_N / group.mean_N - 1) / risk
         advantage_N = torch.where(judged_N & ~group.tied_N, advantage_N, torch.zeros_like(advantage_N))

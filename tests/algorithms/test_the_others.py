@@ -393,6 +393,15 @@ def test_difficulty_weights_by_hand() -> None:
         [-0.5 * 0.95, 1.5 * (0.4 + 1.1 / (1 + math.exp(-5))), -0.5 * 0.95, -0.5 * 0.95])
 
 
+def test_a_group_far_below_the_best_reward_of_the_step_keeps_its_credit() -> None:
+    """Bug: in float32 exp(20 (r - 10)) is 0 for both rollouts of the second group, and 0 / 0 its credit."""
+    batch = small_batch([1, 0, 1, 0], [0, 0, 1, 1], rewards_N=tensor([10, 9, 1, 0]))
+    single = replace(batch, accuracy_N=batch.accuracy_N.float(), rewards_N=batch.rewards_N.float(),
+                     mask_NT=batch.mask_NT.float())
+    found = RSGRPO(RSGRPOConfig(risk=20.0)).advantages(single).advantages_NT[:, 0].tolist()
+    assert found == pytest.approx([0.05, -0.05] * 2, rel=1e-6)
+
+
 # --- boundary gate
 
 
