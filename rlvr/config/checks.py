@@ -190,6 +190,8 @@ def _check_stop(train: TrainSection, probes: ProbeSection) -> None:
     from rlvr.statistics.boundary_row import shrinkage_ks
 
     _expect(probes.enabled, "train.stop_on", train.stop_on.shrunk, "null without probes, which it acts on")
+    _expect(not train.probe_elsewhere, "train.stop_on", train.stop_on.shrunk,
+            "null with train.probe_elsewhere, as a watcher's verdicts do not reach the training; remove one of the two")
     judged = shrinkage_ks(probes.ks)
     _expect(train.stop_on.shrunk in judged, "train.stop_on.shrunk", train.stop_on.shrunk,
             f"a k that has a verdict: {', '.join(map(str, judged))}")

@@ -21,6 +21,7 @@ from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
 from rlvr.config.strict import from_dict
 from rlvr.config.wording import describe, did_you_mean
 from rlvr.config.yaml_text import parse_yaml
+from rlvr.runs.kept_checkpoints import verdict_on
 from rlvr.runs.owner import NAME as OWNER
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
@@ -86,12 +87,18 @@ class PlannedRun:
 
     @property
     def finished(self) -> bool:
-        """Its last probe is on disk, and with it the report or the last checkpoint, which are written after it."""
-        run, steps = RunDir(self.path), self.recipe.train.steps
-        if not any(row.get("step") == steps for row in run.read_jsonl(run.boundary)):
+        """Its last probe is on disk, and with it the report or the last checkpoint, which are written after it.
+
+        The last probe is that of the last step, or the one at which `train.stop_on` ended the run.
+        """
+        run, train = RunDir(self.path), self.recipe.train
+        rows = run.read_jsonl(run.boundary)
+        ended = bool(rows) and train.stop_on is not None and verdict_on(rows[-1], train.stop_on.shrunk) == "shrunk"
+        last = rows[-1]["step"] if ended else train.steps
+        if not any(row.get("step") == last for row in rows):
             return False
         latest = run.latest_checkpoint()
-        return run.report.is_file() or (latest is not None and latest == run.checkpoint(steps))
+        return run.report.is_file() or (latest is not None and latest == run.checkpoint(last))
 
 
 def load_comparison(

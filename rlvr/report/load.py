@@ -164,6 +164,23 @@ class Run:
         return self.probes[0]
 
     @property
+    def planned_steps(self) -> int:
+        """`train.steps`; 0 where nothing was trained or the recipe does not say."""
+        train = self.recipe.get("train")
+        return int(train.get("steps") or 0) if isinstance(train, Mapping) else 0
+
+    @property
+    def ended_by_rule(self) -> bool:
+        """Whether the last probe ended the training before its last step: `train.stop_on`."""
+        train = self.recipe.get("train")
+        rule = train.get("stop_on") if isinstance(train, Mapping) else None
+        last = self.probes[-1]
+        if not isinstance(rule, Mapping) or last.step >= self.planned_steps:
+            return False
+        found = last.verdicts.get(int(rule.get("shrunk") or 0))
+        return found is not None and found.verdict == "shrunk"
+
+    @property
     def last(self) -> ProbePoint | None:
         """The latest probe after the base; None when only the base was measured."""
         return self.probes[-1] if len(self.probes) > 1 else None

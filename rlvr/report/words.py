@@ -88,7 +88,9 @@ def headline(run: Run) -> Headline:
     idle = _without_signal(run)
     ends = f"pass@1 changed by {points(one)}{doubt} and pass@{k} by" if k > 1 else "pass@1 changed by"
     finding = f"{idle[0]}{when} {ends} {points(large)}: {_says(last, k, verdict, large)}."
-    notes = [*idle[1:], *_verdict_notes(run, last, k), *_exact_notes(run, last, k)]
+    ended = [f"train.stop_on ended the training here, at step {last.step} of {run.planned_steps}."]
+    notes = [*idle[1:], *(ended if run.ended_by_rule else []), *_verdict_notes(run, last, k),
+             *_exact_notes(run, last, k)]
     if verdict == "shrunk" and one.low > 0:  # else a crossing may well be noise
         notes += _crossing_notes(run, last)
     return Headline(finding, tuple(notes), verdict)

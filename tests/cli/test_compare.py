@@ -12,6 +12,9 @@ import pytest
 from rlvr.cli.comparison_runs import check_runs, launcher
 from rlvr.cli.main import main
 from rlvr.config.comparison import load_comparison, overruled_text
+from rlvr.report.load import load_run
+from rlvr.report.words import headline
+from rlvr.runs.run_dir import RunDir
 from rlvr.types import UserError
 from tests.support.arm_runs import write_run
 
@@ -123,6 +126,27 @@ def test_a_page_over_the_finished_runs(tmp_path: Path, capfd: pytest.CaptureFixt
     assert main(["compare", path, "--finished", *TINY]) == 0
     assert "Incomplete: rloo, seed 0; rloo, seed 1." in capfd.readouterr().out
     assert (tmp_path / "calls").read_text().splitlines() == ["grpo 0", "grpo 1"]  # nothing was trained for it
+
+
+def test_a_run_that_its_own_rule_ended_is_finished(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Bug: a run that `train.stop_on` had ended was called failed, and left out, whatever was resumed."""
+    path, rule = write_comparison_file(tmp_path), [*TINY, "train.stop_on={shrunk: 256}"]
+    assert main(["compare", path, "--launch", trainer(tmp_path), "--arms", "grpo", *rule]) == 0
+    for seed, verdict in enumerate(("undecided", "shrunk")):  # at step 4, now of 8
+        run = RunDir(tmp_path / "runs" / f"grpo-{seed}")
+        header, (base, last) = json.loads(run.recipe.read_text()), run.read_jsonl(run.boundary)
+        header["recipe"]["train"]["steps"] = 8
+        run.recipe.write_text(json.dumps(header))
+        last["sequential"] = {"verdicts": {"boundary/shrinkage@256": {"verdict": verdict}}}
+        run.boundary.write_text("".join(json.dumps(row) + "\n" for row in (base, last)))
+    undecided, ended = load_comparison(path, [*rule, "train.steps=8"], ["grpo"])
+    assert ended.finished and not undecided.finished
+    assert load_run(ended.path).ended_by_rule and not load_run(undecided.path).ended_by_rule
+    assert "train.stop_on ended the training here, at step 4 of 8." in headline(load_run(ended.path)).notes
+    capfd.readouterr()
+    assert main(["compare", path, "--arms", "grpo", "--finished", *rule, "train.steps=8"]) == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "Incomplete: grpo, seed 0; grpo-1 was ended by train.stop_on at step 4 of 8." in shown
 
 
 def test_keys_that_the_comparison_sets_are_refused(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ def test_a_probe_without_the_verdict_lets_the_training_go_on() -> None:
 def test_stop_on_takes_a_k_that_has_a_verdict(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     for settings, message in ((["train.stop_on.shrunk=32"], "expected a k that has a verdict: 64, 128, 256"),
-                              (["train.stop_on.shrunk=256", "probes.enabled=false"], "null without probes")):
+                              (["train.stop_on.shrunk=256", "probes.enabled=false"], "null without probes"),
+                              (["train.stop_on.shrunk=256", "train.probe_elsewhere=true"],
+                               "null with train.probe_elsewhere, as a watcher's verdicts do not reach")):
         with pytest.raises(UserError, match=message):
             load_recipe(tmp_path / "recipe.yaml", settings)

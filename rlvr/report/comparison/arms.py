@@ -132,8 +132,8 @@ def _grouped(runs: Sequence[Run], labels: Sequence[str], missing: Sequence[str],
         raise UserError(f"the {len(runs)} runs have no probe step after the base in common; train them with the "
                         "same probes.every")
     base, own = _base(runs)
-    short = [f"{run.path.name} was probed only up to step {run.probes[-1].step} of {_steps(run)}"
-             for run in runs if run.probes[-1].step < _steps(run)]
+    short = [f"{run.path.name} was {'ended by train.stop_on at' if run.ended_by_rule else 'probed only up to'} step "
+             f"{run.probes[-1].step} of {run.planned_steps}" for run in runs if run.probes[-1].step < run.planned_steps]
     return Arms(arms, base, _base_name(base), own, (*missing, *short, *other_dials), unjudged, dials=tuple(dials))
 
 
@@ -191,8 +191,8 @@ def _readable(paths: Sequence[Path], *, finished: bool) -> tuple[list[Run], list
             left.append(f"{path} (no probe yet)")
         elif run.last is None and not run.probed:
             left.append(f"{path} (only the base was probed)")
-        elif finished and run.probes[-1].step < _steps(run):
-            left.append(f"{path} (probed up to step {run.probes[-1].step} of {_steps(run)})")
+        elif finished and run.probes[-1].step < run.planned_steps and not run.ended_by_rule:
+            left.append(f"{path} (probed up to step {run.probes[-1].step} of {run.planned_steps})")
         else:
             runs.append(run)
     if left and not (finished and runs):
@@ -217,11 +217,6 @@ def _without(run: Run, unjudged: Collection[str]) -> Run:
                                        samples=sum(row.n for row in rows[probe.step].values()))
                    for probe in run.probes if probe.step in rows)
     return dataclasses.replace(run, rows=rows, probes=probes)
-
-
-def _steps(run: Run) -> int:
-    train = run.recipe.get("train")
-    return int(train.get("steps") or 0) if isinstance(train, Mapping) else 0
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
