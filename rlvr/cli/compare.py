@@ -23,7 +23,8 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("what", help="a comparison, e.g. recipes/compare/lab_six.yaml, or a directory of runs")
     add_overrides(parser, "settings; or more directories", "key=value | DIR")
-    parser.add_argument("--arms", type=lambda text: text.split(","), metavar="A,B", help="only these arms of the file")
+    parser.add_argument("--arms", type=lambda text: list(dict.fromkeys(text.split(","))), metavar="A,B",
+                        help="only these arms of the file")
     parser.add_argument("--finished", action="store_true",
                         help="train nothing: compare the runs that are finished and name the others")
     add_resume(parser, "unfinished runs, and skip finished ones")

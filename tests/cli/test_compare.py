@@ -109,7 +109,7 @@ def test_some_arms_of_a_comparison(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert [(run.arm, run.seed) for run in load_comparison(path, TINY, ["rloo"])] == [("rloo", 0), ("rloo", 1)]
     with pytest.raises(UserError, match=r"--arms: no arm 'rlo'; did you mean 'rloo'"):
         load_comparison(path, TINY, ["grpo", "rlo"])
-    arguments = ["compare", path, "--launch", trainer(tmp_path), "--arms", "rloo", *TINY]
+    arguments = ["compare", path, "--launch", trainer(tmp_path), "--arms", "rloo,rloo", *TINY]
     assert main(arguments) == 0
     assert (tmp_path / "calls").read_text().splitlines() == ["rloo 0", "rloo 1"]
     page = tmp_path / "runs" / "compare-rloo.html"  # not over the page of all arms
