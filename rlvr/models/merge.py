@@ -1,7 +1,8 @@
 """Models on the line between a base and what was trained from it: base + share * (mean of the trained - base).
 
 Weights are read and written shard by shard and piece by piece, so merging needs far less memory than one model. Of
-low-rank adapters nothing but the adapter changes: their second factor is scaled. Weight interpolation: 2109.01903.
+low-rank adapters nothing but the adapter changes: their second factor is scaled, and several become one of their ranks
+together. Weight interpolation: 2109.01903.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def merge(
     tokenizer and generation config are those of the first trained model.
 
     Args:
-        base: `lab`, a hub id or a directory.
+        base: `lab`, a hub id or a directory; of adapters, if the training went on with these.
         trained: directories with whole models, or all with LoRA adapters: then `output` holds adapters, too.
         share: 0 the base, 1 the trained; other numbers extrapolate.
         revision: of a base on the hub.
@@ -50,17 +51,12 @@ def merge(
         plain LoRA.
     """
     folders = [Path(path) for path in trained]
-    adapters = [adapter_of(str(folder)) is not None for folder in folders]
-    if any(adapters) and not all(adapters):
-        raise UserError(f"{folders[0]} and {folders[adapters.index(not adapters[0])]}: one holds adapters and the "
-                        "other a whole model; merge models of one kind")
-    output.mkdir(parents=True, exist_ok=True)
-    if all(adapters):
-        _merge_adapters(folders, share, output)
+    if _of_adapters(base, folders):
+        _merge_adapters(_Adapters.all_of(base, folders), len(folders), share, output)
         return
-    start, ends = Weights.of(base, revision), [Weights.of(str(folder)) for folder in folders]
-    partners = [start.partners(ends[0].names, of=ends[0]), *(end.partners(ends[0].names, of=ends[0])
-                                                            for end in ends[1:])]
+    start, ends = _whole_models(base, folders, revision)
+    partners = _partners(start, ends)
+    output.mkdir(parents=True, exist_ok=True)
     shards = ends[0].shards()
     names = [SINGLE] if len(shards) == 1 else [f"model-{i:05}-of-{len(shards):05}.safetensors"
                                                for i in range(1, len(shards) + 1)]
@@ -72,6 +68,48 @@ def merge(
                  "weight_map": {name: file for shard, file in zip(shards, names, strict=True) for name in shard}}
         (output / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
     copy_beside(folders[0], output, missing_from=start.folder)
+
+
+def check_mergeable(base: str, trained: Sequence[str | Path], *, revision: str | None = None) -> None:
+    """Raises UserError for models that `merge` refuses. Writes nothing, reads little more than names and shapes."""
+    folders = [Path(path) for path in trained]
+    if _of_adapters(base, folders):
+        _Adapters.all_of(base, folders)
+    else:
+        _partners(*_whole_models(base, folders, revision))
+
+
+def _of_adapters(base: str, folders: Sequence[Path]) -> bool:
+    """Whether adapters are merged. UserError if only some of the models are adapters."""
+    adapters = [adapter_of(str(folder)) is not None for folder in folders]
+    if adapter_of(base) is not None:  # a training that begins with adapters goes on with them
+        folders, adapters = [*folders, Path(base)], [*adapters, True]
+    if any(adapters) and not all(adapters):
+        raise UserError(f"{folders[0]} and {folders[adapters.index(not adapters[0])]}: one holds adapters and the "
+                        "other a whole model; merge models of one kind")
+    return all(adapters)
+
+
+def _whole_models(base: str, folders: Sequence[Path], revision: str | None) -> tuple[Weights, list[Weights]]:
+    return Weights.of(base, revision), [Weights.of(str(folder)) for folder in folders]
+
+
+def _partners(start: Weights, ends: Sequence[Weights]) -> list[dict[str, str]]:
+    """Of the base and of every further trained model: name in the first trained model -> name there. UserError where
+    two weights have nothing between them."""
+    first, others = ends[0], (start, *ends[1:])
+    partners = [model.partners(first.names, of=first) for model in others]
+    for model in (start, *ends):
+        for name, dtype in model.dtypes.items():
+            if dtype.is_floating_point and dtype.itemsize == 1:
+                raise UserError(f"{model.where}: the weight {name!r} is quantized ({dtype}); merge models in bfloat16, "
+                                "float16 or float32")
+    for name in (name for name, dtype in first.dtypes.items() if not dtype.is_floating_point):
+        for model, names in zip(others, partners, strict=True):
+            if not first.equal(name, names[name], of=model):
+                raise UserError(f"{first.where}: the weight {name!r} ({first.dtypes[name]}) differs from that of "
+                                f"{model.where}, and whole numbers have nothing between them")
+    return partners
 
 
 @dataclass
@@ -87,8 +125,12 @@ class Weights:
     @classmethod
     def of(cls, path: str, revision: str | None = None) -> Weights:
         """Those of `lab`, a directory, or a hub id. UserError without safetensors files, or with damaged ones."""
-        files = _weight_files(path, revision)
-        found = cls(path, files[0].parent)
+        return cls.in_files(path, _weight_files(path, revision))
+
+    @classmethod
+    def in_files(cls, where: str, files: Sequence[Path]) -> Weights:
+        """Those of the model `where`, which are in these files. UserError for damaged ones."""
+        found = cls(where, files[0].parent)
         for file in files:
             try:
                 with safe_open(file, framework="pt") as opened:
@@ -161,11 +203,13 @@ class Weights:
                                 f"{list(of.shapes[name])}; only models trained from one base lie on a line")
         return found
 
-    def equal(self, name: str, other: str) -> bool:
-        """Whether two tensors hold the same numbers, bit for bit."""
-        if self.shapes[name] != self.shapes[other] or self.dtypes[name] != self.dtypes[other]:
+    def equal(self, name: str, other: str, *, of: Weights | None = None) -> bool:
+        """Whether two tensors, `other` here or of another model, hold the same numbers, bit for bit."""
+        there = of or self
+        if self.shapes[name] != there.shapes[other] or self.dtypes[name] != there.dtypes[other]:
             return False
-        return all(torch.equal(_bits(self.read(name, cut)), _bits(self.read(other, cut))) for cut in self.pieces(name))
+        return all(torch.equal(_bits(self.read(name, cut)), _bits(there.read(other, cut)))
+                   for cut in self.pieces(name))
 
 
 def between(base: torch.Tensor, trained: Sequence[torch.Tensor], share: float, dtype: torch.dtype) -> torch.Tensor:
@@ -187,24 +231,14 @@ def between(base: torch.Tensor, trained: Sequence[torch.Tensor], share: float, d
 def _merged(
     name: str, base: Weights, trained: Sequence[Weights], partners: Sequence[dict[str, str]], share: float
 ) -> torch.Tensor:
-    """One tensor of the merge. What is no number to interpolate (integers) must be equal everywhere."""
+    """One tensor of the merge. Integers are equal everywhere (`_partners`)."""
     dtype = trained[0].dtypes[name]
     places = [(base, partners[0][name]), (trained[0], name),
               *((one, other[name]) for one, other in zip(trained[1:], partners[1:], strict=True))]
-    for model, own in places:
-        if model.dtypes[own].is_floating_point and model.dtypes[own].itemsize == 1:
-            raise UserError(f"{model.where}: the weight {own!r} is quantized ({model.dtypes[own]}); merge models in "
-                            "bfloat16, float16 or float32")
     merged = torch.empty(trained[0].shapes[name], dtype=dtype)
     for cut in trained[0].pieces(name):
         first, *others = (model.read(own, cut) for model, own in places)
-        if dtype.is_floating_point:
-            piece = between(first, others, share, dtype)
-        elif all(torch.equal(first, other) for other in others):
-            piece = first
-        else:
-            raise UserError(f"{trained[0].where}: the weight {name!r} ({dtype}) differs from the base's, and whole "
-                            "numbers have nothing between them")
+        piece = between(first, others, share, dtype) if dtype.is_floating_point else first
         merged[... if cut is None else cut] = piece
     return merged
 
@@ -247,61 +281,83 @@ def copy_beside(folder: Path, output: Path, *, missing_from: Path | None = None)
 _FACTORS_A, _FACTORS_B = ("lora_A", "lora_embedding_A"), ("lora_B", "lora_embedding_B")
 
 
-def _merge_adapters(folders: Sequence[Path], share: float, output: Path) -> None:
-    """`share` times the mean of the updates B A. Several adapters become one of their ranks together, as the mean of
-    products is not the product of means."""
-    configs = [json.loads((folder / ADAPTER_CONFIG).read_text()) for folder in folders]
-    tensors = [_adapter_tensors(folder, config) for folder, config in zip(folders, configs, strict=True)]
-    if len(folders) > 1:
-        _check_alike(folders, configs, tensors)
-    merged = {}
-    for name, first in tensors[0].items():
-        if len(tensors) == 1:
-            joined = first
-        elif any(part in name.split(".") for part in _FACTORS_A):
-            joined = torch.cat([one[name] for one in tensors], dim=0)
-        else:
-            joined = torch.cat([one[name] for one in tensors], dim=1)
-        if share != 1 and any(part in name.split(".") for part in _FACTORS_B):
-            joined = (joined.to(torch.promote_types(joined.dtype, torch.float32)) * share).to(joined.dtype)
-        merged[name] = joined.contiguous()
-    save_file(merged, output / ADAPTER, metadata={"format": "pt"})
-    # B A is scaled by alpha / r: with n times the rank, an unchanged alpha makes the sum of the updates their mean.
-    config = configs[0] | ({"r": configs[0]["r"] * len(folders)} if len(folders) > 1 else {})
-    (output / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    copy_beside(folders[0], output)
+@dataclass(frozen=True)
+class _Adapters:
+    """The factors of one plain LoRA, of which only names and shapes are read."""
 
+    folder: Path
+    config: dict[str, Any]
+    weights: Weights
 
-def _adapter_tensors(folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The factors of a plain LoRA. UserError for any other adapter, whose effect is not linear in one of its parts."""
-    file = folder / ADAPTER
-    if not file.is_file():
-        raise UserError(f"{folder}: found no {ADAPTER}; expected adapters saved as safetensors")
-    tensors = load_file(file)
-    known = {*_FACTORS_A, *_FACTORS_B}
-    odd = [name for name in tensors if not known & set(name.split("."))]
-    if config.get("peft_type") != "LORA" or config.get("use_dora") or odd:
-        what = f"the weight {odd[0]!r}" if odd else "DoRA" if config.get("use_dora") else str(config.get("peft_type"))
-        raise UserError(f"{folder}: found {what}, expected a plain LoRA, which alone can be scaled; merge it into its "
-                        "base first (peft: merge_and_unload, save_pretrained)")
-    return tensors
+    @classmethod
+    def of(cls, folder: Path) -> _Adapters:
+        """UserError for any other adapter, whose effect is not linear in one of its parts."""
+        file = folder / ADAPTER
+        if not file.is_file():
+            raise UserError(f"{folder}: found no {ADAPTER}; expected adapters saved as safetensors")
+        config, weights = json.loads((folder / ADAPTER_CONFIG).read_bytes()), Weights.in_files(str(folder), [file])
+        odd = [name for name in weights.names if not {*_FACTORS_A, *_FACTORS_B} & set(name.split("."))]
+        if config.get("peft_type") != "LORA" or config.get("use_dora") or odd:
+            what = f"the weight {odd[0]!r}" if odd else "DoRA" if config.get("use_dora") else config.get("peft_type")
+            raise UserError(f"{folder}: found {what}, expected a plain LoRA, which alone can be scaled; merge it into "
+                            "its base first (peft: merge_and_unload, save_pretrained)")
+        return cls(folder, config, weights)
 
+    @classmethod
+    def all_of(cls, base: str, folders: Sequence[Path]) -> list[_Adapters]:
+        """Those in `folders` and, behind them, those of the base if it has some. UserError for some that do not fit."""
+        found = [cls.of(folder) for folder in (*folders, *([Path(base)] if adapter_of(base) is not None else []))]
+        for each in found if len(found) > 1 else []:
+            each.check_like(found[0])
+        return found
 
-def _check_alike(
-    folders: Sequence[Path], configs: Sequence[dict[str, Any]], tensors: Sequence[dict[str, torch.Tensor]]
-) -> None:
-    """Raises UserError for adapters that cannot be averaged as one of more rank."""
-    for folder, config, own in zip(folders, configs, tensors, strict=True):
+    def check_like(self, first: _Adapters) -> None:
+        """Raises UserError for adapters that cannot become one of more rank."""
         for key in ("r", "lora_alpha", "base_model_name_or_path", "revision"):
-            if config.get(key) != configs[0].get(key):
-                raise UserError(f"{folder}: {key} is {config.get(key)!r}, in {folders[0]} {configs[0].get(key)!r}; "
-                                "only adapters of one shape and base are averaged")
-        if config.get("use_rslora") or config.get("rank_pattern") or config.get("alpha_pattern"):
-            raise UserError(f"{folder}: found use_rslora, rank_pattern or alpha_pattern, which averaging does not "
-                            "know; dial this run alone")
-        if {name: tuple(t.shape) for name, t in own.items()} != {n: tuple(t.shape) for n, t in tensors[0].items()}:
-            raise UserError(f"{folder}: adapts other modules than {folders[0]}; only adapters of one shape and base "
-                            "are averaged")
+            if self.config.get(key) != first.config.get(key):
+                raise UserError(f"{self.folder}: {key} is {self.config.get(key)!r}, in {first.folder} "
+                                f"{first.config.get(key)!r}; only adapters of one shape and base are mixed")
+        unknown = ("use_rslora", "rank_pattern", "alpha_pattern", "lora_bias")
+        if odd := [key for key in unknown if self.config.get(key)]:
+            raise UserError(f"{self.folder}: found {odd[0]}, which mixing several adapters does not know; dial one run "
+                            "alone and, if it began with adapters, merge these into the model before the training")
+        if self.weights.shapes != first.weights.shapes:
+            raise UserError(f"{self.folder}: adapts other modules than {first.folder}; only adapters of one shape and "
+                            "base are mixed")
+
+    def factors(self) -> dict[str, torch.Tensor]:
+        return load_file(self.folder / ADAPTER)
+
+
+def _merge_adapters(adapters: Sequence[_Adapters], trained: int, share: float, output: Path) -> None:
+    """`share` times the mean of the updates B A of the first `trained` adapters and, of a base with adapters,
+    1 - `share` times that of the last. Several become one of their ranks together, as the sum of products is not the
+    product of sums."""
+    parts = [(one, share / trained if i < trained else 1 - share) for i, one in enumerate(adapters)]
+    if len(adapters) > trained:  # at both ends nothing but what is there
+        parts = [(one, weight) for one, weight in parts if weight]
+    tensors = [one.factors() for one, _ in parts]
+    merged = {}
+    for name, first in adapters[0].weights.dtypes.items():
+        if any(part in name.split(".") for part in _FACTORS_A):
+            merged[name] = torch.cat([one[name].to(first) for one in tensors], dim=0)
+            continue
+        # B A is scaled by alpha / r: with n times the rank and an unchanged alpha, by an n-th of what it was.
+        scaled = [_scaled(one[name], len(parts) * weight, first)
+                  for one, (_, weight) in zip(tensors, parts, strict=True)]
+        merged[name] = torch.cat(scaled, dim=1) if len(scaled) > 1 else scaled[0]
+    output.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in merged.items()}, output / ADAPTER,
+              metadata={"format": "pt"})
+    config = adapters[0].config | ({"r": adapters[0].config["r"] * len(parts)} if len(parts) > 1 else {})
+    (output / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    copy_beside(adapters[0].folder, output)
+
+
+def _scaled(tensor: torch.Tensor, by: float, dtype: torch.dtype) -> torch.Tensor:
+    """Rounded once to `dtype`."""
+    wide = torch.promote_types(torch.promote_types(tensor.dtype, dtype), torch.float32)
+    return tensor.to(dtype) if by == 1 else (tensor.to(wide) * by).to(dtype)
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from rlvr.models import merge as merge_module
-from rlvr.models.merge import INDEX, Weights, between, merge
+from rlvr.models.merge import ADAPTER_CONFIG, INDEX, Weights, between, check_mergeable, merge
 from rlvr.models.weights import adapters_add_nothing, weights_hash
 from rlvr.types import UserError
 from tests.support.tiny import tiny_model
@@ -138,11 +138,15 @@ def test_what_has_no_line_between_is_refused(tmp_path: Path) -> None:
     base = model(tmp_path / "base", {"w": torch.zeros(2), "i": torch.tensor([1])})
     for name, tensors, message in (
         ("wide", {"w": torch.zeros(3), "i": torch.tensor([1])}, r"'w' is \[2\], .* \[3\]"),
-        ("count", {"w": torch.zeros(2), "i": torch.tensor([2])}, "'i' .*differs from the base's"),
+        ("count", {"w": torch.zeros(2), "i": torch.tensor([2])}, "'i' .*differs from that of"),
         ("fp8", {"w": torch.zeros(2).to(torch.float8_e4m3fn), "i": torch.tensor([1])}, "quantized"),
     ):
+        trained = model(tmp_path / name, tensors)
         with pytest.raises(UserError, match=message):
-            merge(str(base), [model(tmp_path / name, tensors)], 0.5, tmp_path / f"out-{name}")
+            check_mergeable(str(base), [trained])
+        with pytest.raises(UserError, match=message):
+            merge(str(base), [trained], 0.5, tmp_path / f"out-{name}")
+        assert not (tmp_path / f"out-{name}").exists()
     (tmp_path / "bin").mkdir()
     with pytest.raises(UserError, match="expected a model saved as safetensors"):
         Weights.of(str(tmp_path / "bin"))
@@ -179,11 +183,35 @@ def test_adapters_are_scaled_and_averaged(tmp_path: Path) -> None:
     assert adapters_add_nothing(at_base) and weights_hash(at_base) == weights_hash(tiny_model())
 
 
+def test_adapters_that_were_trained_further_go_back_to_those_before(tmp_path: Path) -> None:
+    """Bug: they were scaled towards the model below, past the adapters that the run began with."""
+    before, after, other = (adapters(tmp_path / name, seed) for seed, name in enumerate(("before", "after", "other")))
+    start, end, second = (update(folder)[1] for folder in (before, after, other))
+    merge(str(before), [after], 0.25, tmp_path / "quarter")
+    assert torch.allclose(update(tmp_path / "quarter")[1], start + 0.25 * (end - start), atol=1e-6)
+    merge(str(before), [after, other], 0.5, tmp_path / "mean")
+    assert torch.allclose(update(tmp_path / "mean")[1], start + 0.5 * ((end + second) / 2 - start), atol=1e-6)
+    for share, at in ((0.0, before), (1.0, after)):
+        merge(str(before), [after], share, tmp_path / f"at-{share}")
+        found = merged(tmp_path / f"at-{share}")
+        assert found.keys() == merged(at).keys() and all(torch.equal(t, merged(at)[n]) for n, t in found.items())
+        assert json.loads((tmp_path / f"at-{share}" / ADAPTER_CONFIG).read_text())["r"] == 2
+    for name, changes, message in (("wide", {"r": 4}, "r is 2, in .*wide 4"),
+                                   ("rs", {"use_rslora": True}, "use_rslora.* merge these into the model before")):
+        trained = adapters(tmp_path / name, 3, **changes)
+        with pytest.raises(UserError, match=message):
+            check_mergeable(str(before), [trained])
+    with pytest.raises(UserError, match="one holds adapters"):
+        check_mergeable(str(before), [model(tmp_path / "whole", {"w": torch.zeros(1)})])
+
+
 def test_adapters_that_are_more_than_lora_are_refused(tmp_path: Path) -> None:
     plain = adapters(tmp_path / "plain", 1)
     for name, changes, message in (("dora", {"use_dora": True}, "plain LoRA"), ("wide", {"r": 4}, "r is 4"),
                                    ("more", {"target_modules": ["k_proj"]}, "adapts other modules")):
         other = adapters(tmp_path / name, 2, **changes)
+        with pytest.raises(UserError, match=message):
+            check_mergeable("unused", [plain, other])
         with pytest.raises(UserError, match=message):
             merge("unused", [plain, other], 0.5, tmp_path / f"out-{name}")
     with pytest.raises(UserError, match="one holds adapters"):
