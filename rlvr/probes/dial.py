@@ -10,7 +10,7 @@ import dataclasses
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from rlvr.config.probe_recipe import ProbeRequest, own_set
-from rlvr.models.merge import copy_beside, merge
+from rlvr.models.merge import check_mergeable, copy_beside, merge
 from rlvr.probes.offline import probe
 from rlvr.probes.past import counts_of
 from rlvr.probes.settings import named_plan
+from rlvr.runs import dial_file
+from rlvr.runs.files import CHECK, checksum
 from rlvr.runs.run_dir import RunDir
 from rlvr.statistics.boundary_row import Measurement
 from rlvr.statistics.dial import Choice, Target, choose
@@ -45,11 +47,6 @@ class DialRequest:
     """Largest shrinkage@k to accept, a fraction."""
     target: Target = "population"
 
-    @property
-    def sources(self) -> dict[str, Any]:
-        """What decides the merges; a resumed dial must have the same."""
-        return {"run": str(self.run), "trained": list(map(str, self.trained)), "percents": list(self.percents)}
-
 
 @dataclass(frozen=True)
 class Dial:
@@ -67,22 +64,30 @@ def dial(request: DialRequest, output: Path, *, resume: bool = False) -> Dial:
     """Merge, measure, choose, and write the chosen merge to `output`/model.
 
     With `resume`, finished merges are not measured again. Raises UserError for a k that is not measured and as `probe`
-    and `merge` do.
+    and `merge` do, for models that do not fit each other before anything is written.
     """
     recipe = own_set(request.probes.recipe)
     assert recipe.model is not None
-    if request.k not in recipe.probes.ks:
-        raise UserError(f"--keep {request.k}: the probes of {request.run} estimate pass@k for k = "
-                        f"{', '.join(map(str, recipe.probes.ks))}; choose one of these")
-    _check_same(output, request)
+    _check_ks(recipe.probes.ks, request)
+    check_mergeable(recipe.model.path, request.trained, revision=recipe.model.revision)
+    home = output.resolve()  # of `-o .`, too
+    folder = home.with_name(f".{home.name}-merges")
+    models = {percent: str(folder / f"merge-{percent}") for percent in request.percents}
+    mixed = dial_file.Mixed.of(request.trained, request.percents)
+    run = RunDir.create(output, resume=resume, quiet=True, own=True)  # the merges of another process are left alone
+    _take_up(run, mixed, list(models.values()))
+
+    def begun(run: RunDir) -> Sequence[Any]:
+        mixed.write(run.path)
+        return ()
+
     recipe = dataclasses.replace(recipe, probes=dataclasses.replace(recipe.probes, arms={}))
-    folder = output.with_name(f".{output.name}-merges")
-    models = {percent: folder / f"merge-{percent}" for percent in request.percents}
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         for path in models.values():  # tokenizers are read before the first merge is made
-            copy_beside(request.trained[0], path)
-        probe(dataclasses.replace(request.probes, recipe=recipe, models={at: str(p) for at, p in models.items()}),
-              output, resume=resume, made=lambda path: _made(request, Path(path), output))
+            copy_beside(request.trained[0], Path(path))
+        probe(dataclasses.replace(request.probes, recipe=recipe, models=models), output, resume=resume,
+              made=lambda path: _made(request, Path(path)), listeners=begun)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     base, merges, exact = _measured(RunDir(output), request)
@@ -101,9 +106,8 @@ def _merge(request: DialRequest, share: float, output: Path) -> None:
 
 
 @contextmanager
-def _made(request: DialRequest, path: Path, output: Path) -> Iterator[None]:
+def _made(request: DialRequest, path: Path) -> Iterator[None]:
     """The merge at `path`, for as long as it is loaded."""
-    RunDir.write_json_atomic(output / "dial.json", request.sources)
     _merge(request, int(path.name.rpartition('-')[2]) / 100, path)
     try:
         yield
@@ -111,13 +115,27 @@ def _made(request: DialRequest, path: Path, output: Path) -> Iterator[None]:
         shutil.rmtree(path)
 
 
-def _check_same(output: Path, request: DialRequest) -> None:
-    """Raises UserError if `output` holds the dial of other models."""
-    file = output / "dial.json"
-    if file.is_file() and (stored := json.loads(file.read_bytes())) != request.sources:
-        key = next(key for key, value in request.sources.items() if stored.get(key) != value)
-        raise UserError(f"{output}: its dial has {key} {stored.get(key)}, this one {request.sources[key]}; resume with "
-                        "the same, or choose another -o")
+def _check_ks(ks: Sequence[int], request: DialRequest) -> None:
+    """Raises UserError for a k of the boundary that is not measured, and without pass@1, which chooses the merge."""
+    measured = ', '.join(map(str, ks))
+    if 1 not in ks:
+        raise UserError(f"probes.ks: found {measured}, expected 1 among them, as the merge with the highest pass@1 is "
+                        f"chosen; add 'probes.ks={json.dumps([1, *ks])}'")
+    if request.k not in ks:
+        raise UserError(f"--keep {request.k}: the probes of {request.run} estimate pass@k for k = {measured}; choose "
+                        "one of these")
+
+
+def _take_up(run: RunDir, mixed: dial_file.Mixed, models: Sequence[str]) -> None:
+    """Let the dial in the directory go on, whose merges lie elsewhere than before if it was moved or named in another
+    way. UserError if it is of other models."""
+    if not dial_file.is_dial(run.path):
+        return
+    dial_file.read(run.path).check_same(mixed, run.path)
+    start, probed = run.read_recipe(), models[0] if len(models) == 1 else list(models)
+    if start["recipe"].get("probed") != probed:
+        start["recipe"]["probed"] = probed
+        run.write_json_atomic(run.recipe, {**start, CHECK: checksum(start)})
 
 
 def _measured(

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,78 @@ def test_what_cannot_be_dialled_is_said_before_a_model_loads(
     for wrong in ("0", "1.5", "0.125", "x"):
         with pytest.raises((SystemExit, ValueError)):
             main(["dial", str(run.path), "--points", wrong, *new])
+
+
+def test_models_that_do_not_fit_are_refused_before_anything_is_written(
+    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: it showed after the base was measured, and the corrected command found a directory that was not empty."""
+    def other(name: str) -> RunDir:
+        made = RunDir.create(tmp_path / name)
+        made.write_recipe(run.read_recipe()["recipe"])
+        made.checkpoint(4).mkdir(parents=True)
+        return made
+
+    lora, narrow = other("lora"), other("narrow")
+    (lora.checkpoint(4) / "adapter_config.json").write_text(json.dumps(
+        {"base_model_name_or_path": "lab", "peft_type": "LORA", "use_dora": True, "r": 1}))
+    save_file({"q.lora_A.weight": torch.zeros(1, 2)}, lora.checkpoint(4) / "adapter_model.safetensors")
+    shutil.copytree(run.checkpoint(4), narrow.checkpoint(4), dirs_exist_ok=True)
+    weights = load_file(narrow.checkpoint(4) / "model.safetensors")
+    name = min(weights)
+    save_file(weights | {name: weights[name][:1].clone()}, narrow.checkpoint(4) / "model.safetensors")
+    for each in (lora, narrow):
+        each.mark_complete(each.checkpoint(4))
+    new = ("-o", str(tmp_path / "new"), "--keep", "8")
+    assert "one holds adapters and the other a whole model" in failure(
+        capsys, "dial", str(run.path), "--average", str(lora.path), *new)
+    assert f"the weight {name!r} is " in failure(capsys, "dial", str(run.path), "--average", str(narrow.path), *new)
+    assert "found DoRA, expected a plain LoRA" in failure(capsys, "dial", str(lora.path), *new)
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
+
+
+def test_a_dial_that_runs_keeps_its_merges(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug: a second one of the same -o deleted them before it was told that the directory is in use."""
+    hold = ("import sys, time; from rlvr.runs.run_dir import RunDir; "
+            "RunDir.create(sys.argv[1], own=True); print('owned', flush=True); time.sleep(60)")
+    output, merge = tmp_path / "new", tmp_path / ".new-merges" / "merge-25"
+    merge.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", hold, str(output)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "owned\n"
+        for resume in ([], ["--resume"]):
+            assert f"in use by process {process.pid}" in failure(
+                capsys, "dial", str(run.path), "-o", str(output), "--keep", "8", *resume)
+        process.kill()
+    assert merge.is_dir()
+
+
+def test_a_dial_goes_on_wherever_it_lies_and_however_it_is_named(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bugs: `-o .` had no name, and the paths of merges, which lie there for a moment, had to be the same."""
+    def dialled(run_dir: Path | str, output: Path | str) -> list[str]:
+        return ["dial", str(run_dir), "-o", str(output), "--points", "1", "--keep", "8", "--resume"]
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(dialled("../run", ".")) == 0
+    before = Path("boundary.jsonl").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    moved = (tmp_path / "here").rename(tmp_path / "there")
+    stored = json.loads((moved / "dial.json").read_bytes())
+    assert stored["trained"] == [str(run.checkpoint(4))]
+    (moved / "dial.json").write_text(json.dumps(  # as it was written until now
+        {"run": "run", "trained": ["run/checkpoints/checkpoint-4"], "percents": [100]}))
+    assert main(dialled(run.path, "there")) == 0
+    later = run.path.rename(tmp_path / "later")  # runs move as well
+    assert main(dialled(later, moved)) == 0
+    assert (moved / "boundary.jsonl").read_bytes() == before
+    capsys.readouterr()
+    recipe = json.loads((later / "recipe.json").read_bytes())["recipe"]
+    shutil.copytree(later / "checkpoints", tmp_path / "run" / "checkpoints")
+    RunDir(tmp_path / "run").write_recipe(recipe | {"seed": 9}, lab=True)
+    assert "its dial has trained" in failure(capsys, *dialled(tmp_path / "run", moved))
+    for damaged in ('{"run": ', "", "[1]", '{"trained": "x", "percents": [100]}'):
+        (moved / "dial.json").write_text(damaged)
+        assert f"{moved}/dial.json: damaged" in failure(capsys, *dialled(later, moved))
+    assert (moved / "boundary.jsonl").read_bytes() == before
