@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,9 +59,10 @@ def tolerance(text: str) -> float:
 def run(arguments: argparse.Namespace) -> None:
     from rlvr.cli.probe_request import probe_request
 
-    run_dir = RunDir(arguments.run_dir)
-    trained = [checkpoint_of(path, arguments.checkpoint) for path in (arguments.run_dir, *arguments.average)]
-    check_one_base([arguments.run_dir, *arguments.average])
+    check_settings(arguments.overrides)
+    runs = [arguments.run_dir, *arguments.average]
+    trained = [checkpoint_of(path, arguments.checkpoint) for path in runs]
+    check_one_base(runs)
     RunDir(arguments.output).check_usable(resume=arguments.resume)
     probes = probe_request([str(trained[0]), *arguments.overrides])
 
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rlvr.runs.files import full_disk_explained
 
     with full_disk_explained(arguments.output):
-        found = dial(DialRequest(probes, run_dir.path, tuple(trained), arguments.points, arguments.keep,
+        found = dial(DialRequest(probes, arguments.run_dir, tuple(trained), arguments.points, arguments.keep,
                                  arguments.tolerance, arguments.target), arguments.output, resume=arguments.resume)
         report = load_report(arguments.output)
         write_report(report)
@@ -79,6 +81,17 @@ def run(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{summary(found, report.run)}\npage: {page}\n")
     if found.model is not None:
         sys.stdout.write(f"model: {found.model}\n")
+
+
+def check_settings(words: Sequence[str]) -> None:
+    """Raises UserError for what is no setting of the run's probes."""
+    for word in words:
+        if not re.match(r"[A-Za-z_]\w*(\.\w+)*=", word) or Path(word).exists():
+            raise UserError(f"found {word!r}, expected key=value; one run is dialled, by its own recipe: --checkpoint "
+                            "names a step, --average further runs")
+        key = word.partition("=")[0]
+        if key.split(".")[0] == "model":
+            raise UserError(f"{key}: found on the command line, but the line begins at the base of the run; remove it")
 
 
 def checkpoint_of(run_dir: Path, step: int | None) -> Path:
@@ -95,7 +108,10 @@ def checkpoint_of(run_dir: Path, step: int | None) -> Path:
 
 
 def check_one_base(runs: Sequence[Path]) -> None:
-    """Raises UserError unless all runs started from the same model."""
+    """Raises UserError unless all runs are different ones that started from the same model."""
+    for i, path in enumerate(runs):
+        if (same := next((one for one in runs[:i] if one.resolve() == path.resolve()), None)) is not None:
+            raise UserError(f"--average {path}: is the run {same}, which is in the mean already; remove it")
     models = [RunDir(path).read_recipe()["recipe"]["model"] or {} for path in runs]
     for path, model in zip(runs, models, strict=True):
         for key in ("path", "revision"):

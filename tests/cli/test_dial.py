@@ -119,6 +119,23 @@ def test_what_cannot_be_dialled_is_said_before_a_model_loads(
             main(["dial", str(run.path), "--points", wrong, *new])
 
 
+def test_words_that_are_no_settings_of_its_probes_are_refused(
+    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bugs: another checkpoint was ignored, a recipe replaced the run's, and model.path began at another base."""
+    new = ("-o", str(tmp_path / "new"))
+    for word in (str(run.checkpoint(4)), str(tmp_path / "recipe.yaml"), "nonsense"):
+        assert f"found {word!r}, expected key=value" in failure(capsys, "dial", str(run.path), word, *new)
+    for key in ("model.path", "model"):
+        assert f"{key}: found on the command line, but the line begins at the base" in failure(
+            capsys, "dial", str(run.path), f"{key}=lab", *new)
+    assert "probes.ks: found 16, 256, expected 1 among them" in failure(
+        capsys, "dial", str(run.path), "probes.ks=[16,256]", *new)
+    assert f"--average {run.path}: is the run {run.path}, which is in the mean" in failure(
+        capsys, "dial", str(run.path), "--average", str(run.path), *new)
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
+
+
 def test_models_that_do_not_fit_are_refused_before_anything_is_written(
     run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
