@@ -13,10 +13,11 @@ import pytest
 from rlvr.report.comparison.arms import load_arms
 from rlvr.report.comparison.front import DEPTH, Model, Way, judged, referee
 from rlvr.report.comparison.page import write_comparison
+from rlvr.runs.dial_file import mark_of
 from rlvr.statistics.intervals import population_ci, population_diff_ci
 from rlvr.statistics.paired_tests import holm, interval_p_value
 from rlvr.statistics.seeds import arm_difference_ci
-from rlvr.types import Estimate
+from rlvr.types import Estimate, UserError
 from tests.report.test_page import Page
 from tests.support.arm_runs import write_run
 from tests.support.fake_run import read_rows
@@ -41,14 +42,15 @@ def two(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_dial(path: Path, runs: list[Path], step: int = 20) -> None:
+def write_dial(path: Path, runs: list[Path], step: int = 20, **further: object) -> None:
     """Make a run directory that of a dial."""
-    (path / "metrics.jsonl").unlink()
+    (path / "metrics.jsonl").unlink(missing_ok=True)
     tree = read_recipe(path)
     tree["probed"] = ["merge-50", "merge-100"]
     (path / "recipe.json").write_text(json.dumps({"recipe": tree, "versions": {}, "lab": False}))
     trained = [str(run / "checkpoints" / f"checkpoint-{step}") for run in runs]
-    (path / "dial.json").write_text(json.dumps({"run": str(runs[0]), "trained": trained, "percents": [50, 100]}))
+    (path / "dial.json").write_text(json.dumps(
+        {"run": str(runs[0]), "trained": trained, "percents": [50, 100], **further}))
 
 
 def read_recipe(path: Path) -> dict[str, object]:
@@ -225,6 +227,44 @@ def test_dials_count_only_what_they_may(two: Path) -> None:
     names = {standing.way.name: standing.way for standing in found.standings}
     assert [model.label for model in names["grpo, mean of 2, dialled"].models] == [
         "step 10, 50% of the way", "step 10, 100% of the way"]
+
+
+def test_a_dial_of_another_run_of_the_same_name_is_left_out(
+    two: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: the name of the run's folder was all that was looked at."""
+    def dialled() -> list[str]:
+        return sorted(dial.run.path.name for dial in load_arms([two]).dials)
+
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    other = write_run(elsewhere / "other" / "grpo-1", "grpo", 1, {20: GRPO[1]}, base=BASE)
+    write_dial(two / "grpo-1-dial", [other])
+    assert dialled() == ["grpo-0-dial"]
+    assert capsys.readouterr().err == (f"note: {two}/grpo-1-dial is no dial of {two}/grpo-1 but of {other}, which is "
+                                       "another run; left out\n")
+    monkeypatch.chdir(elsewhere)
+    write_dial(two / "grpo-1-dial", [Path("other/grpo-1")])
+    assert dialled() == ["grpo-0-dial"]
+    # Moved together: of older files the run must have come to that step, of later ones it is known.
+    for gone in (Path("/gone/grpo-1"), Path("gone/grpo-1")):
+        write_dial(two / "grpo-1-dial", [gone])
+        assert "grpo-1-dial" in dialled()
+    write_dial(two / "grpo-1-dial", [Path("/gone/grpo-1")], step=15000)
+    assert dialled() == ["grpo-0-dial"]
+    tree = json.loads((two / "grpo-1" / "recipe.json").read_text()) | {"created": "2026-01-01T00:00:00+00:00"}
+    (two / "grpo-1" / "recipe.json").write_text(json.dumps(tree))
+    for mark, expected in ((mark_of(two / "grpo-1"), True), ("another", False)):
+        for home in (other, Path("/gone/grpo-1"), two / "grpo-1"):
+            write_dial(two / "grpo-1-dial", [home], marks=[mark])
+            assert ("grpo-1-dial" in dialled()) is expected
+
+
+def test_a_damaged_dial_is_one_line(two: Path) -> None:
+    for damaged in ('{"run": ', "", "[1]", '{"trained": [1], "percents": [50]}', "{}"):
+        (two / "grpo-0-dial" / "dial.json").write_text(damaged)
+        with pytest.raises(UserError, match=f"^{two}/grpo-0-dial/dial.json: damaged, expected what `rlvr dial` wrote"):
+            load_arms([two])
 
 
 def test_exact_values_are_taken_where_all_are_known(two: Path) -> None:
