@@ -58,7 +58,10 @@ def tolerance(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> None:
     from rlvr.cli.probe_request import probe_request
+    from rlvr.training.processes import world_size
 
+    if world_size() > 1:
+        raise UserError(f"found {world_size()} processes, expected one; start `rlvr dial` without a launcher")
     check_settings(arguments.overrides)
     runs = [arguments.run_dir, *arguments.average]
     trained = [checkpoint_of(path, arguments.checkpoint) for path in runs]

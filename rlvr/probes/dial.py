@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from rlvr.config.probe_recipe import ProbeRequest, own_set
+from rlvr.models.loading import adapter_of
 from rlvr.models.merge import check_mergeable, copy_beside, merge
 from rlvr.probes.offline import probe
 from rlvr.probes.past import counts_of
@@ -69,6 +70,7 @@ def dial(request: DialRequest, output: Path, *, resume: bool = False) -> Dial:
     recipe = own_set(request.probes.recipe)
     assert recipe.model is not None
     _check_ks(recipe.probes.ks, request)
+    _check_engine(recipe.probes.engine, request)
     check_mergeable(recipe.model.path, request.trained, revision=recipe.model.revision)
     home = output.resolve()  # of `-o .`, too
     folder = home.with_name(f".{home.name}-merges")
@@ -124,6 +126,16 @@ def _check_ks(ks: Sequence[int], request: DialRequest) -> None:
     if request.k not in ks:
         raise UserError(f"--keep {request.k}: the probes of {request.run} estimate pass@k for k = {measured}; choose "
                         "one of these")
+
+
+def _check_engine(engine: str, request: DialRequest) -> None:
+    """Raises UserError for an engine that cannot draw from the merges: the base's probe does not show that."""
+    if engine == "openai":
+        raise UserError("probes.engine: found openai, whose server does not have the merges; add "
+                        "probes.engine=transformers or vllm")
+    if engine == "vllm" and adapter_of(str(request.trained[0])) is not None:
+        raise UserError(f"{request.trained[0]}: holds adapters, which probes.engine=vllm does not load; add "
+                        "probes.engine=transformers")
 
 
 def _take_up(run: RunDir, mixed: dial_file.Mixed, models: Sequence[str]) -> None:

@@ -120,7 +120,7 @@ def test_what_cannot_be_dialled_is_said_before_a_model_loads(
 
 
 def test_words_that_are_no_settings_of_its_probes_are_refused(
-    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Bugs: another checkpoint was ignored, a recipe replaced the run's, and model.path began at another base."""
     new = ("-o", str(tmp_path / "new"))
@@ -133,6 +133,8 @@ def test_words_that_are_no_settings_of_its_probes_are_refused(
         capsys, "dial", str(run.path), "probes.ks=[16,256]", *new)
     assert f"--average {run.path}: is the run {run.path}, which is in the mean" in failure(
         capsys, "dial", str(run.path), "--average", str(run.path), *new)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "found 2 processes, expected one" in failure(capsys, "dial", str(run.path), *new)
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
 
 
@@ -157,6 +159,10 @@ def test_models_that_do_not_fit_are_refused_before_anything_is_written(
     for each in (lora, narrow):
         each.mark_complete(each.checkpoint(4))
     new = ("-o", str(tmp_path / "new"), "--keep", "8")
+    assert "probes.engine: found openai, whose server does not have the merges" in failure(
+        capsys, "dial", str(run.path), "probes.engine=openai", "probes.endpoint.base_url=[http://localhost:1/v1]", *new)
+    assert f"{lora.checkpoint(4)}: holds adapters, which probes.engine=vllm does not load" in failure(
+        capsys, "dial", str(lora.path), "probes.engine=vllm", *new)
     assert "one holds adapters and the other a whole model" in failure(
         capsys, "dial", str(run.path), "--average", str(lora.path), *new)
     assert f"the weight {name!r} is " in failure(capsys, "dial", str(run.path), "--average", str(narrow.path), *new)
