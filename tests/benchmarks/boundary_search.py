@@ -163,13 +163,14 @@ def referee(output: Path, decoding: str, split: str = "test", *, cooled: bool = 
 
 
 def _by_arm(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-    """(arm, seeds averaged) -> rows that cost what a whole training costs."""
+    """(arm, seeds averaged) -> rows that cost what a whole training costs, of those that are measured up to their end.
+    """
     grouped: defaultdict[tuple[str, int], list[Mapping[str, Any]]] = defaultdict(list)
     ends = {row["arm"]: max(other["step"] for other in rows if other["arm"] == row["arm"]) for row in rows}
     for row in rows:
         if row["seeds"] and row["step"] == ends[row["arm"]] // len(row["seeds"]):
             grouped[row["arm"], len(row["seeds"])].append(row)
-    return dict(grouped)
+    return {key: of_arm for key, of_arm in grouped.items() if _at(of_arm, 1.0)}
 
 
 def _at(rows: Sequence[Mapping[str, Any]], share: float) -> list[Mapping[str, Any]]:
