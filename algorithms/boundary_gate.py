@@ -10,11 +10,8 @@ import torch
 
 from rlvr.algorithms._groups import judged
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, Needs, RolloutBatch
+from rlvr.interfaces import Algorithm, Credit, Needs, Prior, RolloutBatch, Tries
 from rlvr.types import UserError
-
-MOST = 10**6
-"""Largest k and prior: up to here the logarithms of gammas are exact to eight digits."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +20,14 @@ class BoundaryGateConfig(GRPOConfig):
 
     weight: Literal["unsolved", "marginal"] = "unsolved"
     """unsolved: 1 for problems without a correct rollout in earlier steps, else 0. marginal: k E[(1 - p)^(k - 1)]."""
-    k: int = 256
+    k: Tries = 256
     """Of the pass@k to keep, for `marginal`."""
-    prior_right: float = 1.0
+    prior_right: Prior = 1.0
     """Correct rollouts that the prior of p counts for, above 0."""
-    prior_wrong: float = 1.0
+    prior_wrong: Prior = 1.0
     """Wrong ones."""
 
     def __post_init__(self) -> None:
-        for name in ("k", "prior_right", "prior_wrong"):
-            if not 0 < getattr(self, name) <= MOST:
-                raise UserError(f"boundary_gate: {name} is {getattr(self, name)}, expected a number above 0 and up to "
-                                f"{MOST:,}")
         if self.weight not in ("unsolved", "marginal"):
             raise UserError(f"boundary_gate: weight is {self.weight!r}, expected unsolved or marginal")
 
@@ -83,7 +76,6 @@ def log_marginal_gain(
 
 
 def over_mean(log_x: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
-    """x divided by its mean over the places `among`, from log x; x divided by its largest value if there is none."""
-    if not among.any():
-        return (log_x - log_x.amax()).exp()
-    return (log_x - log_x[among].logsumexp(0)).exp() * among.sum()
+    """x divided by its mean over the places `among`, from log x; 0 elsewhere, where it could be infinite."""
+    share = (log_x - log_x[among].logsumexp(0)).exp()
+    return torch.where(among, share * among.sum(), torch.zeros_like(share))

@@ -8,27 +8,21 @@ import torch
 
 from rlvr.algorithms._groups import group_stats, judged
 from rlvr.algorithms.grpo import GRPO, GRPOConfig
-from rlvr.interfaces import Algorithm, Credit, RolloutBatch
-from rlvr.types import UserError
+from rlvr.interfaces import Algorithm, Credit, Positive, RolloutBatch, Share
 
 
 @dataclass(frozen=True)
 class DifficultyConfig(GRPOConfig):
     """GRPO's settings, and the paper's logistic weight."""
 
-    easy: float = 0.4
+    easy: Positive = 0.4
     """Weight where all rollouts are right, above 0."""
-    hard: float = 1.5
+    hard: Positive = 1.5
     """Weight where none is."""
-    middle: float = 0.75
+    middle: Share = 0.75
     """Accuracy of the group at which the weight is half-way between the two."""
-    steepness: float = 10.0
+    steepness: Positive = 10.0
     """How fast it changes there."""
-
-    def __post_init__(self) -> None:
-        for name in ("easy", "hard", "steepness"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"difficulty: {name} is {getattr(self, name)}, expected a number above 0")
 
 
 class Difficulty(Algorithm[DifficultyConfig]):

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"]
 KLKind = Literal["k1", "k2", "k3"]
+# Types of a Config's fields with the range they allow, which is checked where a recipe is read, not in Python.
 NotNegative = Annotated[float, Ge(0)]
-"""Ranges of a Config's fields are checked when a recipe is read."""
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(0)]
+Tries = Annotated[int, Ge(1), Le(10**6)]
+"""k of a pass@k in a formula with gammas: up to here their logarithms are exact to eight digits."""
+Prior = Annotated[float, Gt(0), Le(10**6)]
+"""Rollouts that a prior counts for, in such a formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ class LossConfig:
     kl_loss_kind: KLKind = "k3"
     """Estimator of that KL. The expected gradient of k1 is zero; on-policy, that of k2 is exact."""
     entropy_coef: float = 0.0
-    """Weight of the entropy bonus, which is subtracted from the loss; with entropy_target, the weight at the start."""
+    """Weight of the entropy bonus, which is subtracted from the loss; with entropy_target, the weight at the start.
+    Below 0 entropy is punished."""
     entropy_target: NotNegative | None = None
     """Entropy in nats per token that an adaptive bonus aims at (2505.22312, section 4): after an update below it the
     weight rises by entropy_step, after one above it the weight falls (not below 0), and the bonus acts only below it.

@@ -27,10 +27,9 @@ from rlvr.probes.sets import ProbeSet, open_sets, sets_of
 from rlvr.probes.settings import probe_settings, truth_for
 from rlvr.probes.world import meet
 from rlvr.runs.files import full_disk_explained
-from rlvr.runs.kept_checkpoints import verdict_on
+from rlvr.runs.kept_checkpoints import ended_by
 from rlvr.runs.owner import release
 from rlvr.runs.run_dir import RunDir
-from rlvr.statistics.verdicts import BoundaryVerdict
 from rlvr.training.arguments import cuda, peft_config, shaped_rewards, training_arguments
 from rlvr.training.build_locks import clear_build_locks
 from rlvr.training.open_run import open_run, resume_explained
@@ -255,7 +254,7 @@ def _probes(
 def ends_run(recipe: Recipe, row: Mapping[str, Any]) -> bool:
     """Whether a probe ends the run: a row of boundary.jsonl with the verdict that `train.stop_on` waits for."""
     rule = recipe.train.stop_on
-    return rule is not None and verdict_on(row, rule.shrunk) == BoundaryVerdict.SHRUNK
+    return ended_by(row, None if rule is None else rule.shrunk)
 
 
 def _ended(recipe: Recipe, run_dir: RunDir, checkpoint: str | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,8 +87,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def check_settings(words: Sequence[str]) -> None:
     """Raises UserError for what is no setting of the run's probes."""
+    from rlvr.cli.probe_request import is_setting
+
     for word in words:
-        if not re.match(r"[A-Za-z_]\w*(\.\w+)*=", word) or Path(word).exists():
+        if not is_setting(word):
             raise UserError(f"found {word!r}, expected key=value; one run is dialled, by its own recipe: --checkpoint "
                             "names a step, --average further runs")
         key = word.partition("=")[0]

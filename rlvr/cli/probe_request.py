@@ -7,6 +7,7 @@ same keys, defaults and checks.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -139,13 +140,18 @@ def _check_settings_of_own_problems(stated: set[str]) -> None:
                             "it, or name the problems with --data")
 
 
+def is_setting(word: str) -> bool:
+    """Whether a word of the command line is key=value and no file. (`Path.exists` raises OSError for a long word.)"""
+    return _OVERRIDE.match(word) is not None and not os.path.exists(word)
+
+
 def _sorted_words(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """(recipes, models, overrides)"""
     recipes, models, settings = [], [], []
     for word in words:
-        if _OVERRIDE.match(word) and not Path(word).exists():
+        if is_setting(word):
             settings.append(word)
-        elif word.endswith(_RECIPE) or Path(word).is_file():
+        elif word.endswith(_RECIPE) or os.path.isfile(word):
             recipes.append(word)
         else:
             models.append(word)

@@ -21,7 +21,7 @@ from rlvr.config.recipe import Recipe, find_recipe, load_recipe, resolved
 from rlvr.config.strict import from_dict
 from rlvr.config.wording import describe, did_you_mean
 from rlvr.config.yaml_text import parse_yaml
-from rlvr.runs.kept_checkpoints import verdict_on
+from rlvr.runs.kept_checkpoints import ended_by
 from rlvr.runs.owner import NAME as OWNER
 from rlvr.runs.run_dir import RunDir, flat
 from rlvr.types import UserError
@@ -89,11 +89,12 @@ class PlannedRun:
     def finished(self) -> bool:
         """Its last probe is on disk, and with it the report or the last checkpoint, which are written after it.
 
-        The last probe is that of the last step, or the one at which `train.stop_on` ended the run.
+        The last probe is that of the last step, or the one at which `train.stop_on` ended the run. An extended run is
+        resumed once all the same: its recipe has to have the steps of the others.
         """
         run, train = RunDir(self.path), self.recipe.train
-        rows = run.read_jsonl(run.boundary)
-        ended = bool(rows) and train.stop_on is not None and verdict_on(rows[-1], train.stop_on.shrunk) == "shrunk"
+        rows, rule = run.read_jsonl(run.boundary), train.stop_on and train.stop_on.shrunk
+        ended = bool(rows) and ended_by(rows[-1], rule) and run.read_recipe()["recipe"]["train"]["steps"] == train.steps
         last = rows[-1]["step"] if ended else train.steps
         if not any(row.get("step") == last for row in rows):
             return False

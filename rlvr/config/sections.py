@@ -26,6 +26,7 @@ from rlvr.config.fields import (
 )
 from rlvr.config.rehearsal import RehearsalSpec
 from rlvr.config.rewards import RewardSection
+from rlvr.interfaces import Prior, Tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,12 @@ class PromptChoice:
     """Draws the prompts of a step by what they can still add to pass@k, k E[(1 - p)^(k - 1)], from the run's own
     verdicts on them so far: problems that are solved often are drawn less (2606.15455)."""
 
-    k: Annotated[int, Field(ge=1, le=10**6)] = 256
+    k: Tries = 256
     """Of the pass@k to keep. Larger: a problem is drawn less after fewer correct rollouts."""
-    prior_right: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    prior_right: Prior = 1.0
     """Correct rollouts that the prior of p counts for. With 1 and 1 a problem that has not been seen is as likely to
     have any p."""
-    prior_wrong: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    prior_wrong: Prior = 1.0
     """Wrong ones."""
     uniform: ShareBelowOne = 0.1
     """Part of the weight that is the same for all problems, in [0, 1). 0: what is solved is hardly seen again."""

@@ -79,7 +79,7 @@ def dial(request: DialRequest, output: Path, *, resume: bool = False) -> Dial:
     run = RunDir.create(output, resume=resume, quiet=True, own=True)  # the merges of another process are left alone
     _take_up(run, mixed, list(models.values()))
 
-    def begun(run: RunDir) -> Sequence[Any]:
+    def begun(run: RunDir) -> Sequence[Any]:  # after recipe.json: a directory with dial.json alone would be no run
         mixed.write(run.path)
         return ()
 
@@ -140,13 +140,16 @@ def _check_engine(engine: str, request: DialRequest) -> None:
 
 def _take_up(run: RunDir, mixed: dial_file.Mixed, models: Sequence[str]) -> None:
     """Let the dial in the directory go on, whose merges lie elsewhere than before if it was moved or named in another
-    way. UserError if it is of other models."""
-    if not dial_file.is_dial(run.path):
+    way. UserError if it is of other models. Without dial.json it was killed before its first merge."""
+    if dial_file.is_dial(run.path):
+        dial_file.read(run.path).check_same(mixed, run.path)
+    elif not run.recipe.is_file():
         return
-    dial_file.read(run.path).check_same(mixed, run.path)
-    start, probed = run.read_recipe(), models[0] if len(models) == 1 else list(models)
-    if start["recipe"].get("probed") != probed:
-        start["recipe"]["probed"] = probed
+    start = run.read_recipe()
+    stored = start["recipe"].get("probed") or []
+    before = [stored] if isinstance(stored, str) else stored
+    if before != list(models) and [Path(path).name for path in before] == [Path(path).name for path in models]:
+        start["recipe"]["probed"] = models[0] if len(models) == 1 else list(models)
         run.write_json_atomic(run.recipe, {**start, CHECK: checksum(start)})
 
 

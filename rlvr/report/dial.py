@@ -61,12 +61,11 @@ def finding(dial: Dial, run: Run) -> str:
     request, points, chosen = dial.request, dial.choice.points, dial.choice.chosen
     kept = f"pass@{request.k} within {tolerance_text(dial)} of the base's"
     if chosen is None:
-        bound = math.ceil(round(1000 * points[0].bound, 9)) / 1000  # up, so that it never looks as if it were within
         return (f"No merge is shown to keep {kept}: at {percent(points[0].share)} of the way, the closest to the base, "
-                f"it may be up to {number(bound)} points below.")
+                f"it may be up to {number(_up(points[0].bound))} points below.")
     return (f"At {percent(chosen.share)} of the way pass@1 is {number(chosen.pass_1.value)}%, against "
             f"{number(run.base.get('pass@1').value)}% of the base, and pass@{request.k} is at most "
-            f"{number(max(chosen.bound, 0.0))} points below the base's, with 95% confidence"
+            f"{number(max(_up(chosen.bound), 0.0))} points below the base's, with 95% confidence"
             f"{_exactly(dial, chosen.share)}.")
 
 
@@ -115,7 +114,7 @@ def rows(dial: Dial, run: Run) -> list[dict[str, Any]]:
                                                      interval(point.gain, signed=True)),
             "pass_k": _level(point.pass_k), "loss": (number(point.shrinkage.value, signed=True),
                                                      interval(point.shrinkage, signed=True)),
-            "bound": number(point.bound, signed=True), "within": "yes" if point.within else "not shown",
+            "bound": number(_up(point.bound), signed=True), "within": "yes" if point.within else "not shown",
             "exact": _exact(dial, round(100 * point.share)),
         })
     return body
@@ -173,6 +172,11 @@ def model_card(dial: Dial, run: Run) -> str:
         f"base + {chosen.share:g} (trained - base), written by `rlvr dial`.", "",
         finding(dial, run), "", *_markdown(dial, run), "", *notes(dial), "", how_measured(run), "",
     ])
+
+
+def _up(bound: float) -> float:
+    """An upper bound as it is shown, rounded up to a tenth of a point: one beyond the tolerance never looks within."""
+    return math.ceil(round(1000 * bound, 9)) / 1000 if math.isfinite(bound) else bound
 
 
 def percent(share: float) -> str:

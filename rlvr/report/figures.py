@@ -40,7 +40,8 @@ def pass_at_k(run: Run) -> go.Figure:
     Bands and exact values are those of the base and the last probe: more would cover each other.
     """
     shown = thinned(run.probes[1:])
-    highest = max((e.high for p in (run.base, *shown) for e in _curve(p)[1] if not math.isnan(e.high)), default=1.0)
+    tops = [e.high if p in (run.base, run.last) else e.value for p in (run.base, *shown) for e in _curve(p)[1]]
+    highest = max((top for top in tops if not math.isnan(top)), default=1.0)
     fig = figure(430, y_percent=True, legend="right", yaxis_range=[0, min(1.0, highest) * 1.03], margin_r=LEGEND_WIDTH)
     _curve_trace(fig, run.base, "base", BASE, width=3, band=0.22)
     for probe, colour in zip(shown, step_colours(len(shown)), strict=True):

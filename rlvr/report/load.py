@@ -160,6 +160,14 @@ class Run:
         return str(probed[-1] if isinstance(probed, list) else probed)
 
     @property
+    def alone(self) -> str:
+        """The only model of a run of `rlvr probe`, or the only file of completions; empty where others are compared."""
+        model = self.recipe.get("model")
+        only = set(self.recipe.get("completions") or ()) == {"0"} or (
+            isinstance(model, Mapping) and self.probed == model.get("path"))
+        return self.probed if only else ""
+
+    @property
     def base(self) -> ProbePoint:
         return self.probes[0]
 

@@ -179,7 +179,7 @@ def _looks(planned: int) -> str:
 
 def _base_only(run: Run) -> str:
     one, large = run.base.get("pass@1"), run.base.get(f"pass@{run.k_max}")
-    whose, next_ = (run.probed, "Nothing is compared with it") if run.probed else (
+    whose, next_ = (run.alone, "Nothing is compared with it") if run.alone else (
         "The base model", "There is no later probe yet")
     more = f" and pass@{run.k_max} is {number(large.value)}% {interval(large)}" if run.k_max > 1 else ""
     return f"{whose}: pass@1 is {number(one.value)}% {interval(one)}{more}. {next_}."

@@ -23,6 +23,11 @@ def verdict_on(row: Row, k: int | None = None) -> str | None:
     return by_k.get(max(by_k, default=0) if k is None else k)
 
 
+def ended_by(row: Row, rule: int | None) -> bool:
+    """Whether this probe ends a run that has `train.stop_on: {shrunk: rule}`; None: the run has no such rule."""
+    return rule is not None and verdict_on(row, rule) == "shrunk"
+
+
 def _best(name: str, sign: int) -> Callable[[Sequence[Row]], Row | None]:
     def best(rows: Sequence[Row]) -> Row | None:
         measured = [row for row in rows if _value(row, name) is not None]

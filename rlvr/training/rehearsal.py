@@ -143,8 +143,8 @@ class Rehearsal(TrainerCallback):
         if [row.get("problem_id") for row in rows] != [problem.id for problem in self.problems] or not all(
                 isinstance(row.get("samples"), int) and isinstance(row.get("right"), list) for row in rows):
             raise UserError(f"{self.file}: found {len(rows)} rows, expected one with problem_id, samples and right for "
-                            f"each of the {len(self.problems)} problems that the run began with; the file is damaged: "
-                            "restore it, or start the run anew")
+                            f"each of the {len(self.problems)} training problems; the file is damaged, or the problems "
+                            "have changed: restore the one or the other, or start the run anew")
         return [Drawn(row["problem_id"], row["samples"], row["right"]) for row in rows]
 
     def _draw(self) -> list[Drawn]:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ def reference_batch() -> RolloutBatch:
     """Four prompts of four: mixed, all correct, all wrong, one correct; lengths 1 to 7."""
     return RolloutBatch(accuracy_N=tensor(INPUTS["rewards"]), rewards_N=tensor(INPUTS["rewards"]),
                         group_N=torch.tensor(INPUTS["index"]), mask_NT=MASK.clone(), max_length=8, old_logps_NT=OLD)
+
+
+def in_float32(batch: RolloutBatch) -> RolloutBatch:
+    return replace(batch, **{field.name: x.float() for field in fields(batch)
+                             if isinstance(x := getattr(batch, field.name), torch.Tensor) and x.is_floating_point()})
 
 
 def small_batch(accuracy: list[float], groups: list[int] | None = None, **others: Any) -> RolloutBatch:
@@ -396,9 +401,7 @@ def test_difficulty_weights_by_hand() -> None:
 def test_a_group_far_below_the_best_reward_of_the_step_keeps_its_credit() -> None:
     """Bug: in float32 exp(20 (r - 10)) is 0 for both rollouts of the second group, and 0 / 0 its credit."""
     batch = small_batch([1, 0, 1, 0], [0, 0, 1, 1], rewards_N=tensor([10, 9, 1, 0]))
-    single = replace(batch, accuracy_N=batch.accuracy_N.float(), rewards_N=batch.rewards_N.float(),
-                     mask_NT=batch.mask_NT.float())
-    found = RSGRPO(RSGRPOConfig(risk=20.0)).advantages(single).advantages_NT[:, 0].tolist()
+    found = RSGRPO(RSGRPOConfig(risk=20.0)).advantages(in_float32(batch)).advantages_NT[:, 0].tolist()
     assert found == pytest.approx([0.05, -0.05] * 2, rel=1e-6)
 
 
@@ -437,9 +440,7 @@ def test_marginal_weights_of_problems_solved_always() -> None:
     """
     batch = small_batch([1, 0, 1, 0], [0, 0, 1, 1], seen_N=tensor([256] * 4), solved_N=tensor([256] * 4))
     grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT
-    floats = ("accuracy_N", "rewards_N", "mask_NT", "old_logps_NT", "seen_N", "solved_N")
-    single = replace(batch, **{name: getattr(batch, name).float() for name in floats})
-    found = BoundaryGate(BoundaryGateConfig(weight="marginal")).advantages(single).advantages_NT
+    found = BoundaryGate(BoundaryGateConfig(weight="marginal")).advantages(in_float32(batch)).advantages_NT
     assert found.dtype == torch.float32 and torch.allclose(found.double(), grpo, rtol=1e-6)
     close(log_marginal_gain(tensor([2, 6]), tensor([2, 6]), 2, 1.0, 1.0).exp(), tensor([0.5, 0.25]))
     # Exactly, in fractions: 100,000 B(6, 100,095) / B(6, 96).
@@ -454,6 +455,14 @@ def test_the_mean_of_marginal_weights_is_over_judged_rollouts() -> None:
     grpo = GRPO(GRPOConfig()).advantages(batch).advantages_NT[:4, 0]
     found = BoundaryGate(BoundaryGateConfig(weight="marginal", k=3)).advantages(batch).advantages_NT[:4, 0]
     close(found / grpo, tensor([1.8, 1.8, 1.0, 1.0]) / 1.4)
+
+
+def test_marginal_weights_of_rollouts_that_were_not_judged_stay_out() -> None:
+    """Bug: beside a problem solved always, the weight of an unseen one that was not judged is infinite in float32."""
+    batch = small_batch([1, 0, math.nan, math.nan], [0, 0, 1, 1], seen_N=tensor([60, 60, 0, 0]),
+                        solved_N=tensor([60, 60, 0, 0]))
+    found = BoundaryGate(BoundaryGateConfig(weight="marginal")).advantages(in_float32(batch)).advantages_NT[:, 0]
+    assert found.tolist() == pytest.approx([0.5 ** 0.5, -(0.5 ** 0.5), 0, 0], rel=1e-5)
 
 
 # --- CISPO, GSPO
@@ -813,9 +822,6 @@ def test_loss_specs() -> None:
     (lambda: KLCovConfig(share=2), "share is 2"),
     (lambda: RSGRPOConfig(risk=0), "risk is 0"),
     (lambda: DSGRPOConfig(smooth_wrong=-1.0), "smooth_wrong=-1.0"),
-    (lambda: DifficultyConfig(easy=0.0), "easy is 0.0"),
-    (lambda: BoundaryGateConfig(k=0), "k is 0"),
-    (lambda: BoundaryGateConfig(prior_wrong=-1.0), "prior_wrong is -1.0"),
     (lambda: KLCovConfig(clip_high=0.3), "kl_cov: clip_high=0.3 has no effect on this loss; remove it"),
     (lambda: GPGConfig(clip_low=0.1), "gpg: clip_low=0.1 has no effect"),
     (lambda: CISPOConfig(dual_clip=3.0), "cispo: dual_clip=3.0 has no effect"),

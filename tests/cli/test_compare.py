@@ -141,6 +141,7 @@ def test_a_run_that_its_own_rule_ended_is_finished(tmp_path: Path, capfd: pytest
         run.boundary.write_text("".join(json.dumps(row) + "\n" for row in (base, last)))
     undecided, ended = load_comparison(path, [*rule, "train.steps=8"], ["grpo"])
     assert ended.finished and not undecided.finished
+    assert not load_comparison(path, [*rule, "train.steps=9"], ["grpo"])[1].finished  # its recipe has to follow
     assert load_run(ended.path).ended_by_rule and not load_run(undecided.path).ended_by_rule
     assert "train.stop_on ended the training here, at step 4 of 8." in headline(load_run(ended.path)).notes
     capfd.readouterr()

@@ -126,6 +126,7 @@ def test_words_that_are_no_settings_of_its_probes_are_refused(
     new = ("-o", str(tmp_path / "new"))
     for word in (str(run.checkpoint(4)), str(tmp_path / "recipe.yaml"), "nonsense"):
         assert f"found {word!r}, expected key=value" in failure(capsys, "dial", str(run.path), word, *new)
+    assert "probes.prompt" in failure(capsys, "dial", str(run.path), "probes.prompt=" + 400 * "x", *new)
     for key in ("model.path", "model"):
         assert f"{key}: found on the command line, but the line begins at the base" in failure(
             capsys, "dial", str(run.path), f"{key}=lab", *new)

@@ -408,8 +408,14 @@ def test_algorithm_config_is_as_strict_as_the_recipe(write):
     ):
         with pytest.raises(UserError, match=rf"algorithm\.{expected}$"):
             algorithm_config(load_recipe(write(), [f"algorithm.{setting}"]))
-    with pytest.raises(UserError, match=r"algorithm\.lam: found 1\.5 .* of at least 0 and at most 1$"):
-        algorithm_config(load_recipe(write(), ["algorithm={name: ppo, lam: 1.5}"]))
+    for section, expected in (
+        ("name: ppo, lam: 1.5", "lam: found 1.5 .* of at least 0 and at most 1"),
+        ("name: difficulty, easy: 0.0", "easy: found 0.0 .* above 0"),
+        ("name: boundary_gate, k: 0", "k: found 0 .* at least 1 and at most 1000000"),
+        ("name: boundary_gate, prior_wrong: -1", "prior_wrong: found -1 .* above 0 and at most 1000000"),
+    ):
+        with pytest.raises(UserError, match=rf"algorithm\.{expected}$"):
+            algorithm_config(load_recipe(write(), [f"algorithm={{{section}}}"]))
     with pytest.raises(UserError, match=r"keep_checkpoints: found 1000000001 .* and at most 1000000000"):
         load_recipe(write(), ["train.keep_checkpoints=1000000001"])
     with pytest.raises(UserError, match="unknown name 'gropo' in algorithms: did you mean 'grpo'"):

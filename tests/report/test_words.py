@@ -354,10 +354,17 @@ def test_one_model_alone_is_called_by_its_name(tmp_path: Path) -> None:
     """Bug: completions of one file were those of "the base model", and "no later probe yet" promised one."""
     path = write_fake_run(tmp_path / "run", FakeRun(steps=(0,), problems=24))
     header = json.loads((path / "recipe.json").read_text())
-    header["recipe"]["probed"] = "c.jsonl"
-    (path / "recipe.json").write_text(json.dumps(header))
-    finding = headline(load_run(path)).finding
-    assert finding.startswith("c.jsonl: pass@1 is ") and finding.endswith(". Nothing is compared with it.")
+    for recipe, starts, ends in (
+        ({"probed": "c.jsonl", "completions": {"0": "digest"}, "model": None},
+         "c.jsonl: ", "Nothing is compared with it."),
+        ({"probed": "lab"}, "lab: ", "Nothing is compared with it."),
+        ({"probed": "models/tuned"}, "The base model: ", "There is no later probe yet."),  # killed after its base
+        ({"probed": "c.jsonl", "completions": {"0": "digest", "1": "other"}, "model": None},
+         "The base model: ", "There is no later probe yet."),
+    ):
+        (path / "recipe.json").write_text(json.dumps(header | {"recipe": header["recipe"] | recipe}))
+        finding = headline(load_run(path)).finding
+        assert finding.startswith(f"{starts}pass@1 is ") and finding.endswith(ends)
 
 
 @pytest.mark.parametrize(("bound", "shown"), [(0.0204, "2.1"), (0.021, "2.1"), (0.035, "3.5")])

@@ -114,7 +114,7 @@ def test_a_probe_that_finds_the_boundary_shrunk_ends_the_run(
         asked.append((row["step"], k))
         return "shrunk" if row["step"] else None
 
-    monkeypatch.setattr("rlvr.train.verdict_on", verdict_on)
+    monkeypatch.setattr("rlvr.runs.kept_checkpoints.verdict_on", verdict_on)
     arguments = [*write_recipe(tmp_path), "train.stop_on.shrunk=128", "train.save_every=4", "data.probe.size=2",
                  "probes.plan=cheap", "probes.base_plan=cheap", "probes.arms={}", "tracking.wandb=disabled"]
     assert main(["train", *arguments]) == 0

@@ -179,7 +179,7 @@ def test_a_training_rehearses_what_its_base_got_right_and_resumes(tmp_path: Path
 
     # bug: a file that a power cut had shortened was taken, and the run went on as another one
     (tmp_path / "rehearsal.jsonl").write_text("".join(whole[:3]))
-    refused("rehearsal.jsonl: found 3 rows, expected one .* for each of the 10 problems .*; the file is damaged")
+    refused("rehearsal.jsonl: found 3 rows, expected one .* for each of the 10 training problems; the file is damaged")
     (tmp_path / "rehearsal.jsonl").write_text(
         "".join(json.dumps({"problem_id": row["problem_id"]}) + "\n" for row in rows))
     refused("rehearsal.jsonl: found 10 rows, expected one with problem_id, samples and right")
