@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tqdm.std
 
 from rlvr.probes import appearing
 from tests.support import warm
 
 POLL = appearing.POLL
+BARS: Any = tqdm.std.TqdmDefaultWriteLock
+BARS()  # makes its semaphore, as a library's import may, before the server is forked
 PROGRAM = """
 import atexit, os, signal, sys, threading, time
 from rlvr.probes import appearing
@@ -68,3 +71,14 @@ def test_it_can_be_killed(start: Any, sent: signal.Signals) -> None:
         assert process.wait() == -sent
         assert process.stdout.read() == ""  # no other process holds the pipe
     assert not Path(f"/proc/{process.pid}").exists()
+
+
+def test_a_process_that_is_killed_as_it_draws_leaves_the_bars_of_the_others_free(tmp_path: Path) -> None:
+    """Bug: now and then the tests waited for ever, for the semaphore of a killed process."""
+    (tmp_path / "draws.py").write_text(
+        "import time\nfrom tqdm import tqdm\ntqdm.get_lock().acquire()\nprint('drawing', flush=True)\ntime.sleep(60)\n")
+    with warm.Popen([sys.executable, "-m", "draws"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None and process.stdout.readline() == "drawing\n"
+        process.kill()
+    assert BARS.mp_lock.acquire(True, 5)
+    BARS.mp_lock.release()

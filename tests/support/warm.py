@@ -138,6 +138,7 @@ def _serve(listener: socket.socket, alive: int) -> None:
         connection, _ = listener.accept()
         if not loaded:
             load()
+            _own_bars()
             gc.freeze()
             loaded = True
         if os.fork() == 0:
@@ -145,6 +146,19 @@ def _serve(listener: socket.socket, alive: int) -> None:
             os.close(alive)
             _start(connection)
         connection.close()
+
+
+def _own_bars() -> None:
+    """Progress bars of forks share a semaphore with pytest's process, if that has made one: a fork that is killed while
+    it draws would leave it taken, and the next bar of the tests would wait for ever."""
+    import tqdm.std
+
+    lock: Any = tqdm.std.TqdmDefaultWriteLock
+    lock.mp_lock = None
+    kinds: list[Any] = [tqdm.std.tqdm]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+        kind.set_lock(lock())
 
 
 def _start(connection: socket.socket) -> NoReturn:
