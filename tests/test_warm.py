@@ -17,7 +17,8 @@ from rlvr.probes import appearing
 from tests.support import warm
 
 POLL = appearing.POLL
-BARS: Any = tqdm.std.TqdmDefaultWriteLock
+STD: Any = tqdm.std
+BARS = STD.TqdmDefaultWriteLock
 BARS()  # makes its semaphore, as a library's import may, before the server is forked
 PROGRAM = """
 import atexit, os, signal, sys, threading, time

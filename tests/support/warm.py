@@ -153,9 +153,9 @@ def _own_bars() -> None:
     it draws would leave it taken, and the next bar of the tests would wait for ever."""
     import tqdm.std
 
-    lock: Any = tqdm.std.TqdmDefaultWriteLock
+    std: Any = tqdm.std
+    lock, kinds = std.TqdmDefaultWriteLock, [std.tqdm]
     lock.mp_lock = None
-    kinds: list[Any] = [tqdm.std.tqdm]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
         kind.set_lock(lock())
